@@ -1,0 +1,2 @@
+"""Spatial intelligence for robots from ordinary cameras: coverage, motion, rewards and spatial questions."""
+

@@ -1,0 +1,238 @@
+"""From messages to frames: pairs image with depth, adds camera and pose, and says what it had to drop and why.
+
+The node and the bag reader feed the same assembler, so that a live run and an offline run see the same frames.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from .config import Config
+from .errors import BadMessage
+from .frames import Camera, Frame, Pixels
+from .geometry.poses import Matrix
+from .geometry.transform_buffer import Reason, TransformBuffer, TransformError
+from .messages import (
+    camera_from_info,
+    color_pixels,
+    depth_pixels,
+    pose_from_pose,
+    pose_from_transform,
+    stamp_ns,
+)
+
+MAX_WAITING = 100  # images of one camera that may wait for depth, camera_info or pose
+JUMP_NS = 1_000_000_000  # a stamp this far before the last one of its camera is a time jump, not a late message
+
+
+@dataclass(eq=False)
+class _Waiting:
+    stamp: int
+    arrived: int
+    color: Pixels
+
+
+@dataclass(eq=False)
+class _Stream:
+    """What one camera has sent and what still waits."""
+
+    has_depth_topic: bool
+    camera: Camera | None = None
+    images: deque[_Waiting] = field(default_factory=deque)
+    depths: deque[tuple[int, Pixels]] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))
+    last_stamp: int = 0
+
+
+class FrameAssembler:
+    """Feed messages in the order they arrive, take frames out.
+
+    Args:
+        config: cameras, pose source and tolerances.
+
+    Attributes:
+        transforms: the TransformBuffer that poses come from.
+        dropped: number of images that never became a frame, by reason.
+        problems: reason -> the latest message about it, for warnings.
+        jumps: number of time jumps seen; on each, everything that waited and all stamped transforms are forgotten.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.dropped: Counter[str] = Counter()
+        self.problems: dict[str, str] = {}
+        self.jumps = 0
+        history = max(10.0, 2 * config.pose.max_wait)
+        self.transforms = TransformBuffer(int(config.pose.max_gap * 1e9), int(history * 1e9))
+        self._streams = {name: _Stream(bool(config.camera(name).depth_topic)) for name in config.cameras}
+        self._tolerance = int(config.sync.tolerance * 1e9)
+        self._max_wait = int(config.pose.max_wait * 1e9)
+        self._posed_child: str | None = None
+
+    def add_color(self, camera: str, msg: Any, now_ns: int) -> None:
+        """A colour Image or CompressedImage; a broken one is dropped and counted, never raised."""
+        stream, stamp = self._streams[camera], stamp_ns(msg.header.stamp)
+        if stamp <= 0:
+            return self._drop("zero stamp", f"camera '{camera}': an image has no time stamp")
+        if stamp < stream.last_stamp - JUMP_NS:
+            self._jump_back(stamp)
+        elif stamp <= stream.last_stamp:
+            return self._drop("stale stamp", f"camera '{camera}': an image's stamp repeats or goes back")
+        try:
+            color = color_pixels(msg)
+        except BadMessage as error:
+            return self._drop("bad image", f"camera '{camera}': {error}")
+        stream.last_stamp = stamp
+        stream.images.append(_Waiting(stamp, now_ns, color))
+        if len(stream.images) > MAX_WAITING:
+            self._give_up(stream, camera, "queue full")
+
+    def add_depth(self, camera: str, msg: Any) -> None:
+        """A depth Image or CompressedImage; a broken one is reported and leaves its image without depth."""
+        stream, stamp = self._streams[camera], stamp_ns(msg.header.stamp)
+        try:
+            depth = depth_pixels(msg)
+        except BadMessage as error:
+            self.problems["bad depth"] = f"camera '{camera}': {error}"
+            return
+        stream.depths.append((stamp, depth))
+
+    def add_info(self, camera: str, msg: Any) -> None:
+        """A CameraInfo; the camera stays the same object for as long as it says the same."""
+        stream = self._streams[camera]
+        try:
+            new = camera_from_info(camera, msg)
+        except BadMessage as error:
+            self.problems["bad camera_info"] = f"camera '{camera}': {error}"
+            return
+        old = stream.camera
+        if old is None or not _same(old, new):
+            stream.camera = new
+
+    def add_transforms(self, msg: Any, static: bool = False) -> None:
+        """A TFMessage; a broken transform is reported, the others are kept."""
+        for t in msg.transforms:
+            if t.child_frame_id == self._posed_child:
+                continue
+            parent, child = t.header.frame_id, t.child_frame_id
+            self._add_transform(parent, child, t.header.stamp, pose_from_transform, t.transform, static)
+
+    def add_odometry(self, msg: Any) -> None:
+        """An Odometry: the pose of its child frame; it replaces what /tf says of that frame."""
+        self._posed_child = msg.child_frame_id
+        self._add_transform(msg.header.frame_id, msg.child_frame_id, msg.header.stamp, pose_from_pose, msg.pose.pose)
+
+    def add_pose(self, msg: Any) -> None:
+        """A PoseStamped: the pose of ``pose.child_frame``, or of the only camera's optical frame."""
+        child = self.config.pose.child_frame
+        if not child and (first := next(iter(self._streams.values()))).camera is not None:
+            child = first.camera.frame_id
+        if child:
+            self._posed_child = child
+            self._add_transform(msg.header.frame_id, child, msg.header.stamp, pose_from_pose, msg.pose)
+
+    def take(self, now_ns: int, flush: bool = False) -> list[Frame]:
+        """Frames that are complete, in order of time within each camera.
+
+        Args:
+            now_ns: present time on the clock of ``add_color``; images that waited ``pose.max_wait`` are given up.
+            flush: nothing more will come; give up whatever cannot be completed now.
+        """
+        frames = []
+        for name, stream in self._streams.items():
+            while stream.images:
+                frame = self._complete(name, stream, flush or now_ns - stream.images[0].arrived > self._max_wait)
+                if frame is None:
+                    break
+                if isinstance(frame, Frame):
+                    frames.append(frame)
+        frames.sort(key=lambda f: f.key)
+        return frames
+
+    def _jump_back(self, stamp: int) -> None:
+        """Time went back to this stamp: forget what waits, and depth and transforms of the abandoned future."""
+        self.jumps += 1
+        self.transforms.forget_after(stamp + JUMP_NS)
+        for stream in self._streams.values():
+            stream.images.clear()
+            now = [d for d in stream.depths if abs(d[0] - stamp) < JUMP_NS]
+            stream.depths.clear()
+            stream.depths.extend(now)
+            stream.last_stamp = 0
+
+    def _complete(self, name: str, stream: _Stream, patience_over: bool) -> Frame | bool | None:
+        """The oldest image's frame, True where it was given up, or None to wait on."""
+        image = stream.images[0]
+        if stream.camera is None:
+            return self._give_up(stream, name, "no camera_info") if patience_over else None
+        depth = None
+        if stream.has_depth_topic:
+            depth = self._depth_for(stream, image.stamp, patience_over)
+            if depth is None and not patience_over and not self._passed(stream, image.stamp + self._tolerance):
+                return None
+            if depth is None and self.config.coverage.source == "depth":
+                return self._give_up(stream, name, "no depth")
+        camera = stream.camera
+        for what, pixels in (("image", image.color), ("depth", depth)):
+            if pixels is not None and abs(pixels.width * camera.height - pixels.height * camera.width) > max(
+                camera.width, camera.height
+            ):
+                size, expected = f"{pixels.width}x{pixels.height}", f"{camera.width}x{camera.height}"
+                text = f"{what} of {size}, camera_info of {expected}: shapes must agree"
+                return self._give_up(stream, name, f"{what} size", text)
+        world = self.config.pose.world_frame
+        pose: Matrix | None = None
+        try:
+            pose = self.transforms.lookup(world, camera.frame_id, image.stamp).matrix
+        except TransformError as error:
+            waits = error.reason in (Reason.TOO_NEW, Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED)
+            if waits and not patience_over:
+                return None
+            if depth is not None:
+                return self._give_up(stream, name, "no pose", str(error))
+        stream.images.popleft()
+        for _ in range(len(stream.depths)):  # those that no later image can want go, whatever their order
+            if (kept := stream.depths.popleft())[0] > image.stamp - self._tolerance:
+                stream.depths.append(kept)
+        return Frame(
+            image.stamp,
+            camera.resized(image.color.width, image.color.height),
+            image=image.color,
+            depth=depth,
+            world_from_camera=pose,
+            world_frame=world,
+        )
+
+    def _depth_for(self, stream: _Stream, stamp: int, patience_over: bool) -> Pixels | None:
+        """The depth nearest in time; an inexact match waits for a later, nearer one while there is patience."""
+        near = min(stream.depths, key=lambda d: abs(d[0] - stamp), default=None)
+        if near is None or abs(near[0] - stamp) > self._tolerance:
+            return None
+        final = near[0] >= stamp or patience_over or self._passed(stream, stamp)
+        return near[1] if final else None
+
+    @staticmethod
+    def _passed(stream: _Stream, stamp: int) -> bool:
+        """Whether depth later than a stamp has come, so that no more is to be expected for it."""
+        return any(d[0] > stamp for d in stream.depths)
+
+    def _add_transform(
+        self, parent: str, child: str, stamp: Any, convert: Any, value: Any, static: bool = False
+    ) -> None:
+        try:
+            self.transforms.add(parent.lstrip("/"), child.lstrip("/"), stamp_ns(stamp), convert(value), static)
+        except ValueError as error:  # BadMessage is one too
+            self.problems["bad transform"] = f"'{parent}' to '{child}': {error}"
+
+    def _give_up(self, stream: _Stream, camera: str, reason: str, text: str = "") -> bool:
+        stream.images.popleft()
+        self._drop(reason, f"camera '{camera}': {text or reason}")
+        return True
+
+    def _drop(self, reason: str, text: str) -> None:
+        self.dropped[reason] += 1
+        self.problems[reason] = text
+
+
+def _same(a: Camera, b: Camera) -> bool:
+    plain = (a.frame_id, a.width, a.height, a.distortion_model) == (b.frame_id, b.width, b.height, b.distortion_model)
+    return plain and (a.intrinsics == b.intrinsics).all() and (a.distortion == b.distortion).all()

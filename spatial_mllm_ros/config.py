@@ -1,0 +1,216 @@
+"""Every parameter, once: type, default, unit, range and meaning.
+
+The node declares its ROS parameters from these dataclasses, the parameter files and docs/ros-api.md are checked against
+them, and the command line takes its defaults from here. A nested dataclass is a dotted name: ``coverage.voxel_size``.
+"""
+
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+
+def param(default: Any, doc: str, *, unit: str = "", low=None, high=None, choices=(), live: bool = False) -> Any:
+    """A documented parameter: unit, closed range, allowed values, and whether it may change while the node runs."""
+    meta = {"doc": doc, "unit": unit, "low": low, "high": high, "choices": tuple(choices), "live": live}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True)
+class CameraParams:
+    """Topics of one camera; ``<name>.image_topic`` and so on for each name in ``cameras``."""
+
+    image_topic: str = param("color/image_raw", "colour image; relative names are below the node's namespace")
+    image_transport: str = param(
+        "raw", "how colour arrives; compressed adds /compressed to the topic", choices=("raw", "compressed")
+    )
+    depth_topic: str = param(
+        "depth/image_raw", "depth registered to colour (16UC1 millimetres or 32FC1 metres); empty: RGB only"
+    )
+    depth_transport: str = param(
+        "raw",
+        "how depth arrives; compressed adds /compressed, compressedDepth adds /compressedDepth",
+        choices=("raw", "compressed", "compressedDepth"),
+    )
+    camera_info_topic: str = param("color/camera_info", "intrinsics of the colour image")
+
+
+@dataclass(frozen=True)
+class PoseParams:
+    """Where camera poses come from."""
+
+    source: str = param("tf", "tf, or a topic of that type", choices=("tf", "odometry", "pose"))
+    topic: str = param("odom", "Odometry or PoseStamped topic; unused with tf")
+    child_frame: str = param("", "frame whose pose a PoseStamped gives; empty: the optical frame of the only camera")
+    world_frame: str = param("odom", "fixed frame of poses, voxels and rewards")
+    max_gap: float = param(
+        0.5, "longest hole between two transforms that is interpolated across", unit="s", low=0.0, high=10.0
+    )
+    max_wait: float = param(
+        0.2, "how long a frame waits for its pose before it is dropped", unit="s", low=0.0, high=10.0
+    )
+
+
+@dataclass(frozen=True)
+class SyncParams:
+    """How image and depth become one frame."""
+
+    tolerance: float = param(
+        0.02, "largest stamp difference between image and depth of one frame", unit="s", low=0.0, high=1.0
+    )
+    queue_size: int = param(
+        4, "messages and frames a camera may have waiting; the oldest is dropped and counted", low=1, high=1000
+    )
+    stale_after: float = param(2.0, "silence of a topic that is warned about", unit="s", low=0.1, high=3600.0)
+
+
+@dataclass(frozen=True)
+class CoverageParams:
+    """Streaming space-aware sampling."""
+
+    source: str = param(
+        "auto",
+        "geometry for coverage: depth images, vggt (RGB alone), or depth where it arrives",
+        choices=("auto", "depth", "vggt"),
+    )
+    frames: int = param(16, "frames kept to cover the scene (k)", low=1, high=256)
+    voxel_size: float = param(0.1, "edge of a coverage voxel", unit="m", low=0.001, high=10.0)
+    min_depth: float = param(0.2, "nearer readings are ignored", unit="m", low=0.0, high=100.0)
+    max_depth: float = param(6.0, "farther readings are ignored", unit="m", low=0.1, high=1000.0)
+    stride: int = param(2, "every n-th depth pixel in each direction is used", low=1, high=32)
+    max_voxels: int = param(
+        4_194_304,
+        "voxels remembered exactly; beyond that the number seen is estimated (8 bytes each)",
+        low=1024,
+        high=268_435_456,
+    )
+
+
+@dataclass(frozen=True)
+class MemoryParams:
+    """Recent frames, kept as they arrived."""
+
+    seconds: float = param(30.0, "age at which a recent frame is forgotten", unit="s", low=0.1, high=86400.0)
+    megabytes: int = param(512, "most memory for frames of all cameras together", unit="MB", low=1, high=1_000_000)
+
+
+@dataclass(frozen=True)
+class MotionParams:
+    """Point tracking and rewards."""
+
+    points: int = param(64, "most points tracked in a region", low=8, high=1024)
+    forward_backward: float = param(
+        1.0, "largest forward-backward error of a tracked point", unit="px", low=0.01, high=20.0
+    )
+    min_points: int = param(6, "points of one body below which a target is lost", low=3, high=1024)
+    rigidity: float = param(
+        0.02,
+        "change of mutual distance up to which points belong to one body; grows with depth noise",
+        unit="m",
+        low=0.0005,
+        high=1.0,
+    )
+    deadband: float = param(0.01, "displacement below this adds nothing to path_length", unit="m", low=0.0, high=1.0)
+    max_lost: float = param(1.0, "a target invisible for longer must be set again", unit="s", low=0.0, high=3600.0)
+
+
+@dataclass(frozen=True)
+class AskParams:
+    """Questions."""
+
+    model: str = param("", "folder or hub id of the model; empty: no model, ask answers MODEL_NOT_READY")
+    max_frames: int = param(16, "frames shown to the model unless the request says otherwise", low=1, high=256)
+    timeout: float = param(30.0, "time to answer unless the request says otherwise", unit="s", low=0.1, high=3600.0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All parameters of the node."""
+
+    cameras: list[str] = param(["camera"], "names of the cameras; each has its own topics below its name")
+    autostart: bool = param(True, "configure and activate at once; false waits for a lifecycle manager")
+    status_rate: float = param(
+        1.0, "coverage, markers and diagnostics are published this often", unit="Hz", low=0.1, high=30.0
+    )
+    pose: PoseParams = field(default_factory=PoseParams)
+    sync: SyncParams = field(default_factory=SyncParams)
+    coverage: CoverageParams = field(default_factory=CoverageParams)
+    memory: MemoryParams = field(default_factory=MemoryParams)
+    motion: MotionParams = field(default_factory=MotionParams)
+    ask: AskParams = field(default_factory=AskParams)
+    camera_params: dict[str, CameraParams] = field(default_factory=dict)
+
+    def camera(self, name: str) -> CameraParams:
+        """Topics of one camera, defaults where nothing was given."""
+        return self.camera_params.get(name, CameraParams())
+
+
+def describe(cls: type = Config, prefix: str = "") -> dict[str, dict[str, Any]]:
+    """Dotted name -> {type, default, doc, unit, low, high, choices, live} of every parameter below a dataclass."""
+    out: dict[str, dict[str, Any]] = {}
+    for f in fields(cls):
+        name = prefix + f.name
+        if "doc" in f.metadata:
+            default = f.default if f.default is not MISSING else f.default_factory()  # type: ignore[misc]
+            out[name] = {"type": type(default), "default": default, **f.metadata}
+        elif f.default_factory is not MISSING and is_dataclass(nested := f.default_factory()):
+            out.update(describe(type(nested), name + "."))
+    return out
+
+
+def build(values: dict[str, Any]) -> Config:
+    """Config from dotted names and values, as a parameter file gives them.
+
+    Raises:
+        ValueError: an unknown name (with the nearest right one), a wrong type, or a value out of range.
+    """
+    cameras = values.get("cameras", Config().cameras)
+    if (
+        not isinstance(cameras, list)
+        or not cameras
+        or len(set(cameras)) != len(cameras)
+        or not all(isinstance(c, str) and c for c in cameras)
+    ):
+        raise ValueError(f"cameras = {cameras!r}: expected a list of distinct names, at least one")
+    known = describe()
+    for camera in cameras:
+        if camera in {n.split(".")[0] for n in describe()}:
+            raise ValueError(f"cameras = {cameras!r}: '{camera}' is the name of a parameter group; choose another")
+    for camera in cameras:
+        known.update(describe(CameraParams, camera + "."))
+    checked = {name: check(name, value, known) for name, value in values.items()}
+    groups: dict[str, dict[str, Any]] = {}
+    for name, value in checked.items():
+        group, _, leaf = name.rpartition(".")
+        groups.setdefault(group, {})[leaf] = value
+    nested = {f.name: f.default_factory() for f in fields(Config) if f.default_factory is not MISSING}
+    made: dict[str, Any] = dict(groups.pop("", {}))
+    made["camera_params"] = {c: CameraParams(**groups.pop(c, {})) for c in cameras}
+    for group, leaves in groups.items():
+        made[group] = type(nested[group])(**leaves)
+    config = Config(**made)
+    if config.coverage.min_depth >= config.coverage.max_depth:
+        raise ValueError(
+            f"coverage.min_depth = {config.coverage.min_depth}: expected less than coverage.max_depth,"
+            f" {config.coverage.max_depth} m"
+        )
+    return config
+
+
+def check(name: str, value: Any, known: dict[str, dict[str, Any]]) -> Any:
+    """One value, as the type of its parameter; ValueError says what is wrong and what would be right."""
+    if name not in known:
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        raise ValueError(f"unknown parameter '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    p = known[name]
+    if p["type"] is float and type(value) is int:
+        value = float(value)
+    if type(value) is not p["type"]:
+        raise ValueError(f"{name} = {value!r}: expected {p['type'].__name__}, like {p['default']!r}")
+    if p["choices"] and value not in p["choices"]:
+        raise ValueError(f"{name} = {value!r}: expected one of {', '.join(p['choices'])}")
+    if (p["low"] is not None and not value >= p["low"]) or (p["high"] is not None and not value <= p["high"]):
+        unit = f" {p['unit']}" if p["unit"] else ""
+        raise ValueError(f"{name} = {value}: expected {p['low']} to {p['high']}{unit}")
+    return value

@@ -1,0 +1,30 @@
+"""Error codes of the interface and the exception that carries one of them to the caller."""
+
+from enum import IntEnum
+
+
+class ErrorCode(IntEnum):
+    """The constants of ``AskSpatial.srv``; every service and action of the node answers with one of these."""
+
+    NONE = 0
+    BAD_REQUEST = 1
+    MODEL_NOT_READY = 2
+    NO_FRAMES = 3
+    NO_GEOMETRY = 4
+    BUSY = 5
+    TIMEOUT = 6
+    CANCELED = 7
+    FAILED = 8
+
+
+class SpatialError(Exception):
+    """Something a caller can act on: what was wrong and what would be right, under an interface error code."""
+
+    def __init__(self, code: ErrorCode, message: str):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class BadMessage(ValueError):
+    """A sensor message that cannot be used; the text names the field, its value and what was expected."""

@@ -1,0 +1,189 @@
+"""Frame and Camera: the one record that flows from sensors and bags through memory, motion and the model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+DISTORTION_LENGTHS = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole camera with lens distortion, as a ``sensor_msgs/CameraInfo`` describes it.
+
+    Attributes:
+        name: the camera's name in the configuration.
+        frame_id: its optical frame (x right, y down, z forward).
+        width, height: image size in pixels.
+        intrinsics: K, float64 [3, 3], pixels; the centre of the first pixel is (0, 0).
+        distortion_model: ``none``, ``plumb_bob``, ``rational_polynomial`` or ``equidistant``.
+        distortion: coefficients of that model, float64 [n].
+
+    Raises:
+        ValueError: a size, an intrinsic or the number of coefficients cannot belong to a camera.
+    """
+
+    name: str
+    frame_id: str
+    width: int
+    height: int
+    intrinsics: NDArray[np.float64]
+    distortion_model: str = "none"
+    distortion: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self):
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"camera size {self.width}x{self.height}: both must be at least 1 pixel")
+        k = self.intrinsics
+        if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+            raise ValueError("camera intrinsics must be a finite 3x3 matrix with positive fx and fy")
+        if self.distortion_model not in DISTORTION_LENGTHS:
+            raise ValueError(f"distortion model '{self.distortion_model}': known are {', '.join(DISTORTION_LENGTHS)}")
+        if (
+            self.distortion.size not in DISTORTION_LENGTHS[self.distortion_model]
+            or not np.isfinite(self.distortion).all()
+        ):
+            raise ValueError(f"distortion model '{self.distortion_model}' with {self.distortion.size} coefficients")
+
+    def resized(self, width: int, height: int) -> "Camera":
+        """The same camera seen at another resolution; pixel centres stay aligned (u' + 0.5 = s (u + 0.5))."""
+        return self if (width, height) == (self.width, self.height) else _resized(self, width, height)
+
+
+@lru_cache(maxsize=32)
+def _resized(camera: Camera, width: int, height: int) -> Camera:
+    sx, sy = width / camera.width, height / camera.height
+    scale = np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]])
+    return replace(camera, width=width, height=height, intrinsics=scale @ camera.intrinsics)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Pixels:
+    """An image as it arrived, and how to decode it.
+
+    Attributes:
+        height, width: size in pixels, known without decoding.
+        nbytes: memory that the undecoded form holds.
+        decode: returns the array; raises BadMessage when the bytes turn out to be broken.
+    """
+
+    height: int
+    width: int
+    nbytes: int
+    decode: Callable[[], NDArray]
+
+    @classmethod
+    def of(cls, array: NDArray) -> "Pixels":
+        """Wrap an array that is decoded already; it is not copied."""
+        return cls(array.shape[0], array.shape[1], array.nbytes, lambda: array)
+
+
+class Frame:
+    """One moment of one camera: image, depth and pose under one stamp.
+
+    Pixels stay as they arrived until they are asked for; ``image``, ``gray`` and ``depth`` decode once and keep the
+    result until :meth:`release`. Arrays are read-only and shared, never copied.
+
+    Attributes:
+        stamp_ns: time of exposure, nanoseconds.
+        camera: the Camera that took it (intrinsics of the colour image).
+        world_from_camera: pose of the optical frame, float64 [4, 4], or None where unknown.
+        world_frame: name of the world frame of that pose.
+    """
+
+    __slots__ = (
+        "_color",
+        "_depth",
+        "_depth_pixels",
+        "_gray",
+        "_image",
+        "camera",
+        "stamp_ns",
+        "world_frame",
+        "world_from_camera",
+    )
+
+    def __init__(
+        self,
+        stamp_ns: int,
+        camera: Camera,
+        *,
+        image: Pixels | NDArray[np.uint8] | None = None,
+        depth: Pixels | NDArray[np.float32] | None = None,
+        world_from_camera: NDArray[np.float64] | None = None,
+        world_frame: str = "",
+    ):
+        self.stamp_ns = stamp_ns
+        self.camera = camera
+        self.world_from_camera = world_from_camera
+        self.world_frame = world_frame
+        self._color = Pixels.of(image) if isinstance(image, np.ndarray) else image
+        self._depth_pixels = Pixels.of(depth) if isinstance(depth, np.ndarray) else depth
+        self._image: NDArray[np.uint8] | None = None
+        self._gray: NDArray[np.uint8] | None = None
+        self._depth: NDArray[np.float32] | None = None
+
+    def __repr__(self) -> str:
+        return f"Frame({self.camera.name}, {self.stamp_ns / 1e9:.3f} s)"
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """(stamp_ns, camera name): what tells this frame from every other, and the order of frames in time."""
+        return self.stamp_ns, self.camera.name
+
+    @property
+    def has_image(self) -> bool:
+        return self._color is not None
+
+    @property
+    def has_depth(self) -> bool:
+        return self._depth_pixels is not None
+
+    @property
+    def image(self) -> NDArray[np.uint8] | None:
+        """Colour image, uint8 [H, W, 3] RGB, or None. Raises BadMessage where its bytes are broken."""
+        image = self._image
+        if image is None and self._color is not None:
+            image = self._image = _read_only(self._color.decode())
+        return image
+
+    @property
+    def gray(self) -> NDArray[np.uint8] | None:
+        """Luminance of the colour image, uint8 [H, W], or None."""
+        gray = self._gray
+        if gray is None and (image := self.image) is not None:
+            gray = self._gray = _read_only(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        return gray
+
+    @property
+    def depth(self) -> NDArray[np.float32] | None:
+        """Depth along the optical axis, float32 [h, w] metres, 0 or NaN where there is no reading, or None."""
+        depth = self._depth
+        if depth is None and self._depth_pixels is not None:
+            depth = self._depth = _read_only(self._depth_pixels.decode())
+        return depth
+
+    @property
+    def depth_camera(self) -> Camera:
+        """The camera at the resolution of the depth image (depth is registered to colour)."""
+        d = self._depth_pixels
+        return self.camera if d is None else self.camera.resized(d.width, d.height)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by the pixels as they arrived, bytes; decoded pixels live only until :meth:`release`."""
+        return sum(p.nbytes for p in (self._color, self._depth_pixels) if p is not None)
+
+    def release(self) -> None:
+        """Drop decoded pixels; they are decoded again when asked for."""
+        self._image = self._gray = self._depth = None
+
+
+def _read_only(array: NDArray) -> NDArray:
+    view = array.view()
+    view.flags.writeable = False
+    return view

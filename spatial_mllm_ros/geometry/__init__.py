@@ -1,0 +1,1 @@
+"""Cameras, poses and transforms over time."""

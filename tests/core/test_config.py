@@ -1,0 +1,42 @@
+import pytest
+
+from spatial_mllm_ros.config import CameraParams, Config, build, describe
+
+
+def test_defaults_are_valid_and_documented():
+    parameters = {**describe(), **describe(CameraParams, "camera.")}
+    assert build({name: p["default"] for name, p in parameters.items()}) == build({"cameras": ["camera"]})
+    assert build({}).coverage == Config().coverage
+    for name, p in parameters.items():
+        assert p["doc"], name
+
+
+def test_values_reach_their_place():
+    config = build({"cameras": ["left", "right"], "left.depth_topic": "", "coverage.frames": 8, "pose.max_gap": 1})
+    assert config.coverage.frames == 8
+    assert config.pose.max_gap == 1.0 and type(config.pose.max_gap) is float
+    assert config.camera("left").depth_topic == ""
+    assert config.camera("right") == CameraParams()
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"coverage.voxelsize": 0.1}, "did you mean 'coverage.voxel_size'"),
+        ({"coverage.voxel_size": 0.0}, "expected 0.001 to 10.0 m"),
+        ({"coverage.voxel_size": float("nan")}, "expected 0.001"),
+        ({"coverage.voxel_size": "big"}, "expected float"),
+        ({"coverage.frames": 8.5}, "expected int"),
+        ({"coverage.frames": True}, "expected int"),
+        ({"autostart": 1}, "expected bool"),
+        ({"coverage.source": "lidar"}, "expected one of auto, depth, vggt"),
+        ({"cameras": []}, "at least one"),
+        ({"cameras": ["a", "a"]}, "distinct"),
+        ({"cameras": ["coverage"]}, "name of a parameter group"),
+        ({"cameras": ["left"], "right.image_topic": "x"}, "unknown parameter 'right.image_topic'; did you mean"),
+        ({"coverage.min_depth": 7.0}, "must be below"),
+    ],
+)
+def test_mistakes_are_named(values, message):
+    with pytest.raises(ValueError, match=message):
+        build(values)
