@@ -34,7 +34,7 @@ def test_values_reach_their_place():
         ({"cameras": ["a", "a"]}, "distinct"),
         ({"cameras": ["coverage"]}, "name of a parameter group"),
         ({"cameras": ["left"], "right.image_topic": "x"}, "unknown parameter 'right.image_topic'; did you mean"),
-        ({"coverage.min_depth": 7.0}, "must be below"),
+        ({"coverage.min_depth": 7.0}, "expected less than coverage.max_depth"),
     ],
 )
 def test_mistakes_are_named(values, message):
