@@ -1,2 +1,1 @@
 """Spatial intelligence for robots from ordinary cameras: coverage, motion, rewards and spatial questions."""
-

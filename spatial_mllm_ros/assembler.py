@@ -7,6 +7,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .config import Config
 from .errors import BadMessage
 from .frames import Camera, Frame, Pixels
@@ -22,6 +24,7 @@ from .messages import (
 )
 
 MAX_WAITING = 100  # images of one camera that may wait for depth, camera_info or pose
+MAX_TEXT = 500
 JUMP_NS = 1_000_000_000  # a stamp this far before the last one of its camera is a time jump, not a late message
 
 
@@ -92,9 +95,11 @@ class FrameAssembler:
         try:
             depth = depth_pixels(msg)
         except BadMessage as error:
-            self.problems["bad depth"] = f"camera '{camera}': {error}"
+            self.note("bad depth", f"camera '{camera}': {error}")
             return
         stream.depths.append((stamp, depth))
+        while stream.depths[0][0] < stamp - self._max_wait - JUMP_NS:  # its image will not come any more
+            stream.depths.popleft()
 
     def add_info(self, camera: str, msg: Any) -> None:
         """A CameraInfo; the camera stays the same object for as long as it says the same."""
@@ -102,7 +107,7 @@ class FrameAssembler:
         try:
             new = camera_from_info(camera, msg)
         except BadMessage as error:
-            self.problems["bad camera_info"] = f"camera '{camera}': {error}"
+            self.note("bad camera_info", f"camera '{camera}': {error}")
             return
         old = stream.camera
         if old is None or not _same(old, new):
@@ -111,14 +116,14 @@ class FrameAssembler:
     def add_transforms(self, msg: Any, static: bool = False) -> None:
         """A TFMessage; a broken transform is reported, the others are kept."""
         for t in msg.transforms:
-            if t.child_frame_id == self._posed_child:
+            if t.child_frame_id.lstrip("/") == self._posed_child:
                 continue
             parent, child = t.header.frame_id, t.child_frame_id
             self._add_transform(parent, child, t.header.stamp, pose_from_transform, t.transform, static)
 
     def add_odometry(self, msg: Any) -> None:
         """An Odometry: the pose of its child frame; it replaces what /tf says of that frame."""
-        self._posed_child = msg.child_frame_id
+        self._posed_child = msg.child_frame_id.lstrip("/")
         self._add_transform(msg.header.frame_id, msg.child_frame_id, msg.header.stamp, pose_from_pose, msg.pose.pose)
 
     def add_pose(self, msg: Any) -> None:
@@ -127,7 +132,7 @@ class FrameAssembler:
         if not child and (first := next(iter(self._streams.values()))).camera is not None:
             child = first.camera.frame_id
         if child:
-            self._posed_child = child
+            self._posed_child = child.lstrip("/")
             self._add_transform(msg.header.frame_id, child, msg.header.stamp, pose_from_pose, msg.pose)
 
     def take(self, now_ns: int, flush: bool = False) -> list[Frame]:
@@ -153,6 +158,8 @@ class FrameAssembler:
         self.jumps += 1
         self.transforms.forget_after(stamp + JUMP_NS)
         for stream in self._streams.values():
+            for image in stream.images:
+                self._drop("time jump", f"time jumped back from {image.stamp / 1e9:.3f} to {stamp / 1e9:.3f} s")
             stream.images.clear()
             now = [d for d in stream.depths if abs(d[0] - stamp) < JUMP_NS]
             stream.depths.clear()
@@ -179,7 +186,7 @@ class FrameAssembler:
                 size, expected = f"{pixels.width}x{pixels.height}", f"{camera.width}x{camera.height}"
                 text = f"{what} of {size}, camera_info of {expected}: shapes must agree"
                 return self._give_up(stream, name, f"{what} size", text)
-        world = self.config.pose.world_frame
+        world = self.config.pose.world_frame.lstrip("/")
         pose: Matrix | None = None
         try:
             pose = self.transforms.lookup(world, camera.frame_id, image.stamp).matrix
@@ -219,9 +226,11 @@ class FrameAssembler:
         self, parent: str, child: str, stamp: Any, convert: Any, value: Any, static: bool = False
     ) -> None:
         try:
+            if not static and stamp_ns(stamp) <= 0:
+                raise ValueError("a transform without a time stamp")
             self.transforms.add(parent.lstrip("/"), child.lstrip("/"), stamp_ns(stamp), convert(value), static)
         except ValueError as error:  # BadMessage is one too
-            self.problems["bad transform"] = f"'{parent}' to '{child}': {error}"
+            self.note("bad transform", f"'{parent}' to '{child}': {error}")
 
     def _give_up(self, stream: _Stream, camera: str, reason: str, text: str = "") -> bool:
         stream.images.popleft()
@@ -230,9 +239,13 @@ class FrameAssembler:
 
     def _drop(self, reason: str, text: str) -> None:
         self.dropped[reason] += 1
-        self.problems[reason] = text
+        self.note(reason, text)
+
+    def note(self, reason: str, text: str) -> None:
+        """Remember the latest problem of a kind; names in messages may be of any length, what is kept is not."""
+        self.problems[reason] = text[:MAX_TEXT]
 
 
 def _same(a: Camera, b: Camera) -> bool:
     plain = (a.frame_id, a.width, a.height, a.distortion_model) == (b.frame_id, b.width, b.height, b.distortion_model)
-    return plain and (a.intrinsics == b.intrinsics).all() and (a.distortion == b.distortion).all()
+    return plain and np.array_equal(a.intrinsics, b.intrinsics) and np.array_equal(a.distortion, b.distortion)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_FOCAL = 1e6  # pixels
 DISTORTION_LENGTHS = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
 
 
@@ -39,8 +40,12 @@ class Camera:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"camera size {self.width}x{self.height}: both must be at least 1 pixel")
         k = self.intrinsics
-        if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
-            raise ValueError("camera intrinsics must be a finite 3x3 matrix with positive fx and fy")
+        if k.shape != (3, 3) or not np.isfinite(k).all() or not (0 < k[0, 0] < MAX_FOCAL and 0 < k[1, 1] < MAX_FOCAL):
+            raise ValueError(
+                f"camera intrinsics must be a finite 3x3 matrix, fx and fy positive and below {MAX_FOCAL:g}"
+            )
+        if k[2].tolist() != [0, 0, 1]:
+            raise ValueError(f"camera intrinsics end with the row {k[2].tolist()}: expected [0, 0, 1]")
         if self.distortion_model not in DISTORTION_LENGTHS:
             raise ValueError(f"distortion model '{self.distortion_model}': known are {', '.join(DISTORTION_LENGTHS)}")
         if (

@@ -39,13 +39,9 @@ def color_pixels(msg: Any) -> Pixels:
         return Pixels(height, width, len(data), lambda: _decode_color(data))
     rows = _raw_rows(msg)
     encoding = GENERIC_COLOR.get(msg.encoding) or str(msg.encoding)
-    try:
-        convert_color(np.zeros((4, 4, *rows.shape[2:]), rows.dtype), encoding, "rgb8")
-    except (ImageError, cv2.error):
-        raise BadMessage(
-            f"image encoding '{msg.encoding}' is no colour: expected rgb8, bgr8, mono8, bayer_* or yuv422"
-        ) from None
-    return Pixels(rows.shape[0], rows.shape[1], rows.nbytes, lambda: convert_color(rows, encoding, "rgb8"))
+    corner = rows[tuple(slice(min(n, 4 + n % 2)) for n in rows.shape[:2])]  # odd sizes stay odd: some have no meaning
+    _to_rgb(corner, encoding)
+    return Pixels(rows.shape[0], rows.shape[1], rows.nbytes, lambda: _to_rgb(rows, encoding))
 
 
 def depth_pixels(msg: Any) -> Pixels:
@@ -95,7 +91,7 @@ def camera_from_info(name: str, msg: Any) -> Camera:
     if not d.any():
         model, d = "none", np.zeros(0)
     try:
-        return Camera(name, msg.header.frame_id, int(msg.width), int(msg.height), k, model, d)
+        return Camera(name, msg.header.frame_id.lstrip("/"), int(msg.width), int(msg.height), k, model, d)
     except ValueError as error:
         raise BadMessage(f"camera_info: {error}") from None
 
@@ -115,6 +111,17 @@ def _matrix(t: Any, q: Any) -> Matrix:
         return pose_matrix([t.x, t.y, t.z], [q.x, q.y, q.z, q.w])
     except ValueError as error:
         raise BadMessage(str(error)) from None
+
+
+def _to_rgb(rows: NDArray, encoding: str) -> NDArray[np.uint8]:
+    try:
+        return np.asarray(convert_color(rows, encoding, "rgb8"), np.uint8)
+    except ImageError:
+        expected = "expected rgb8, bgr8, mono8, bayer_* or yuv422"
+        raise BadMessage(f"image encoding '{encoding[:64]}' is no colour: {expected}") from None
+    except cv2.error:
+        width, height = rows.shape[1], rows.shape[0]
+        raise BadMessage(f"{encoding} image of {width}x{height}: no such size, yuv422 and bayer are even") from None
 
 
 def _raw_rows(msg: Any) -> NDArray:
@@ -150,13 +157,13 @@ def _compressed_header(data: Any, description: str) -> tuple[int, int, memoryvie
     """Width, height and bytes of JPEG or PNG data whose beginning and end are whole."""
     data = memoryview(data).cast("B")
     try:
-        with PIL.Image.open(BytesIO(data[:65536])) as header:
+        with PIL.Image.open(BytesIO(data)) as header:
             (width, height), kind = header.size, header.format
     except Exception:
         raise BadMessage(
             f"compressed image of {len(data)} bytes, format '{description}': not readable as JPEG or PNG"
         ) from None
-    tail = bytes(data[-256:]).rstrip(b"\0")
+    tail = bytes(data).rstrip(b"\0")[-256:]  # some cameras pad to a fixed length
     whole = {"JPEG": b"\xff\xd9" in tail, "PNG": b"IEND" in tail}
     if not whole.get(kind or "", True):
         raise BadMessage(f"compressed image, {kind} of {len(data)} bytes: cut off before its end")

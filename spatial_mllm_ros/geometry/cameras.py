@@ -11,7 +11,7 @@ from ..frames import Camera
 _undistort_points = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)  # OpenCV 5 merged the two
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def ray_grid(camera: Camera) -> NDArray[np.float32]:
     """The viewing ray of every pixel, float32 [H, W, 3], scaled to z = 1; multiplied by depth it is the point.
 

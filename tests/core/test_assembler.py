@@ -123,6 +123,10 @@ def test_the_camera_stays_one_object_until_it_changes(ready):
     put(ready, 166)
     (third,) = ready.take(START + 166 * MS)
     assert third.camera is not first.camera
+    ready.add_info("front", sensor.info(START + 1, d=[0.1, 0, 0, 0]))  # as many coefficients as it likes
+    put(ready, 199)
+    (fourth,) = ready.take(START + 199 * MS)
+    assert fourth.camera.distortion.size == 4
 
 
 def test_stamps_that_repeat_go_back_or_are_zero(ready):
@@ -173,6 +177,35 @@ def test_broken_messages_lose_nothing_else(ready):
     assert stamps(ready.take(START + 100 * MS)) == [100]
     assert ready.dropped == {"bad image": 1}
     assert {"bad image", "bad depth", "bad transform"} <= set(ready.problems)
+
+
+def test_leading_slashes_of_ros_1_are_no_part_of_a_name():
+    a = assembler(pose__world_frame="/odom")
+    msg = sensor.info(START)
+    msg.header.frame_id = "/optical"
+    a.add_info("front", msg)
+    a.add_transforms(sensor.transforms((START, "/odom", "/optical", 1.0)))
+    put(a, 0)
+    assert stamps(a.take(START)) == [0]
+
+
+def test_transforms_without_a_stamp_change_nothing(ready):
+    ready.add_transforms(sensor.transforms((0, "odom", "base", 9.0)))
+    put(ready, 130)
+    assert stamps(ready.take(START)) == [130]
+    assert "without a time stamp" in ready.problems["bad transform"]
+
+
+def test_images_that_wait_at_a_time_jump_are_counted(ready):
+    for ms in (1050, 1080):
+        put(ready, ms)  # their pose has not come yet
+    put(ready, -50_000)
+    assert ready.dropped == {"time jump": 2}
+
+
+def test_problems_are_of_bounded_length(ready):
+    ready.add_transforms(sensor.transforms((START, "x" * 100_000, "x" * 100_000, 0.0)))
+    assert len(ready.problems["bad transform"]) <= 500
 
 
 def test_waiting_is_bounded():

@@ -32,6 +32,8 @@ def test_values_reach_their_place():
         ({"coverage.source": "lidar"}, "expected one of auto, depth, vggt"),
         ({"cameras": []}, "at least one"),
         ({"cameras": ["a", "a"]}, "distinct"),
+        ({"coverage.source": "depth", "camera.depth_topic": ""}, "'camera' has no depth_topic"),
+        ({"cameras": ["a", "b"], "pose.source": "pose"}, "give pose.child_frame"),
         ({"cameras": ["coverage"]}, "name of a parameter group"),
         ({"cameras": ["left"], "right.image_topic": "x"}, "unknown parameter 'right.image_topic'; did you mean"),
         ({"coverage.min_depth": 7.0}, "expected less than coverage.max_depth"),

@@ -112,6 +112,7 @@ def test_nan_infinite_and_negative_depth_are_no_reading():
         (sensor.image(1, RGB, "rgb8", width=20), "expected 120 bytes"),
         (sensor.image(1, RGB, "rgb8", height=9), "expected 54 bytes"),
         (sensor.image(1, RGB, "rgb8", step=5), "step 5"),
+        (sensor.image(1, np.zeros((4, 5, 2), np.uint8), "yuv422"), "no such size"),
         (sensor.image(1, RGB, "rgb8", width=0), "0x2"),
         (sensor.image(1, RGB, "rgb8", width=2**31, height=2**31), "expected 1 to"),
         (sensor.compressed(1, b"", "jpeg"), "0 bytes"),
@@ -179,7 +180,9 @@ def test_camera_info_without_distortion():
     [
         (sensor.info(1, k=[0] * 9), "not calibrated"),
         (sensor.info(1, width=0), "not calibrated"),
-        (sensor.info(1, k=[-5, 0, 1, 0, 5, 1, 0, 0, 1]), "positive fx"),
+        (sensor.info(1, k=[-5, 0, 1, 0, 5, 1, 0, 0, 1]), "fx and fy positive"),
+        (sensor.info(1, k=[9, 0, 1, 0, 9, 1, 0, 0, 0]), "end with the row"),
+        (sensor.info(1, k=[1e300, 0, 1, 0, 9, 1, 0, 0, 1]), "below 1e"),
         (sensor.info(1, model="fov", d=[1.0]), "known are"),
         (sensor.info(1, d=[0.1, 0.2]), "2 coefficients"),
         (sensor.info(1, roi=(0, 0, 10, 10)), "region of interest"),

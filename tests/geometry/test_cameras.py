@@ -104,7 +104,7 @@ def test_rays_agree_with_opencv():
     "change, message",
     [
         ({"width": 0}, "at least 1 pixel"),
-        ({"intrinsics": np.zeros((3, 3))}, "positive fx"),
+        ({"intrinsics": np.zeros((3, 3))}, "fx and fy positive"),
         ({"intrinsics": K * np.nan}, "finite"),
         ({"distortion_model": "fov"}, "known are none, plumb_bob"),
         ({"distortion_model": "plumb_bob", "distortion": np.zeros(3)}, "3 coefficients"),
