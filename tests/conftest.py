@@ -1,0 +1,41 @@
+"""Recordings and simulated bags that several test folders share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 101 + 1))
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def _recording(name: str) -> Path:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"the recording {name} is not beside this checkout (shared/data)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def redkitchen() -> Path:
+    """300 RGB-D frames at 30 Hz of a static kitchen, hand-held, with poses."""
+    return _recording("redkitchen_300")
+
+
+@pytest.fixture(scope="session")
+def tum_cabinet() -> Path:
+    """56 RGB-D frames around a cabinet, 0.67 s apart, with poses."""
+    return _recording("tum_cabinet_56")
+
+
+@pytest.fixture(scope="session")
+def simulated_bag(tmp_path_factory) -> Path:
+    """A small simulated room: 30 frames of 160x120 at 10 Hz, one camera."""
+    pytest.importorskip("embreex", reason="rooms are simulated with embreex")
+    from spatial_mllm_ros.simulation import simulate
+
+    path = tmp_path_factory.mktemp("room") / "room.mcap"
+    simulate(path, seed=3, size=(160, 120), fps=10, duration=3)
+    return path
