@@ -1,0 +1,186 @@
+"""Rewards for motion: how far a target has come, frame by frame."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import MotionParams
+from ..errors import ErrorCode, SpatialError
+from ..frames import Frame
+from .body import RegionBody
+from .posed import posed, unusable
+
+CERTAIN = 5  # standard errors below which a step is no travel
+
+
+@dataclass(frozen=True, eq=False)
+class Reward:
+    """One ``MotionReward``.
+
+    Attributes:
+        stamp_ns: time of the frame.
+        target: label of what is followed.
+        reference_ns: time from which motion counts; 0 before there is one.
+        valid: whether the rest may be used.
+        distance: metres from the reference position, NaN where not valid.
+        path_length: metres travelled since the reference; steps below the dead band are no travel.
+        displacement: [3] metres, world frame, NaN where not valid.
+        reward: metres since the last valid frame, nearer to the goal or, without a goal, farther from the reference;
+            0 where not valid.
+        confidence: 0..1, 0 where not valid.
+        source: ``geometry``.
+        reason: why it is not valid, else empty.
+    """
+
+    stamp_ns: int
+    target: str
+    reference_ns: int
+    valid: bool
+    distance: float = float("nan")
+    path_length: float = 0.0
+    displacement: NDArray[np.float64] = field(default_factory=lambda: np.full(3, np.nan))
+    reward: float = 0.0
+    confidence: float = 0.0
+    source: str = "geometry"
+    reason: str = ""
+
+
+class _Account:
+    """Turns displacements since the reference into rewards that add up.
+
+    The rewards up to any valid frame sum to the progress there: the distance from the reference or, with a goal, how
+    much nearer to it the target is. A gap in between changes nothing in that sum.
+    """
+
+    def __init__(self, label: str, goal: NDArray | None, params: MotionParams):
+        self._label, self._deadband = label, params.deadband
+        self._goal = None if goal is None else np.asarray(goal, np.float64)
+        self._progress = self._path = 0.0
+        self._anchor = np.zeros(3)
+
+    def valid(
+        self,
+        stamp_ns: int,
+        reference_ns: int,
+        start: NDArray,
+        displacement: NDArray,
+        uncertainty: float = 0.0,
+        confidence: float = 1.0,
+    ) -> Reward:
+        distance = float(np.linalg.norm(displacement))
+        progress = distance
+        if self._goal is not None:
+            progress = float(np.linalg.norm(self._goal - start) - np.linalg.norm(self._goal - start - displacement))
+        step = float(np.linalg.norm(displacement - self._anchor))
+        if step > max(self._deadband, CERTAIN * uncertainty):
+            self._path, self._anchor = self._path + step, displacement
+        gained, self._progress = progress - self._progress, progress
+        return Reward(stamp_ns, self._label, reference_ns, True, distance, self._path, displacement, gained, confidence)
+
+    def invalid(self, stamp_ns: int, reference_ns: int, reason: str) -> Reward:
+        return Reward(stamp_ns, self._label, reference_ns, False, path_length=self._path, reason=reason)
+
+
+class CameraTarget:
+    """Reward for motion of the camera itself; the reference is the first frame with a pose.
+
+    Args:
+        label: name in the rewards.
+        goal: [3] metres, world frame, or None to reward distance from the reference.
+        params: dead band.
+    """
+
+    def __init__(self, label: str, goal: NDArray | None = None, params: MotionParams | None = None):
+        self._account = _Account(label, goal, params or MotionParams())
+        self._start: NDArray[np.float64] | None = None
+        self._reference_ns = 0
+        self._newest: int | None = None
+
+    def update(self, frame: Frame) -> Reward:
+        """Reward of the next frame; not valid without a pose or when its stamp is not later than the last."""
+        reason = _late(frame, self._newest)
+        pose = frame.world_from_camera
+        if not reason and (pose is None or not np.isfinite(pose).all()):
+            reason = "no pose"
+        if reason or pose is None:
+            return self._account.invalid(frame.stamp_ns, self._reference_ns, reason)
+        self._newest = frame.stamp_ns
+        position = pose[:3, 3].astype(np.float64)
+        if self._start is None:
+            self._start, self._reference_ns = position, frame.stamp_ns
+        return self._account.valid(frame.stamp_ns, self._reference_ns, self._start, position - self._start)
+
+
+class RegionTarget:
+    """Reward for motion of what is seen in a region of a frame, which is the reference.
+
+    The moving body is followed as soon as one moves, else the largest (see :class:`RegionBody`). Invisible for longer
+    than ``params.max_lost`` it is lost for good (:attr:`lost`).
+
+    Args:
+        label: name in the rewards.
+        frame: the reference, with image, depth and pose.
+        roi: x, y, width, height in pixels; clipped to the image.
+        goal: [3] metres, world frame, or None to reward distance from the reference.
+        params: tracking and dead band.
+    Raises:
+        SpatialError: BAD_REQUEST for a region outside the image, NO_GEOMETRY where the frame or the region has nothing
+            to track.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        frame: Frame,
+        roi: tuple[int, int, int, int],
+        goal: NDArray | None = None,
+        params: MotionParams | None = None,
+    ):
+        self._params = params or MotionParams()
+        if reason := unusable(frame):
+            raise SpatialError(
+                ErrorCode.NO_GEOMETRY,
+                f"the frame at {frame.stamp_ns / 1e9:.3f} s has {reason}; a region needs image, depth and pose",
+            )
+        self._account = _Account(label, goal, self._params)
+        self._body = RegionBody(posed(frame), roi, self._params)
+        self._size = posed(frame).gray.shape
+        self._reference_ns = self._newest = self._visible_ns = frame.stamp_ns
+        self.tracked_points = self._body.points
+        self.lost = ""
+
+    @property
+    def anchor(self) -> NDArray[np.float64]:
+        """The point [3] whose displacement counts: the middle of the body's points at the reference, world frame."""
+        return self._body.start
+
+    def update(self, frame: Frame) -> Reward:
+        """Reward of the camera's next frame; not valid, with the reason, where the body cannot be measured."""
+        reason = self.lost or _late(frame, self._newest)
+        if not reason:
+            self._newest = frame.stamp_ns
+            reason = unusable(frame)
+        if not reason and (shape := posed(frame).gray.shape) != self._size:
+            (height, width), (h, w) = self._size, shape
+            reason = self.lost = f"the image changed from {width}x{height} to {w}x{h} pixels; set the target again"
+        motion = None if reason else self._body.step(posed(frame))
+        if motion is not None:
+            self._visible_ns = frame.stamp_ns
+            return self._account.valid(
+                frame.stamp_ns,
+                self._reference_ns,
+                motion.start,
+                motion.displacement,
+                motion.uncertainty,
+                motion.confidence,
+            )
+        if not self.lost and frame.stamp_ns - self._visible_ns > self._params.max_lost * 1e9:
+            self.lost = f"invisible for more than {self._params.max_lost:g} s; set the target again"
+        return self._account.invalid(
+            frame.stamp_ns, self._reference_ns, reason or self.lost or "too few of its points are visible and agree"
+        )
+
+
+def _late(frame: Frame, newest: int | None) -> str:
+    return "the stamp is not later than the last" if newest is not None and frame.stamp_ns <= newest else ""
