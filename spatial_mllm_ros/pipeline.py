@@ -1,0 +1,216 @@
+"""SpatialPipeline: frames in, coverage and rewards out. The node and the offline commands are thin around it."""
+
+import logging
+from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic, perf_counter
+
+import numpy as np
+
+from .assembler import JUMP_NS
+from .config import Config
+from .coverage import Update
+from .errors import ErrorCode, SpatialError
+from .frames import Frame
+from .memory import SceneMemory
+from .motion.camera import CameraMotion, camera_motion
+from .motion.measure import PointMotion, measure_point
+from .motion.rewards import CameraTarget, RegionTarget, Reward
+
+CAMERA = "camera"
+POINT = "point"
+MAX_TARGETS = 16
+MAX_LABEL = 64
+MOST_MEASURED = 200  # frames that a point is followed through; of more, evenly spread ones are taken
+CATCH_UP = 5.0  # s of work for a target that starts in the past
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What one frame brought.
+
+    Attributes:
+        update: what the sampler did with it.
+        rewards: one for every target that its camera shows.
+        reset: time had jumped back, so memory and targets were cleared before.
+        seconds: time spent by step: ``coverage`` (with decoding of depth) and ``motion``.
+    """
+
+    update: Update
+    rewards: list[Reward]
+    reset: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class SpatialPipeline:
+    """Memory and reward targets behind one door. Thread safe: one thread processes, others ask.
+
+    The target ``camera`` follows the first camera from the first frame on; others are set by :meth:`set_target`.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.memory = SceneMemory(config)
+        self._lock = Lock()
+        self._epoch = 0
+        self._newest: dict[str, int] = {}
+        self._targets: dict[str, tuple[str, CameraTarget | RegionTarget]] = {}
+        self.reset()
+
+    def reset(self, count: bool = True) -> None:
+        """Forget all frames and targets; the camera target starts anew with the next frame.
+
+        Args:
+            count: the number of frames seen starts anew too.
+        """
+        with self._lock:
+            self.memory.clear(count)
+            self._epoch += 1
+            self._newest = {}
+            self._targets = {CAMERA: (self.config.cameras[0], CameraTarget(CAMERA, None, self.config.motion))}
+
+    def process(self, frame: Frame) -> Processed:
+        """Take one frame; frames of one camera come in order of time.
+
+        Raises:
+            BadMessage: its pixels turn out to be broken; it leaves no trace.
+        """
+        camera = frame.camera.name
+        jumped = frame.stamp_ns < self._newest.get(camera, 0) - JUMP_NS
+        if jumped:
+            self.reset(count=False)
+        with self._lock:
+            regions = any(name == camera and isinstance(t, RegionTarget) for name, t in self._targets.values())
+        if regions:
+            _ = frame.gray  # broken bytes are found before anything has changed
+        start = perf_counter()
+        update = self.memory.add(frame)
+        middle = perf_counter()
+        with self._lock:
+            self._newest[camera] = max(self._newest.get(camera, 0), frame.stamp_ns)
+            followed = [(label, target) for label, (name, target) in self._targets.items() if name == camera]
+            rewards = [self._follow(label, target, frame) for label, target in followed]
+        frame.release()
+        return Processed(update, rewards, jumped, {"coverage": middle - start, "motion": perf_counter() - middle})
+
+    def _follow(self, label: str, target: CameraTarget | RegionTarget, frame: Frame) -> Reward:
+        """The target's reward; a target that fails is given up, the others and the frame go on."""
+        try:
+            return target.update(frame)
+        except Exception:
+            log.exception("target '%s' failed and is not followed any more", label)
+            del self._targets[label]
+            return Reward(frame.stamp_ns, label, 0, False, reason="it failed; set the target again")
+
+    @property
+    def targets(self) -> list[str]:
+        """Labels of what rewards follow."""
+        return list(self._targets)
+
+    def set_target(
+        self,
+        label: str,
+        camera: str = "",
+        roi: tuple[int, int, int, int] | None = None,
+        stamp_ns: int = 0,
+        goal: np.ndarray | None = None,
+    ) -> int:
+        """Follow the camera, or what moves in a region of its image, from a moment on.
+
+        Args:
+            label: ``camera``, or a name of 1 to 64 characters for the region; a known label is replaced.
+            camera: whose image; empty means the first camera.
+            roi: x, y, width, height in pixels; not used for ``camera``.
+            stamp_ns: moment of the reference, 0 for the latest frame.
+            goal: [3] metres in the world frame, or None.
+        Returns:
+            Number of points tracked, 0 for ``camera``.
+        Raises:
+            SpatialError: BAD_REQUEST, NO_FRAMES (also where memory was reset meanwhile), NO_GEOMETRY where the region
+                has no trackable points with depth, or TIMEOUT where following it from a past stamp takes too long.
+        """
+        camera = camera or self.config.cameras[0]
+        if not 0 < len(label) <= MAX_LABEL:
+            raise SpatialError(ErrorCode.BAD_REQUEST, f"label of {len(label)} characters: expected 1 to {MAX_LABEL}")
+        if goal is not None and not np.isfinite(goal).all():
+            raise SpatialError(ErrorCode.BAD_REQUEST, "goal is not finite: expected metres in the world frame")
+        if label not in self._targets and len(self._targets) >= MAX_TARGETS:
+            raise SpatialError(
+                ErrorCode.BAD_REQUEST, f"{MAX_TARGETS} targets are followed already; reset memory or replace one"
+            )
+        if label != CAMERA and (roi is None or roi[2] < 1 or roi[3] < 1):
+            raise SpatialError(ErrorCode.BAD_REQUEST, "a region needs a width and height of at least 1 pixel")
+        epoch = self._epoch
+        frame = self.memory.frame_at(camera, stamp_ns)
+        target: CameraTarget | RegionTarget
+        if label == CAMERA or roi is None:
+            target = CameraTarget(CAMERA, goal, self.config.motion)
+            target.update(frame)
+        else:
+            target = RegionTarget(label, frame, roi, goal, self.config.motion)
+        deadline, last = monotonic() + CATCH_UP, frame.stamp_ns
+        for most in (
+            None,
+            10,
+            2,
+        ):  # all that came since, then some of what comes meanwhile
+            missed = _spread(self.memory.recent(camera, last, self._newest.get(camera, 0)), most)
+            for late in missed:
+                if monotonic() > deadline:
+                    past = (self._newest.get(camera, 0) - frame.stamp_ns) / 1e9
+                    raise SpatialError(
+                        ErrorCode.TIMEOUT,
+                        f"following '{label}' from {past:.1f} s ago takes too long: choose a later stamp",
+                    )
+                target.update(late)
+                late.release()
+                last = late.stamp_ns
+        with self._lock:
+            if epoch != self._epoch:
+                raise SpatialError(ErrorCode.NO_FRAMES, "memory was reset meanwhile: set the target again")
+            self._targets[label] = (camera, target)
+        return 0 if isinstance(target, CameraTarget) else target.tracked_points
+
+    def measure_motion(
+        self, target: str, camera: str = "", from_ns: int = 0, to_ns: int = 0, pixel: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[int, int, CameraMotion | PointMotion]:
+        """How a camera, or the point behind a pixel, moved between two moments.
+
+        Args:
+            target: ``camera`` or ``point``.
+            camera: empty means the first camera.
+            from_ns, to_ns: 0 means the oldest recent frame, and the latest.
+            pixel: (u, v) in the image at ``from_ns``, for a point.
+        Returns:
+            Stamps of the two frames really used, nanoseconds, and the motion.
+        Raises:
+            SpatialError: BAD_REQUEST, NO_FRAMES, or NO_GEOMETRY where depth, pose or the track is missing.
+        """
+        if target not in (CAMERA, POINT):
+            raise SpatialError(ErrorCode.BAD_REQUEST, f"target '{target[:64]}': expected '{CAMERA}' or '{POINT}'")
+        camera = camera or self.config.cameras[0]
+        if not from_ns and (oldest := self.memory.recent(camera)):
+            from_ns = oldest[0].stamp_ns
+        first, last = self.memory.frame_at(camera, from_ns), self.memory.frame_at(camera, to_ns)
+        if first.stamp_ns > last.stamp_ns:
+            raise SpatialError(ErrorCode.BAD_REQUEST, "from_stamp is after to_stamp")
+        if target == CAMERA:
+            if first.world_from_camera is None or last.world_from_camera is None:
+                raise SpatialError(ErrorCode.NO_GEOMETRY, f"the pose of camera '{camera}' is not known at that time")
+            motion = camera_motion(first.world_from_camera, last.world_from_camera)
+            return first.stamp_ns, last.stamp_ns, motion
+        frames = _spread([first, *self.memory.recent(camera, first.stamp_ns, last.stamp_ns)], MOST_MEASURED)
+        try:
+            point = measure_point(frames, pixel, self.config.motion)
+            return point.from_ns, point.to_ns, point
+        finally:
+            for frame in frames:
+                frame.release()
+
+
+def _spread(frames: list[Frame], most: int | None) -> list[Frame]:
+    """At most so many of the frames, evenly spread, first and last among them."""
+    if most is None or len(frames) <= most:
+        return frames
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
