@@ -1,0 +1,123 @@
+"""Reward targets through a recording: what the node does for its targets, for frames that all lie ready."""
+
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..assembler import JUMP_NS
+from ..config import Config
+from ..frames import Frame
+from ..motion.rewards import CameraTarget, RegionTarget, Reward
+from ..pipeline import CAMERA, MAX_LABEL, MAX_TARGETS
+from .errors import BagError, BagWarning
+
+
+@dataclass(frozen=True)
+class Target:
+    """What rewards follow.
+
+    Attributes:
+        label: name in the rewards; ``camera`` is the first camera itself, which is always followed.
+        camera: whose image the region is in; empty means the first.
+        roi: x, y, width, height in pixels; None for ``camera``.
+        stamp_ns: the region is set in the first frame from here on that has depth and pose; 0 means the first of all.
+        goal: x, y, z in metres, world frame, to reward approach; None rewards distance.
+    """
+
+    label: str
+    camera: str = ""
+    roi: tuple[float, float, float, float] | None = None
+    stamp_ns: int = 0
+    goal: tuple[float, float, float] | None = None
+
+
+class Followers:
+    """All targets of one run. Can be pickled at any moment and goes on exactly where it was.
+
+    Raises:
+        BagError: a label twice or too long, a camera that is not there, or a region without size.
+    """
+
+    def __init__(self, config: Config, targets: Collection[Target]):
+        self._params, self._main = config.motion, config.cameras[0]
+        self._camera_goal = None
+        self._waiting: list[Target] = []
+        self._regions: dict[str, tuple[str, RegionTarget]] = {}
+        self._newest: dict[str, int] = {}
+        if len({t.label for t in targets}) < len(targets) or len(targets) > MAX_TARGETS:
+            raise BagError(f"{len(targets)} targets: expected at most {MAX_TARGETS}, each with its own label")
+        for target in targets:
+            if not 0 < len(target.label) <= MAX_LABEL:
+                raise BagError(f"target label of {len(target.label)} characters: expected 1 to {MAX_LABEL}")
+            if target.camera and target.camera not in config.cameras:
+                raise BagError(
+                    f"target '{target.label}': no camera '{target.camera}'; there are {', '.join(config.cameras)}"
+                )
+            if target.label == CAMERA:
+                self._camera_goal = _goal(target)
+            elif target.roi is None or not (target.roi[2] >= 1 and target.roi[3] >= 1):
+                raise BagError(
+                    f"target '{target.label}': expected a region of at least 1 pixel, or the label '{CAMERA}'"
+                )
+            else:
+                self._waiting.append(target)
+        self._camera = CameraTarget(CAMERA, self._camera_goal, self._params)
+
+    def update(self, frame: Frame) -> list[Reward]:
+        """Rewards of the next frame: those of the targets in its camera.
+
+        Raises:
+            BadMessage: a region is followed and the frame's pixels are broken; it leaves no trace.
+            SpatialError: a region is to be set in this frame, but there is nothing to follow in it.
+        """
+        if self.needs_pixels(frame):
+            _ = frame.gray, frame.depth
+        name = frame.camera.name
+        if frame.stamp_ns < self._newest.get(name, 0) - JUMP_NS:
+            self._start_anew()
+        self._newest[name] = max(self._newest.get(name, 0), frame.stamp_ns)
+        followed = [self._camera] if name == self._main else []
+        rewards = [t.update(frame) for t in (*followed, *(t for camera, t in self._regions.values() if camera == name))]
+        for target in [t for t in self._waiting if self._begins(t, frame)]:
+            x, y, width, height = (int(v) for v in target.roi or ())
+            region = RegionTarget(target.label, frame, (x, y, width, height), _goal(target), self._params)
+            self._regions[target.label] = name, region
+            self._waiting.remove(target)
+        return rewards
+
+    def needs_pixels(self, frame: Frame) -> bool:
+        """Whether a region will look at this frame."""
+        regions = any(camera == frame.camera.name for camera, _ in self._regions.values())
+        return regions or any(self._begins(target, frame) for target in self._waiting)
+
+    def finish(self) -> None:
+        """Raises BagError where a region was never set."""
+        if self._waiting:
+            target = self._waiting[0]
+            moment = f" from {target.stamp_ns / 1e9:.3f} s on" if target.stamp_ns else ""
+            camera = target.camera or self._main
+            raise BagError(f"target '{target.label}': camera '{camera}' has no frame with depth and pose{moment}")
+
+    def _begins(self, target: Target, frame: Frame) -> bool:
+        usable = frame.has_image and frame.has_depth and frame.world_from_camera is not None
+        return usable and frame.camera.name == (target.camera or self._main) and frame.stamp_ns >= target.stamp_ns
+
+    def _start_anew(self) -> None:
+        """As the node: when time jumps back the camera starts anew and regions, which belong to the past, end."""
+        self._newest = {}
+        self._camera = CameraTarget(CAMERA, self._camera_goal, self._params)
+        if self._regions:
+            text = f"time jumps back in the recording: targets {', '.join(self._regions)} end there"
+            warnings.warn(text, BagWarning, stacklevel=3)
+            self._regions = {}
+
+
+def _goal(target: Target) -> np.ndarray | None:
+    if target.goal is None:
+        return None
+    goal = np.array(target.goal, np.float64)
+    if goal.shape != (3,) or not np.isfinite(goal).all():
+        raise BagError(f"target '{target.label}': goal {target.goal}: expected x, y, z in metres")
+    return goal

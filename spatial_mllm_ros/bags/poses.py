@@ -1,0 +1,127 @@
+"""Where the camera poses of a recording come from: TF where it leads to the camera, else Odometry, else PoseStamped."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from .errors import BagError
+from .recording import Recording, require
+from .types import ODOMETRY, POSE, TRANSFORMS
+
+LOOK_AHEAD = 2000  # transform messages read to learn the tree of frames
+
+
+@dataclass(frozen=True)
+class PoseSource:
+    """Where poses come from; the fields are parameters of :class:`PoseParams`. ``source`` is empty for nowhere."""
+
+    source: str = ""
+    topic: str = ""
+    child_frame: str = ""
+    world_frame: str = ""
+
+    def params(self) -> dict[str, str]:
+        """What is known of the parameters below ``pose``."""
+        return {name: value for name, value in vars(self).items() if value}
+
+
+def find_poses(
+    recording: Recording,
+    camera_frame: str,
+    *,
+    odometry: str | None = None,
+    pose: str | None = None,
+    world_frame: str | None = None,
+    child_frame: str | None = None,
+) -> tuple[PoseSource, list[str]]:
+    """The best source of poses for a camera, and what is wrong with it.
+
+    Args:
+        camera_frame: the camera's optical frame.
+        odometry, pose: topic to take poses from, instead of the best one.
+        world_frame: the fixed frame; else ``odom`` where TF has it, else the root of the camera's tree.
+        child_frame: the frame that a PoseStamped topic moves; else the camera's.
+
+    Raises:
+        BagError: a named topic is not there or of another type, or the world frame is not connected to the camera.
+    """
+    if odometry and pose:
+        raise BagError("odometry and pose are both named: poses come from one of them")
+    tree = _tree(recording)
+    chain = list(_climb(tree, camera_frame))
+    for source, name, kind in (("odometry", odometry, ODOMETRY), ("pose", pose, POSE)):
+        if name:
+            require(recording, name, [kind])
+            child = (child_frame or camera_frame) if source == "pose" else ""
+            return PoseSource(source, name, child, world_frame or _frame(recording, name)), []
+    if len(chain) > 1 and not all(tree[frame][1] for frame in chain[:-1]):
+        return PoseSource("tf", "", "", _world(chain, world_frame)), []
+    problems = []
+    for name in _filled(recording, ODOMETRY):
+        moved = recording.first(name).child_frame_id.lstrip("/")
+        if moved in chain:
+            return PoseSource("odometry", name, "", world_frame or _frame(recording, name)), []
+        problems.append(f"{name} moves '{moved}', to which the camera's frame '{camera_frame}' is not connected")
+    stamped = [name for name in _filled(recording, POSE) if "object" not in name]
+    if len(stamped) == 1:
+        world = world_frame or _frame(recording, stamped[0])
+        return PoseSource("pose", stamped[0], child_frame or camera_frame, world), []
+    if stamped:
+        problems.append(f"several PoseStamped topics: name the camera's, one of {', '.join(stamped)}")
+    if len(chain) > 1:
+        return PoseSource("tf", "", "", _world(chain, world_frame)), problems
+    nowhere = f"no camera poses: no TF leads to '{camera_frame}', and no Odometry or PoseStamped gives them"
+    return PoseSource(), [nowhere, *problems]
+
+
+def _world(chain: list[str], wanted: str | None) -> str:
+    """The fixed frame among the camera's frame and its ancestors."""
+    if wanted and wanted not in chain:
+        text = f"world frame '{wanted}' is not connected to the camera's frame '{chain[0]}'"
+        raise BagError(f"{text}; connected: {', '.join(chain[1:])}")
+    return wanted or ("odom" if "odom" in chain else chain[-1])
+
+
+def _filled(recording: Recording, kind: str) -> list[str]:
+    return sorted(t.name for t in recording.topics.values() if t.type == kind and recording.counts[t.name])
+
+
+def _frame(recording: Recording, name: str) -> str:
+    """The frame that the poses of a topic are given in."""
+    message = recording.first(name)
+    return message.header.frame_id.lstrip("/") if message else "odom"
+
+
+def _tree(recording: Recording) -> dict[str, tuple[str, bool]]:
+    """child -> (parent, whether it is static), from the first transform messages."""
+    tree: dict[str, tuple[str, bool]] = {}
+    for static, message in transform_messages(recording):
+        for t in message.transforms:
+            tree[t.child_frame_id.lstrip("/")] = t.header.frame_id.lstrip("/"), static
+    return tree
+
+
+def transform_messages(recording: Recording, static_only: bool = False) -> Iterator[tuple[bool, Any]]:
+    """(static, message) of the first transform messages of a recording."""
+    names = [t.name for t in recording.topics.values() if t.type == TRANSFORMS]
+    for static in (True,) if static_only else (True, False):
+        wanted = [name for name in names if is_static(name) == static]
+        for _, _, message in islice(recording.decoded(wanted), LOOK_AHEAD):
+            yield static, message
+
+
+def is_static(name: str) -> bool:
+    """Whether a topic of transforms holds static ones."""
+    return name.endswith("static")
+
+
+def _climb(tree: dict[str, tuple[str, bool]], frame: str) -> Iterator[str]:
+    """The frame, its parent, and so on to the root."""
+    seen: set[str] = set()
+    while frame not in seen:
+        yield frame
+        seen.add(frame)
+        if frame not in tree:
+            return
+        frame = tree[frame][0]

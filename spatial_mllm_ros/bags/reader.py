@@ -1,0 +1,136 @@
+"""Frames of a recording, in order of time, with what is not named found by itself."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Any
+
+from ..assembler import FrameAssembler
+from ..config import Config
+from ..frames import Frame
+from .errors import BagError, BagWarning
+from .images import read_images
+from .poses import is_static, transform_messages
+from .recording import Recording
+from .storage import is_recording
+from .topic import Topic
+from .topics import find_sources
+from .types import ODOMETRY, POSE, TRANSFORMS
+
+PATIENCE = 0.5  # s; a recording has no deadline: images wait longer for late poses than they would live
+
+
+class FrameReader:
+    """The frames of a recording; iterate it as often as needed, close it after.
+
+    Frames come in order of their stamps. Memory is constant: only what waits for its depth, pose or turn is held.
+
+    Args:
+        path: any recording, see :class:`Recording`.
+        config: parameters to read it with; its cameras and pose source are replaced by those of the recording.
+        topics: what not to guess, see :func:`find_sources`.
+
+    Attributes:
+        recording, sources: what is read, and from which topics.
+        config: the parameters with the cameras and pose source of the recording.
+        dropped: how many images of the last iteration never became a frame, by reason; said in a BagWarning at its end.
+
+    Raises:
+        BagError: not a recording, no camera in it, or a topic that is not there or of the wrong type.
+    """
+
+    def __init__(self, path: str | Path, config: Config | None = None, **topics: Any):
+        self.recording = Recording(path)
+        try:
+            self.sources = find_sources(self.recording, **topics)
+        except BaseException:
+            self.recording.close()
+            raise
+        config = self.sources.config(config)
+        self.config = replace(config, pose=replace(config.pose, max_wait=max(config.pose.max_wait, PATIENCE)))
+        self.dropped: Counter[str] = Counter()
+        for problem in self.sources.problems:
+            warnings.warn(problem, BagWarning, stacklevel=2)
+
+    def __iter__(self) -> Iterator[Frame]:
+        assembler = FrameAssembler(self.config)
+        self.dropped = assembler.dropped
+        for _, message in transform_messages(self.recording, static_only=True):
+            assembler.add_transforms(message, static=True)
+        held: list[tuple[tuple[int, str], int, Frame]] = []
+        slack = int(self.config.pose.max_wait * 1e9) if len(self.config.cameras) > 1 else 0
+        newest = count = jumps = 0
+        for topic, now, message in self.recording.decoded(self._wanted()):
+            self._feed(assembler, topic, message, now)
+            if assembler.jumps != jumps:
+                jumps, newest = assembler.jumps, 0
+                while held:
+                    yield heappop(held)[-1]
+            for frame in assembler.take(now):
+                newest = max(newest, frame.stamp_ns)
+                heappush(held, (frame.key, count := count + 1, frame))
+            while held and held[0][0][0] <= newest - slack:
+                yield heappop(held)[-1]
+        for frame in assembler.take(self.recording.end_ns, flush=True):
+            heappush(held, (frame.key, count := count + 1, frame))
+        while held:
+            yield heappop(held)[-1]
+        for reason, dropped in assembler.dropped.items():
+            text = f"{dropped} images left out, {reason}: {assembler.problems[reason]}"
+            warnings.warn(text, BagWarning, stacklevel=2)
+
+    def close(self) -> None:
+        self.recording.close()
+
+    def __enter__(self) -> "FrameReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wanted(self) -> set[str]:
+        cameras = {name for topics in self.sources.cameras.values() for name in vars(topics).values()}
+        transforms = {t.name for t in self.recording.topics.values() if t.type == TRANSFORMS}
+        return (cameras | transforms | {self.sources.poses.topic}) - {""}
+
+    def _feed(self, assembler: FrameAssembler, topic: Topic, message: Any, now_ns: int) -> None:
+        if topic.type == TRANSFORMS:
+            assembler.add_transforms(message, is_static(topic.name))
+        elif topic.type == ODOMETRY:
+            assembler.add_odometry(message)
+        elif topic.type == POSE:
+            assembler.add_pose(message)
+        for camera, topics in self.sources.cameras.items():
+            if topic.name == topics.camera_info:
+                assembler.add_info(camera, message)
+            elif topic.name == topics.depth:
+                assembler.add_depth(camera, message)
+            elif topic.name == topics.image:
+                assembler.add_color(camera, message, now_ns)
+
+
+def read_frames(path: str | Path, config: Config | None = None, **topics: Any) -> Iterator[Frame]:
+    """Frames of a recording in order of time; see :class:`FrameReader` for arguments and errors."""
+    reader = FrameReader(path, config, **topics)
+
+    def frames() -> Iterator[Frame]:
+        with reader:
+            yield from reader
+
+    return frames()
+
+
+def read_any(path: str | Path, config: Config | None = None, **topics: Any) -> Iterator[Frame]:
+    """Frames of a recording, a video file or a folder of images, as :func:`read_frames` or :func:`read_images`.
+
+    Raises:
+        BagError: it is none of these, or topics were named for something that has none.
+    """
+    if is_recording(Path(path)):
+        return read_frames(path, config, **topics)
+    if any(topics.values()):
+        raise BagError(f"{path} is no recording, so it has no topics: {', '.join(k for k, v in topics.items() if v)}")
+    return read_images(path)

@@ -1,0 +1,196 @@
+"""Any recording behind one face: ROS 1 bags, rosbag2 folders and files with SQLite or MCAP, whole or cut off."""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rosbags.convert.converter import is_same_wireformat
+from rosbags.interfaces import MessageDefinitionFormat
+from rosbags.typesys import get_types_from_idl, get_types_from_msg
+from rosbags.typesys.store import Typestore
+
+from .errors import BagError, BagWarning
+from .storage import FOREVER, open_storages
+from .topic import Topic
+from .types import own_store, typestore
+
+HEADER = "std_msgs/msg/Header"  # that of ROS 1 has a field more, which the conversion to CDR drops
+PARSERS: dict[MessageDefinitionFormat, Callable[[str, str], Any]] = {
+    MessageDefinitionFormat.NONE: lambda text, name: {},
+    MessageDefinitionFormat.MSG: get_types_from_msg,
+    MessageDefinitionFormat.IDL: lambda text, name: get_types_from_idl(text),
+}
+
+
+class Recording:
+    """A recording, open for reading; use it with ``with``.
+
+    Args:
+        path: a ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag, with or without ``metadata.yaml``.
+
+    Attributes:
+        topics: name -> Topic.
+        counts: name -> number of messages.
+        start_ns, end_ns: stamps of the first and last message; 0 where there is none.
+        problems: what is wrong with it; each was also said by ``warnings.warn`` as a BagWarning.
+
+    Raises:
+        BagError: there is nothing at ``path``, or it is not a recording.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.problems: list[str] = []
+        self._parts = open_storages(self.path)
+        self.topics: dict[str, Topic] = {}
+        self.counts: Counter[str] = Counter()
+        for part in self._parts:
+            self.counts.update(part.counts)
+            for topic in part.topics:
+                known = self.topics.setdefault(topic.name, topic)
+                if known.type != topic.type:
+                    self._warn(f"{topic.name} is recorded as {known.type} and as {topic.type}; only the first is read")
+        filled = [p for p in self._parts if p.end_ns >= 0 and p.counts.total()]
+        self.start_ns = min((p.start_ns for p in filled), default=0)
+        self.end_ns = max((p.end_ns for p in filled), default=0)
+        for part in self._parts:
+            if part.cut:
+                self._warn(f"{self.path.name} is cut off or damaged {self._at(part.end_ns)}; read up to there")
+        for wal in self._unmerged_logs():
+            self._warn(f"{wal.name} was never merged into its bag and is not read: open the .db3 with sqlite3 once")
+
+    def messages(
+        self, topics: Collection[str] | None = None, start_ns: int = 0, stop_ns: int = FOREVER
+    ) -> Iterator[tuple[Topic, int, bytes]]:
+        """(topic, stamp in nanoseconds, message in CDR) in the order of recording; all topics where none are named.
+
+        Reading ends with a BagWarning where the recording is damaged.
+        """
+        names = set(self.topics if topics is None else topics)
+        stamp = -1
+        try:
+            for part in self._parts:
+                for topic, stamp, data in part.messages(names, start_ns, stop_ns):
+                    if topic.type == self.topics[topic.name].type:
+                        yield topic, stamp, self._cdr(topic, data)
+        except Exception as error:  # the storage libraries have many words for damage
+            self._warn(f"{self.path.name} is damaged {self._at(stamp)} ({error}); read up to there")
+
+    def decoded(self, topics: Collection[str] | None = None) -> Iterator[tuple[Topic, int, Any]]:
+        """As :meth:`messages`, each decoded; one that does not fit its type is skipped with a BagWarning."""
+        for topic, stamp, data in self.messages(topics):
+            try:
+                message = self.decode(topic, data)
+            except BagError as error:
+                self._warn(str(error))
+                continue
+            yield topic, stamp, message
+
+    def first(self, name: str) -> Any:
+        """The first message of a topic, or None where there is none."""
+        wanted = [name] if self.counts[name] else []
+        return next((message for _, _, message in self.decoded(wanted)), None)
+
+    def decode(self, topic: Topic, data: bytes) -> Any:
+        """The message in CDR bytes, as rosbags makes it.
+
+        Raises:
+            BagError: the bytes do not fit the type, or nobody knows the type.
+        """
+        try:
+            return self.types.deserialize_cdr(data, topic.type)
+        except Exception as error:
+            raise BagError(f"a message on {topic.name} cannot be read as {topic.type}: {error}") from None
+
+    @cached_property
+    def types(self) -> Typestore:
+        """Types by the definitions in the recording; Jazzy's where it has none, or where they differ only in names."""
+        known, changed = typestore(), {}
+        for topic in self.topics.values():
+            try:
+                types = PARSERS[topic.definition.format](topic.definition.data, topic.type)
+                types = {n: t for n, t in types.items() if n != HEADER and known.fielddefs.get(n, ((), ()))[1] != t[1]}
+                recorded = _with(types)
+                changed.update({n: t for n, t in types.items() if not _same(recorded, known, n)})
+            except Exception as error:  # a parser of broken text has many words for it
+                self._warn(f"{topic.name}: the recorded definition of {topic.type} cannot be used ({error})")
+        return _with(changed)
+
+    def close(self) -> None:
+        for part in self._parts:
+            part.close()
+        self._parts = []
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _cdr(self, topic: Topic, data: bytes) -> bytes:
+        return bytes(self.types.ros1_to_cdr(data, topic.type)) if topic.ros1 else data
+
+    def _at(self, stamp_ns: int) -> str:
+        if stamp_ns < 0:
+            return "before its first message"
+        return f"{(stamp_ns - self.start_ns) / 1e9:.3f} s after its start (stamp {stamp_ns / 1e9:.3f})"
+
+    def _unmerged_logs(self) -> list[Path]:
+        beside = self.path.glob("*.db3-wal") if self.path.is_dir() else [self.path.with_name(self.path.name + "-wal")]
+        return [wal for wal in beside if wal.exists() and wal.stat().st_size]
+
+    def _warn(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+            warnings.warn(text, BagWarning, stacklevel=3)
+
+
+def messages(path: str | Path, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, Any]]:
+    """(topic, stamp in nanoseconds, message) of a recording, in the order of recording.
+
+    A message that does not fit its type is skipped with a BagWarning, as is all that follows a cut.
+
+    Raises:
+        BagError: not a recording, or a topic it does not have.
+    """
+    with Recording(path) as recording:
+        for name in topics or ():
+            require(recording, name)
+        for topic, stamp, message in recording.decoded(topics):
+            yield topic.name, stamp, message
+
+
+def require(recording: Recording, name: str, types: Collection[str] = ()) -> Topic:
+    """The topic of that name, of one of these types where given.
+
+    Raises:
+        BagError: there is none; the text lists those that would do. Or its type is another.
+    """
+    fitting = sorted(t.name for t in recording.topics.values() if not types or t.type in types)
+    there = f"topics of type {' or '.join(types)}" if types else "topics"
+    would_do = f"{there} in {recording.path.name}: {', '.join(fitting) or 'none'}"
+    if name not in recording.topics:
+        raise BagError(f"{recording.path.name} has no topic {name}; {would_do}")
+    topic = recording.topics[name]
+    if types and topic.type not in types:
+        raise BagError(f"{name} is of type {topic.type}, expected {' or '.join(types)}; {would_do}")
+    return topic
+
+
+def _with(types: Any) -> Typestore:
+    """The known types with some replaced."""
+    if not types:
+        return typestore()
+    store = own_store()
+    for name in types:
+        store.fielddefs.pop(name, None)
+        store.types.pop(name, None)
+    store.register(types)
+    return store
+
+
+def _same(recorded: Typestore, known: Typestore, name: str) -> bool:
+    return name in known.fielddefs and is_same_wireformat(recorded, known, name, name)

@@ -1,0 +1,51 @@
+"""A topic of a recording and the quality of service that goes with it."""
+
+from typing import NamedTuple
+
+from rosbags.interfaces import (
+    MessageDefinition,
+    MessageDefinitionFormat,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.typesys.msg import normalize_msgtype
+
+from .types import TRANSFORMS
+
+NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, "")
+
+
+class Topic(NamedTuple):
+    """A topic of a recording: name, type as ``package/msg/Name``, definition, offered QoS, ROS 1 or 2 wire format."""
+
+    name: str
+    type: str
+    definition: MessageDefinition = NO_DEFINITION
+    qos: tuple[Qos, ...] = ()
+    ros1: bool = False
+
+
+def bag1_type(name: str) -> str:
+    """ROS 2 name of a ROS 1 type."""
+    name = normalize_msgtype(name)
+    return TRANSFORMS if name == "tf/msg/tfMessage" else name
+
+
+def _qos(durability: QosDurability, depth: int) -> tuple[Qos, ...]:
+    forever = QosTime(2147483647, 4294967295)
+    keep_last, reliable, automatic = QosHistory.KEEP_LAST, QosReliability.RELIABLE, QosLiveliness.AUTOMATIC
+    return (Qos(keep_last, depth, reliable, durability, forever, forever, automatic, forever, False),)
+
+
+# A reliable publisher serves best-effort subscribers too; the reverse is refused by DDS.
+VOLATILE = _qos(QosDurability.VOLATILE, 10)
+LATCHED = _qos(QosDurability.TRANSIENT_LOCAL, 100)
+
+
+def offered_qos(name: str) -> tuple[Qos, ...]:
+    """QoS for a topic of which nothing was recorded: reliable, and latched for static transforms."""
+    return LATCHED if name.rsplit("/", 1)[-1] in ("tf_static", "selected_frames") else VOLATILE

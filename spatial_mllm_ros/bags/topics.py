@@ -1,0 +1,221 @@
+"""Which topics of a recording are cameras, and where their poses come from: told by types, first messages and names."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from ..config import CameraParams, Config
+from .errors import BagError
+from .poses import PoseSource, find_poses
+from .recording import Recording, require
+from .types import CAMERA_INFO, IMAGE, IMAGES
+
+COLOR_WORDS = {"color", "colour", "rgb"}
+OTHER_WORDS = {"infra", "infra1", "infra2", "ir", "confidence", "disparity", "mask", "label"}
+TRANSPORTS = ("/compressed", "/compressedDepth")
+
+
+@dataclass(frozen=True)
+class CameraTopics:
+    """Recorded topics of one camera; ``depth`` is empty where there is none."""
+
+    image: str
+    depth: str
+    camera_info: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a recording is read from: cameras by name, poses, and what could not be used."""
+
+    cameras: dict[str, CameraTopics]
+    poses: PoseSource
+    problems: list[str]
+
+    def config(self, base: Config | None = None) -> Config:
+        """The parameters for reading it: those of ``base``, with these cameras and this source of poses."""
+        base = base or Config()
+        params = {n: CameraParams(t.image, "raw", t.depth, "raw", t.camera_info) for n, t in self.cameras.items()}
+        pose = replace(base.pose, **self.poses.params())
+        return replace(base, cameras=list(self.cameras), camera_params=params, pose=pose)
+
+
+def find_cameras(path: str | Path) -> dict[str, CameraTopics]:
+    """Cameras of a recording, by name; empty where there is none. Raises BagError where it is no recording."""
+    with Recording(path) as recording:
+        return _Finder(recording).cameras()
+
+
+def find_sources(
+    recording: Recording,
+    *,
+    cameras: Collection[str] | Mapping[str, Any] = (),
+    image: str | None = None,
+    depth: str | None = None,
+    camera_info: str | None = None,
+    **poses: str | None,
+) -> Sources:
+    """Cameras and poses of a recording; what is not named is found by type, content and name.
+
+    Args:
+        cameras: names among those found; or name -> CameraTopics or dict of ``image``, ``depth``, ``camera_info``.
+        image, depth, camera_info: topics of the only camera; an empty ``depth`` means none.
+        poses: ``odometry`` or ``pose`` name a topic; ``world_frame`` a frame; ``child_frame`` what a PoseStamped moves.
+
+    Raises:
+        BagError: no camera, or a name that is not there or is of another type; the text lists what would do.
+    """
+    finder = _Finder(recording)
+    if isinstance(cameras, Mapping):
+        found = {name: finder.complete(**(t if isinstance(t, dict) else vars(t))) for name, t in cameras.items()}
+    elif image is not None:
+        name = next(iter(cameras), None) or _names([_space(image)])[0]
+        found = {name: finder.complete(image, depth, camera_info)}
+    else:
+        found = finder.cameras()
+        if unknown := [c for c in cameras if c not in found]:
+            known = ", ".join(found) or "none"
+            raise BagError(f"{recording.path.name} has no camera '{unknown[0]}'; cameras found: {known}")
+        found = {name: topics for name, topics in found.items() if not cameras or name in cameras}
+        if depth is not None or camera_info is not None:
+            if len(found) != 1:
+                raise BagError(f"there are {len(found)} cameras: with depth or camera_info, name the image topic too")
+            found = {name: finder.complete(t.image, depth, camera_info) for name, t in found.items()}
+    if not found:
+        raise BagError(f"{recording.path.name} has no camera: {finder.why_none()}")
+    frame = recording.first(next(iter(found.values())).camera_info)
+    source, problems = find_poses(recording, frame.header.frame_id.lstrip("/") if frame else "", **poses)
+    return Sources(found, source, finder.problems + problems)
+
+
+class _Finder:
+    """Sorts the image topics of a recording into colour and depth, and pairs them."""
+
+    def __init__(self, recording: Recording):
+        self.recording = recording
+        self.problems: list[str] = []
+        by_kind: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(recording.topics):
+            by_kind[self._kind(name)].append(name)
+        self.color, self.depth, self.info = by_kind["color"], by_kind["depth"], by_kind["info"]
+
+    def cameras(self) -> dict[str, CameraTopics]:
+        """One camera for every namespace with a colour image and its camera_info, with the depth nearest to it."""
+        spaces: dict[str, list[str]] = defaultdict(list)
+        for name in self.color:
+            if self._info_for(name):
+                spaces[_space(name)].append(name)
+            else:
+                self.problems.append(f"{name} is not used: no CameraInfo topic belongs to it")
+        images = {space: min(names, key=_color_rank) for space, names in spaces.items()}
+        depths = self._pair(list(images.values()))
+        order = sorted(images, key=lambda s: (images[s] not in depths, s))
+        return {
+            name: CameraTopics(images[s], depths.get(images[s], ""), self._info_for(images[s]))
+            for name, s in zip(_names(order), order, strict=True)
+        }
+
+    def complete(self, image: str, depth: str | None = None, camera_info: str | None = None) -> CameraTopics:
+        """A camera of which at least the image is named; what is named is checked."""
+        require(self.recording, image, IMAGES)
+        if depth is None:
+            depth = self._pair([image]).get(image, "")
+        elif depth:
+            require(self.recording, depth, IMAGES)
+        if camera_info is None:
+            camera_info = self._info_for(image)
+            if not camera_info:
+                raise BagError(f"no CameraInfo topic belongs to {image}; there are: {', '.join(self.info) or 'none'}")
+        require(self.recording, camera_info, [CAMERA_INFO])
+        return CameraTopics(image, depth, camera_info)
+
+    def why_none(self) -> str:
+        """What is missing for a camera."""
+        if self.problems:
+            return "; ".join(self.problems)
+        topics = ", ".join(sorted(self.recording.topics)) or "none"
+        return f"no Image or CompressedImage topic with colour; topics: {topics}"
+
+    def _kind(self, name: str) -> str:
+        kind = self.recording.topics[name].type
+        if kind == CAMERA_INFO:
+            return "info"
+        if kind not in IMAGES:
+            return ""
+        message = self.recording.first(name)
+        if message is None or OTHER_WORDS & set(_words(name)):
+            return ""
+        form = message.encoding if kind == IMAGE else message.format
+        named = any("depth" in word for word in _words(name))
+        if "16UC1" in form or "32FC1" in form or "compressedDepth" in form:
+            return "depth"
+        if named:
+            return "depth" if form in ("mono16", "png") else ""  # else a picture of depth for people
+        return "color"
+
+    def _info_for(self, image: str) -> str:
+        """The camera_info beside an image, else the nearest one that is not about depth, else the only one."""
+        beside = f"{_base(image).rpartition('/')[0]}/camera_info"
+        if beside in self.info:
+            return beside
+        near = [n for n in self.info if _shared(n, image) and not any("depth" in w for w in _words(n))]
+        if near:
+            return max(near, key=lambda n: _shared(n, image))
+        return self.info[0] if len(self.info) == 1 else ""
+
+    def _pair(self, images: list[str]) -> dict[str, str]:
+        """image -> depth; the pair with most in common first, a depth topic serves one camera."""
+        pairs = [(i, d) for i in images for d in self.depth if _shared(i, d) or len(self.color) == 1]
+        pairs.sort(key=lambda p: (-_shared(*p), not _registered(p[1]), _color_rank(p[0]), _color_rank(p[1])))
+        chosen: dict[str, str] = {}
+        taken: set[str] = set()
+        for image, depth in pairs:
+            if image not in chosen and _base(depth) not in taken:
+                chosen[image] = depth
+                taken.add(_base(depth))
+        return chosen
+
+
+def _base(name: str) -> str:
+    """A topic without what image_transport appends."""
+    for transport in TRANSPORTS:
+        name = name.removesuffix(transport)
+    return name
+
+
+def _words(name: str) -> list[str]:
+    return _base(name).lower().replace("_", "/").strip("/").split("/")
+
+
+def _space(name: str) -> str:
+    """The namespace of the camera that an image topic belongs to."""
+    parts = _base(name).strip("/").split("/")[:-1]
+    if parts and parts[-1].lower() in COLOR_WORDS:
+        parts.pop()
+    return "/".join(parts)
+
+
+def _names(spaces: list[str]) -> list[str]:
+    """Short camera names: the last part of each namespace, or all of it where that does not tell them apart."""
+    short = [space.rpartition("/")[2] or "camera" for space in spaces]
+    return [s if short.count(s) == 1 else space.replace("/", "_") or s for s, space in zip(short, spaces)]
+
+
+def _shared(a: str, b: str) -> int:
+    """Number of leading name parts in common."""
+    parts = (_base(name).strip("/").split("/")[:-1] for name in (a, b))
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(*parts))))
+
+
+def _registered(name: str) -> bool:
+    """Whether depth says of itself that it is seen from the colour camera."""
+    return "regist" in name or "align" in name
+
+
+def _color_rank(name: str) -> tuple[bool, bool, bool, str]:
+    """Smallest for the topic that is most surely the camera's main image; raw before compressed."""
+    namespace = _base(name).lower().split("/")[:-1]
+    return not COLOR_WORDS & set(namespace), not COLOR_WORDS & set(_words(name)), name.endswith(TRANSPORTS), name
