@@ -1,0 +1,1 @@
+"""The ROS 2 node ``spatial_mllm``: converts, calls the pipeline, publishes."""

@@ -1,0 +1,94 @@
+"""The node's part of /diagnostics: one status for each camera, for processing, for memory and for the model."""
+
+from time import monotonic
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from ..config import Config
+from ..memory import SceneMemory
+from .inputs import Stream
+from .worker import Worker
+
+OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE
+
+
+class Diagnostics:
+    """Turns counts into rates and levels; call it at a steady pace."""
+
+    def __init__(self, name: str, worker: Worker, memory: SceneMemory, streams: list[Stream]):
+        self._name, self._worker, self._memory, self._streams = name, worker, memory, streams
+        self._last: dict[str, int] = {}
+        self._time = monotonic()
+
+    def array(self, config: Config, stamp) -> DiagnosticArray:
+        """All statuses at this moment; ``config`` carries the live parameters."""
+        now = monotonic()
+        seconds, self._time = max(now - self._time, 1e-3), now
+        statuses = [self._camera(camera, config, seconds) for camera in config.cameras]
+        statuses += [self._processing(seconds), self._memory_status(config), self._model(config)]
+        array = DiagnosticArray(status=statuses)
+        array.header.stamp = stamp
+        return array
+
+    def _camera(self, camera: str, config: Config, seconds: float) -> DiagnosticStatus:
+        values: dict[str, object] = {}
+        silent = []
+        for stream in self._streams:
+            if stream.camera == camera:
+                age = monotonic() - stream.arrived
+                values[f"{stream.kind} topic"] = stream.topic
+                values[f"{stream.kind} rate (Hz)"] = f"{self._rate(stream.topic, stream.received, seconds):.1f}"
+                values[f"{stream.kind} pushed out"] = stream.dropped
+                values[f"{stream.kind} lost by DDS"] = stream.lost
+                once = (
+                    stream.kind == "camera_info" and stream.received > 0
+                )  # some drivers send it once, which is enough
+                if age > config.sync.stale_after and not once:
+                    silent.append(f"{stream.kind} ({age:.0f} s)")
+        done = self._worker.processed[camera]
+        values["frames processed"] = done
+        values["processed rate (Hz)"] = f"{self._rate(camera + ' processed', done, seconds):.1f}"
+        if silent:
+            return self._status(f"camera {camera}", STALE, "silent: " + ", ".join(silent), values)
+        return self._status(f"camera {camera}", OK, "receiving", values)
+
+    def _processing(self, seconds: float) -> DiagnosticStatus:
+        dropped = self._worker.dropped()
+        ages, busy = list(self._worker.ages), list(self._worker.busy)
+        values: dict[str, object] = {"frames dropped": dropped.total()}
+        values |= {f"dropped: {reason}": n for reason, n in dropped.most_common()}
+        for what, seconds_each in (("frame age", ages), ("processing time", busy)):
+            if seconds_each:
+                half, most = np.percentile(seconds_each, (50, 95)) * 1e3
+                values[f"{what} p50 (ms)"], values[f"{what} p95 (ms)"] = f"{half:.1f}", f"{most:.1f}"
+        rate = self._rate("dropped", dropped.total(), seconds)
+        if rate > 0:
+            reason = dropped.most_common(1)[0][0]
+            return self._status("processing", WARN, f"dropping {rate:.1f} frames/s, mostly: {reason}", values)
+        return self._status("processing", OK, "nothing dropped since last time", values)
+
+    def _memory_status(self, config: Config) -> DiagnosticStatus:
+        state = self._memory.state()
+        values: dict[str, object] = {
+            "bytes": state.nbytes,
+            "limit (bytes)": config.memory.megabytes * 1_000_000,
+            "recent frames": state.frames_recent,
+            "selected frames": state.frames_selected,
+            "voxels seen": state.voxels_seen,
+            "voxels covered": state.voxels_covered,
+        }
+        return self._status("memory", OK, f"{state.nbytes / 1e6:.1f} MB of frames", values)
+
+    def _model(self, config: Config) -> DiagnosticStatus:
+        if config.ask.model:
+            return self._status("model", WARN, "the model is not loaded", {"ask.model": config.ask.model})
+        return self._status("model", OK, "no model configured", {})
+
+    def _rate(self, key: str, count: int, seconds: float) -> float:
+        before, self._last[key] = self._last.get(key, 0), count
+        return max(0, count - before) / seconds
+
+    def _status(self, part: str, level: bytes, message: str, values: dict[str, object]) -> DiagnosticStatus:
+        pairs = [KeyValue(key=k, value=str(v)) for k, v in values.items()]
+        return DiagnosticStatus(level=level, name=f"{self._name}: {part}", message=message, values=pairs)

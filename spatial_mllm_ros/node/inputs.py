@@ -1,0 +1,157 @@
+"""Subscriptions: callbacks only store, the worker takes. What does not fit pushes out the oldest and is counted."""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from threading import Event, Lock
+from time import monotonic, monotonic_ns
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
+
+from ..assembler import FrameAssembler
+from ..config import CameraParams, Config
+from .input_thread import InputThread
+
+TRANSFORMS_WAITING = 1000
+UNTAKEN = 10  # messages that DDS keeps until they are taken; what it pushes out itself is not counted, so not 1
+SENSOR = ReliabilityPolicy.BEST_EFFORT  # a best-effort subscription matches every publisher
+TRANSPORTS = {"raw": "", "compressed": "/compressed", "compressedDepth": "/compressedDepth"}
+
+
+class Stream:
+    """One topic: the messages that wait, and what is known about the topic.
+
+    Attributes:
+        kind: ``image``, ``depth``, ``camera_info``, ``pose``, ``tf`` or ``tf_static``.
+        camera: name of the camera it belongs to; empty for poses and transforms.
+        parameter: name of the parameter that sets the topic; empty for transforms.
+        received, dropped, lost: messages that arrived, that were pushed out here, and that DDS says it lost.
+        arrived: time of the latest message (or of the subscription), ``time.monotonic()`` seconds.
+    """
+
+    def __init__(self, kind: str, camera: str, parameter: str, topic: str, type_: type, qos: QoSProfile, waiting: int):
+        self.kind, self.camera, self.parameter = kind, camera, parameter
+        self.topic, self.type, self.qos = topic, type_, qos
+        self.received = self.dropped = self.lost = 0
+        self.arrived = monotonic()
+        self._queue: deque[tuple[int, Any]] = deque(maxlen=waiting)
+        self._lock = Lock()
+
+    def store(self, msg: Any) -> None:
+        with self._lock:
+            self.dropped += len(self._queue) == self._queue.maxlen
+            self._queue.append((monotonic_ns(), msg))
+            self.received += 1
+            self.arrived = monotonic()
+
+    def take(self) -> list[tuple[int, Any]]:
+        """(arrival in monotonic nanoseconds, message) of all that wait, oldest first."""
+        with self._lock:
+            waiting = list(self._queue)
+            self._queue.clear()
+            return waiting
+
+    def count_lost(self, event: Any) -> None:
+        self.lost += event.total_count_change
+
+
+class Inputs:
+    """All subscriptions of the node.
+
+    Args:
+        node: where they are made, with a callback group and a thread of their own.
+        config: cameras and pose source.
+        arrived: set whenever a message has been stored.
+    """
+
+    def __init__(self, node: LifecycleNode, config: Config, arrived: Event):
+        self._node, self._arrived = node, arrived
+        self.streams = [
+            *transform_streams(config),
+            *(s for camera in config.cameras for s in camera_streams(camera, config.camera(camera), config)),
+        ]
+        self._thread = InputThread(node)
+        self._subscriptions = []
+        try:
+            for stream in self.streams:
+                self._subscriptions.append(self._subscribe(stream))
+        except Exception:
+            self.close()
+            raise
+        self._thread.start()
+
+    def _subscribe(self, stream: Stream):
+        def store(msg: Any) -> None:
+            stream.store(msg)
+            self._arrived.set()
+
+        subscription = self._node.create_subscription(
+            stream.type,
+            stream.topic,
+            store,
+            stream.qos,
+            callback_group=self._thread.group,
+            event_callbacks=SubscriptionEventCallbacks(message_lost=stream.count_lost, use_default_callbacks=False),
+        )
+        stream.topic = subscription.topic_name
+        return subscription
+
+    def close(self) -> None:
+        self._thread.stop()
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+
+def camera_streams(name: str, camera: CameraParams, config: Config) -> list[Stream]:
+    """Image, depth and camera_info of one camera, in the order in which they are to be fed."""
+    waiting = config.sync.queue_size
+    qos = QoSProfile(depth=max(waiting, UNTAKEN), reliability=SENSOR)
+    image, info = below(name, camera.image_topic), below(name, camera.camera_info_topic)
+    streams = [Stream("camera_info", name, f"{name}.camera_info_topic", info, CameraInfo, qos, waiting)]
+    if camera.depth_topic:
+        depth = below(name, camera.depth_topic) + TRANSPORTS[camera.depth_transport]
+        type_ = Image if camera.depth_transport == "raw" else CompressedImage
+        streams.append(Stream("depth", name, f"{name}.depth_topic", depth, type_, qos, waiting))
+    type_ = Image if camera.image_transport == "raw" else CompressedImage
+    image += TRANSPORTS[camera.image_transport]
+    streams.append(Stream("image", name, f"{name}.image_topic", image, type_, qos, waiting))
+    return streams
+
+
+def transform_streams(config: Config) -> list[Stream]:
+    """/tf_static always (mounts of cameras), then /tf or the pose topic."""
+    many = QoSProfile(depth=100)
+    latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    static = Stream("tf_static", "", "", "/tf_static", TFMessage, latched, TRANSFORMS_WAITING)
+    moving = Stream("tf", "", "", "/tf", TFMessage, many, TRANSFORMS_WAITING)
+    if config.pose.source == "tf":
+        return [static, moving]
+    type_ = Odometry if config.pose.source == "odometry" else PoseStamped
+    qos = QoSProfile(depth=100, reliability=SENSOR)
+    return [static, moving, Stream("pose", "", "pose.topic", config.pose.topic, type_, qos, TRANSFORMS_WAITING)]
+
+
+def feeder(assembler: FrameAssembler, stream: Stream, pose_source: str) -> Callable[[Any, int], None]:
+    """What the worker calls with each message of a stream: ``feed(message, arrival_ns)``."""
+    if stream.kind == "image":
+        return partial(assembler.add_color, stream.camera)
+    feed = {
+        "depth": partial(assembler.add_depth, stream.camera),
+        "camera_info": partial(assembler.add_info, stream.camera),
+        "tf": assembler.add_transforms,
+        "tf_static": partial(assembler.add_transforms, static=True),
+        "pose": assembler.add_odometry if pose_source == "odometry" else assembler.add_pose,
+    }[stream.kind]
+    return lambda msg, _arrival_ns: feed(msg)
+
+
+def below(camera: str, topic: str) -> str:
+    """Relative topics are below the camera's name."""
+    return topic if topic.startswith(("/", "~")) else f"{camera}/{topic}"

@@ -1,0 +1,56 @@
+"""The executable ``spatial_mllm_node``."""
+
+import signal
+import sys
+from threading import Event, Thread
+from traceback import format_exc
+
+import rclpy
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import ok, try_shutdown
+
+from .services import AT_ONCE
+from .spatial_node import SpatialNode
+
+THREADS = AT_ONCE + 2  # requests, and one each for status and rclpy's own services
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until SIGINT or SIGTERM; exits with 1 where autostart fails."""
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # such as a parameter file that is no YAML; rcl adds places in its own sources
+        sys.exit(f"spatial_mllm_node: {str(error).partition(', at /')[0]}")
+    end = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: end.set())
+    node = SpatialNode()
+    executor = MultiThreadedExecutor(THREADS)
+    executor.add_node(node)
+    failed = node.autostart and not node.start()
+    if not failed:
+        spinning = Thread(target=spin, args=(executor, node, end), name="executor")
+        spinning.start()
+        end.wait()
+        executor.shutdown()
+        spinning.join()
+    node.end()
+    node.destroy_node()
+    try_shutdown()
+    sys.exit(1 if failed else 0)
+
+
+def spin(executor: MultiThreadedExecutor, node: SpatialNode, end: Event) -> None:
+    """Execute callbacks; one that raises (rclpy's lifecycle services do, on a wrong request) does not end the node."""
+    while not end.is_set() and ok():
+        try:
+            executor.spin()
+        except Exception:
+            if not end.is_set():
+                node.get_logger().error(f"a callback failed:\n{format_exc()}")
+    end.set()
+
+
+if __name__ == "__main__":
+    main()

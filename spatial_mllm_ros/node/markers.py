@@ -1,0 +1,59 @@
+"""What RViz and Foxglove show: covered voxels as cubes, selected cameras as frusta."""
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from ..frames import Camera
+from ..geometry.poses import Matrix
+from ..memory import Selected
+from .convert import header
+
+MOST_VOXELS = 10_000  # a cube is a Python object of the message: this many take about 20 ms
+FRUSTUM_DEPTH = 0.3  # m
+VOXEL_COLOR = (0.16, 0.63, 0.60, 0.55)
+FRUSTUM_COLOR = (0.95, 0.55, 0.15, 1.0)
+EDGES = ((0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1))
+
+
+def coverage_markers(
+    centers: np.ndarray, voxel_size: float, selected: list[Selected], stamp_ns: int, world_frame: str
+) -> MarkerArray:
+    """Two markers: the covered voxels, thinned evenly to MOST_VOXELS, and the frusta of the selected cameras.
+
+    Args:
+        centers: covered voxels, float64 [V, 3] metres in the world frame.
+    """
+    if len(centers) > MOST_VOXELS:
+        centers = centers[np.linspace(0, len(centers) - 1, MOST_VOXELS).astype(np.int64)]
+    voxels = _marker(0, "voxels", Marker.CUBE_LIST, centers, VOXEL_COLOR, voxel_size * 0.9, stamp_ns, world_frame)
+    poses = [(s.frame.camera, s.frame.world_from_camera) for s in selected]
+    lines = [frustum(camera, pose) for camera, pose in poses if pose is not None]
+    ends = np.concatenate(lines) if lines else np.zeros((0, 3))
+    frusta = _marker(1, "frusta", Marker.LINE_LIST, ends, FRUSTUM_COLOR, 0.01, stamp_ns, world_frame)
+    return MarkerArray(markers=[voxels, frusta])
+
+
+def frustum(camera: Camera, world_from_camera: Matrix) -> np.ndarray:
+    """Ends of the 8 edges of a camera's view pyramid, float64 [16, 3] metres in the world frame."""
+    w, h = camera.width - 0.5, camera.height - 0.5
+    pixels = np.array([[-0.5, -0.5, 1], [w, -0.5, 1], [w, h, 1], [-0.5, h, 1]])
+    corners = pixels @ np.linalg.inv(camera.intrinsics).T * FRUSTUM_DEPTH
+    points = np.vstack([np.zeros(3), corners]) @ world_from_camera[:3, :3].T + world_from_camera[:3, 3]
+    return points[np.array(EDGES).ravel()]
+
+
+def _marker(id_: int, ns: str, type_: int, points: np.ndarray, rgba, size: float, stamp_ns: int, frame: str) -> Marker:
+    r, g, b, a = rgba
+    return Marker(
+        header=header(stamp_ns, frame),
+        ns=ns,
+        id=id_,
+        type=type_,
+        action=Marker.ADD if len(points) else Marker.DELETE,
+        pose=Pose(orientation=Quaternion(w=1.0)),
+        scale=Vector3(x=size, y=size, z=size),
+        color=ColorRGBA(r=r, g=g, b=b, a=a),
+        points=[Point(x=x, y=y, z=z) for x, y, z in points.tolist()],
+    )

@@ -1,0 +1,59 @@
+"""The node's ROS parameters: every entry of config.py, declared with its meaning, unit and range."""
+
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from ..config import CameraParams, Config, build, describe
+
+
+def declare(node: Node) -> Config:
+    """Declare all parameters with the values of the command line and parameter files.
+
+    Raises:
+        ValueError: an unknown name (with the nearest right one), a wrong type, or a value out of range; then nothing is
+            declared.
+    """
+    values = given(node)
+    config = build(values)
+    for name, p in known(config.cameras).items():
+        value = p["type"](values.get(name, p["default"]))
+        node.declare_parameter(name, value, descriptor(p), ignore_override=True)
+    return config
+
+
+def given(node: Node) -> dict[str, Any]:
+    """What the command line and parameter files set, without what rclpy itself takes care of."""
+    return {
+        name: p.value
+        for name, p in node._parameter_overrides.items()  # rclpy has no public way to list them
+        if not node.has_parameter(name) and not name.startswith("qos_overrides.")
+    }
+
+
+def read(node: Node, cameras: list[str]) -> Config:
+    """The Config of the present values, after a live parameter has changed."""
+    return build({name: node.get_parameter(name).value for name in known(cameras)})
+
+
+def known(cameras: list[str]) -> dict[str, dict[str, Any]]:
+    """Dotted name -> description of every parameter of a node with these cameras."""
+    parameters = describe()
+    for camera in cameras:
+        parameters.update(describe(CameraParams, camera + "."))
+    return parameters
+
+
+def descriptor(p: dict[str, Any]) -> ParameterDescriptor:
+    """What ``ros2 param describe`` shows, and rclpy enforces."""
+    unit = f" [{p['unit']}]" if p["unit"] else ""
+    out = ParameterDescriptor(description=p["doc"] + unit, read_only=not p["live"])
+    if p["choices"]:
+        out.additional_constraints = "one of " + ", ".join(p["choices"])
+    if p["low"] is not None:
+        if p["type"] is float:
+            out.floating_point_range = [FloatingPointRange(from_value=float(p["low"]), to_value=float(p["high"]))]
+        else:
+            out.integer_range = [IntegerRange(from_value=p["low"], to_value=p["high"])]
+    return out

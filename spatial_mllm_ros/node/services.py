@@ -1,0 +1,149 @@
+"""Services and the action: check, ask the pipeline, answer with an error code and never with a traceback."""
+
+from collections.abc import Callable
+from math import degrees
+from threading import BoundedSemaphore
+from traceback import format_exc
+from typing import Any
+
+import numpy as np
+from rclpy.action.server import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from spatial_mllm_msgs.action import AskSpatial as AskAction
+from spatial_mllm_msgs.srv import AskSpatial, MeasureMotion, SetRewardTarget
+from std_srvs.srv import Trigger
+
+from ..errors import ErrorCode, SpatialError
+from ..motion.camera import CameraMotion
+from ..pipeline import CAMERA, SpatialPipeline
+from .convert import time, vector
+from .requests import bad, check_question, the_camera, time_ns
+
+AT_ONCE = 4  # requests in work; more are answered BUSY
+WAITING = QoSProfile(depth=100)  # requests that DDS keeps; the default would silently lose the 11th of a burst
+RESULT_KEPT = 60  # s, that an action's result waits for its client
+
+
+class Services:
+    """What callers can ask the node.
+
+    Args:
+        node: where services are made, in a callback group of their own, so that no request delays an image.
+        pipeline: answers.
+        reset: forgets everything.
+    """
+
+    def __init__(self, node: LifecycleNode, pipeline: SpatialPipeline, reset: Callable[[], None]):
+        self._node, self._pipeline, self._reset = node, pipeline, reset
+        self._cameras = pipeline.config.cameras
+        self._free = BoundedSemaphore(AT_ONCE)
+        group = ReentrantCallbackGroup()
+        self._services = [
+            node.create_service(type_, name, self._guarded(handler), qos_profile=WAITING, callback_group=group)
+            for type_, name, handler in (
+                (AskSpatial, "~/ask", self._ask),
+                (MeasureMotion, "~/measure_motion", self._measure),
+                (SetRewardTarget, "~/set_reward_target", self._set_target),
+                (Trigger, "~/reset_memory", self._reset_memory),
+            )
+        ]
+        self._action = ActionServer(
+            node,
+            AskAction,
+            "~/ask_with_progress",
+            self._ask_with_progress,
+            callback_group=group,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
+            goal_service_qos_profile=WAITING,
+            result_service_qos_profile=WAITING,
+            cancel_service_qos_profile=WAITING,
+            result_timeout=RESULT_KEPT,
+        )
+
+    def close(self) -> None:
+        self._action.destroy()
+        for service in self._services:
+            self._node.destroy_service(service)
+
+    def _guarded(self, handler: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
+        """A handler that only fills in the response becomes a callback that always answers."""
+
+        def callback(request: Any, response: Any) -> Any:
+            try:
+                if not self._free.acquire(blocking=False):
+                    raise SpatialError(ErrorCode.BUSY, f"{AT_ONCE} requests are in work; ask again later")
+                try:
+                    handler(request, response)
+                finally:
+                    self._free.release()
+            except SpatialError as error:
+                fail(response, error.code, error.message)
+            except Exception:
+                self._node.get_logger().error(f"a request failed:\n{format_exc()}")
+                fail(response, ErrorCode.FAILED, "internal error; the node's log has the details")
+            return response
+
+        return callback
+
+    def _ask(self, request: Any, response: Any) -> None:
+        check_question(request, self._cameras)
+        if self._pipeline.config.ask.model:
+            raise SpatialError(ErrorCode.MODEL_NOT_READY, "the model is not loaded")
+        raise SpatialError(ErrorCode.MODEL_NOT_READY, "no model is configured: set the parameter ask.model")
+
+    def _ask_with_progress(self, goal: Any) -> AskAction.Result:
+        goal.publish_feedback(AskAction.Feedback(stage="waiting"))
+        result = self._guarded(self._ask)(goal.request, AskAction.Result())
+        if goal.is_cancel_requested:
+            fail(result, ErrorCode.CANCELED, "canceled by the client")
+            goal.canceled()
+        elif result.error_code:
+            goal.abort()
+        else:
+            goal.succeed()
+        return result
+
+    def _measure(self, request: Any, response: Any) -> None:
+        camera = the_camera(request.camera, self._cameras)
+        times = time_ns("from_stamp", request.from_stamp), time_ns("to_stamp", request.to_stamp)
+        start, end, motion = self._pipeline.measure_motion(request.target, camera, *times, (request.u, request.v))
+        response.from_stamp, response.to_stamp = time(start), time(end)
+        response.distance = float(motion.distance)
+        response.displacement = vector(motion.displacement)
+        response.displacement_camera = vector(motion.displacement_camera)
+        if isinstance(motion, CameraMotion):
+            response.rotation_deg, response.confidence = degrees(motion.rotation), 1.0
+        else:
+            response.confidence = float(motion.confidence)
+
+    def _set_target(self, request: Any, response: Any) -> None:
+        camera = the_camera(request.camera, self._cameras)
+        stamp_ns = time_ns("stamp", request.stamp)
+        goal = np.array([request.goal.x, request.goal.y, request.goal.z]) if request.has_goal else None
+        roi = None if request.label == CAMERA else self._region(request.roi, camera, stamp_ns)
+        response.tracked_points = self._pipeline.set_target(request.label, camera, roi, stamp_ns, goal)
+
+    def _region(self, roi: Any, camera: str, stamp_ns: int) -> tuple[int, int, int, int]:
+        """x, y, width, height; a region of no size is the whole image."""
+        image = self._pipeline.memory.frame_at(camera, stamp_ns).camera
+        if not roi.width and not roi.height:
+            return 0, 0, image.width, image.height
+        if roi.x_offset + roi.width > image.width or roi.y_offset + roi.height > image.height:
+            region = f"{roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset})"
+            raise bad(f"roi {region} leaves the image of {image.width}x{image.height} pixels")
+        return roi.x_offset, roi.y_offset, roi.width, roi.height
+
+    def _reset_memory(self, _request: Any, response: Any) -> None:
+        self._reset()
+        response.success, response.message = True, "memory, reward targets and counts were cleared"
+
+
+def fail(response: Any, code: ErrorCode, text: str) -> None:
+    if hasattr(response, "success"):
+        response.success, response.message = False, text
+    else:
+        response.error_code, response.error_msg = int(code), text
+    if hasattr(response, "choice"):
+        response.value, response.choice = float("nan"), -1
