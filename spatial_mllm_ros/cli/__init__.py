@@ -1,0 +1,208 @@
+"""The command ``spatial-mllm``: every command is a few lines over the library; ``--help`` is the manual."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import show
+from .options import (
+    DEFAULT,
+    AsJson,
+    Bag,
+    Copied,
+    Goals,
+    K,
+    MaxDepth,
+    MinDepth,
+    Overwrite,
+    Source,
+    Targets,
+    VoxelSize,
+    coverage_config,
+)
+from .parse import image_size, sources, targets
+from .terminal import Commands, note, out, progress, track, warn
+
+app = Commands(
+    name="spatial-mllm",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Coverage, motion and rewards from RGB-D recordings. Lengths are metres, times seconds.",
+)
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    app.debug = debug
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="New .mcap file, or bag folder.", show_default=False)],
+    seed: Annotated[int, typer.Option(help="Which room; the same seed is the same room.")] = 0,
+    duration: Annotated[float, typer.Option(help="Length, s.")] = 10.0,
+    fps: Annotated[float, typer.Option(help="Frames a second of each camera, Hz.")] = 30.0,
+    size: Annotated[str, typer.Option(help="Width x height of the images, pixels.", metavar="WxH")] = "640x480",
+    cameras: Annotated[int, typer.Option(help="Cameras around the robot, 1 to 4.")] = 1,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a recording of a furnished room: moving camera, pushed objects, noisy depth, exact poses and tracks."""
+    from ..simulation import simulate
+
+    room = {"duration": duration, "fps": fps, "size": image_size(size), "cameras": cameras}
+    with progress("simulating") as move:
+        simulate(output, seed, overwrite=overwrite, progress=move, **room)
+    note(f"wrote {output}")
+
+
+@app.command()
+def info(bag: Bag, as_json: AsJson = False) -> None:
+    """Say what is in a recording: topics, cameras, poses, and what is missing for coverage and motion."""
+    from ..bags import recording_info
+
+    known = recording_info(bag)
+    if as_json:
+        typer.echo(json.dumps(show.info_values(known), indent=2))
+    else:
+        out.print(*show.info_lines(known), sep="\n")
+
+
+@app.command()
+def play(
+    bag: Bag,
+    rate: Annotated[float, typer.Option(help="Recorded seconds a second.")] = 1.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin anew at the end, until Ctrl-C.")] = False,
+    start: Annotated[float, typer.Option(help="Where to begin, s from the beginning.")] = 0.0,
+    duration: Annotated[float, typer.Option(help="How much to play, s; 0 plays to the end.")] = 0.0,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Play only this topic, may be repeated.", metavar="NAME")
+    ] = None,
+    clock: Annotated[
+        bool, typer.Option("--clock", help="Publish /clock, for nodes with use_sim_time; stamps stay.")
+    ] = False,
+    restamp: Annotated[bool, typer.Option("--restamp", help="Shift all stamps to now, for nodes without it.")] = False,
+    wait: Annotated[float, typer.Option(help="Wait up to so long for a subscriber, s; 0 does not wait.")] = 0.0,
+) -> None:
+    """Publish a recording over ROS 2 at its own pace or another, until its end or Ctrl-C."""
+    from ..bags import recording_info
+    from ..bags.play import PlayOptions, play
+
+    length = duration or max(recording_info(bag).duration - start, 0.0)
+    chosen = PlayOptions(rate, loop, start, duration, topic or (), clock, restamp, wait)
+    with progress("playing") as move:
+        played = play(bag, chosen, lambda seconds: move(seconds, length))
+    late = f", {played.late} more than 10 ms late, the worst {1e3 * played.worst:.0f} ms" if played.late else ""
+    note(f"played {played.messages} messages{late}")
+
+
+@app.command()
+def sample(
+    path: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Recording, video file or image folder.", show_default=False)
+    ],
+    k: K = DEFAULT.frames,
+    voxel_size: VoxelSize = DEFAULT.voxel_size,
+    min_depth: MinDepth = DEFAULT.min_depth,
+    max_depth: MaxDepth = DEFAULT.max_depth,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Greedy with all frames at hand, not in one pass.")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the selection as JSON.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the selected images as JPEG.")] = None,
+    source: Source = None,
+) -> None:
+    """Select the frames that cover the scene best, best first."""
+    from ..bags import read_any
+    from ..sampling import select, write_images
+
+    params = coverage_config(k, voxel_size, min_depth, max_depth).coverage
+    topics, total = sources(source), show.count_frames(path)
+    chosen = select(track(read_any(path, **topics), "reading", total), params, offline=offline)
+    if json_file:
+        chosen.write(json_file)
+    if images:
+        write_images(track(read_any(path, **topics), "writing images", total), chosen.frames, images)
+    out.print(*show.sample_lines(chosen), sep="\n")
+
+
+@app.command()
+def annotate(
+    bag: Bag,
+    output: Annotated[
+        Path, typer.Option("--out", metavar="NEW", help="New .mcap file, or bag folder.", show_default=False)
+    ],
+    target: Targets = None,
+    goal: Goals = None,
+    topic: Copied = None,
+    source: Source = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a new recording with the motion reward of every frame, on /spatial_mllm/motion_reward.
+
+    The first camera is always followed. Killed and run again, it goes on where it was.
+    """
+    from ..bags.annotate import annotate
+
+    topics = sources(source)
+    followed = targets(target, goal, lambda: first_stamp(bag, topics))
+    copied = "all" if topic == ["all"] else topic
+    with progress("annotating") as move:
+        done = annotate(bag, output, targets=followed, topics=copied, overwrite=overwrite, progress=move, **topics)
+    for reason, count in done.skipped.most_common(5):
+        warn(f"{count} frames without rewards: {reason}")
+    resumed = f", {done.resumed} of them from an earlier run" if done.resumed else ""
+    note(f"wrote {output}: {done.rewards} rewards for {done.frames} frames{resumed}")
+
+
+@app.command()
+def report(
+    bag: Bag,
+    output: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Page to write; replaced where it exists.")
+    ] = Path("report.html"),
+    k: K = DEFAULT.frames,
+    voxel_size: VoxelSize = DEFAULT.voxel_size,
+    min_depth: MinDepth = DEFAULT.min_depth,
+    max_depth: MaxDepth = DEFAULT.max_depth,
+    target: Targets = None,
+    goal: Goals = None,
+    source: Source = None,
+) -> None:
+    """Write one HTML page: selected frames, coverage map, coverage over time, rewards, timing."""
+    from ..report import analyse, render
+    from ..sampling import write_whole
+
+    config = coverage_config(k, voxel_size, min_depth, max_depth)
+    topics, total = sources(source), show.count_frames(bag)
+    followed = targets(target, goal, lambda: first_stamp(bag, topics))
+    analysis = analyse(bag, config, followed, lambda frames: track(frames, "reading", total), **topics)
+    write_whole(output, render(analysis, bag.stem))
+    note(f"wrote {output}")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine can run and what to install for the rest; exit code 1 when coverage or motion cannot."""
+    from ..doctor import can_run, diagnose
+
+    checks = diagnose()
+    if as_json:
+        typer.echo(json.dumps(show.doctor_values(checks), indent=2))
+    else:
+        out.print(show.doctor_table(checks))
+        out.print(*show.remedies(checks), sep="\n", soft_wrap=True)
+    raise typer.Exit(0 if can_run(checks) else 1)
+
+
+def first_stamp(bag: Path, topics: dict[str, Any]) -> int:
+    """Stamp of a recording's first frame, nanoseconds."""
+    from ..bags import read_frames
+
+    frame = next(read_frames(bag, **topics), None)
+    return frame.stamp_ns if frame else 0

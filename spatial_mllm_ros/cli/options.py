@@ -1,0 +1,57 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..config import Config, build, describe
+
+PARAMETERS = describe()
+DEFAULT = Config().coverage
+
+
+def parameter(name: str, *flags: str) -> Any:
+    """An option that is a parameter of the node: its sentence and unit come from config.py."""
+    known = PARAMETERS[name]
+    unit = f", {known['unit']}" if known["unit"] else ""
+    return typer.Option(*flags, help=f"{known['doc'][0].upper()}{known['doc'][1:]}{unit} (parameter {name}).")
+
+
+def coverage_config(k: int, voxel_size: float, min_depth: float, max_depth: float) -> Config:
+    """The node's parameters with these; ValueError where one is out of range."""
+    values = {"frames": k, "voxel_size": voxel_size, "min_depth": min_depth, "max_depth": max_depth}
+    return build({f"coverage.{name}": value for name, value in values.items()})
+
+
+K = Annotated[int, parameter("coverage.frames", "--k")]
+VoxelSize = Annotated[float, parameter("coverage.voxel_size", "--voxel-size")]
+MinDepth = Annotated[float, parameter("coverage.min_depth", "--min-depth")]
+MaxDepth = Annotated[float, parameter("coverage.max_depth", "--max-depth")]
+
+BAG = "Recording: an .mcap, .db3 or .bag file, or a bag folder."
+Bag = Annotated[Path, typer.Argument(metavar="BAG", help=BAG, show_default=False)]
+
+SOURCE = (
+    "What not to guess, may be repeated: image, depth, camera_info, odometry, pose (topics), world_frame, child_frame"
+    " (frames), camera (one of those that info lists)."
+)
+Source = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=SOURCE)]
+
+TARGET = (
+    "Also follow what moves in a region, may be repeated: a name, the camera, x,y,width,height in pixels of its image,"
+    " and after @ the time of that image, s since the first frame (default 0) or since 1970."
+    " Like mug:front:310,220,40,52@2.5"
+)
+Targets = Annotated[list[str] | None, typer.Option(metavar="NAME:CAMERA:X,Y,W,H[@T]", help=TARGET)]
+
+GOAL = (
+    "Reward approach to a point, m in the world frame, may be repeated: a target's name, or camera. Like mug:1.5,0,0.8"
+)
+Goals = Annotated[list[str] | None, typer.Option(metavar="NAME:X,Y,Z", help=GOAL)]
+
+COPIED = "Topic to copy, may be repeated; all copies everything. By default those of poses and transforms."
+Copied = Annotated[list[str] | None, typer.Option(metavar="NAME", help=COPIED)]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")]

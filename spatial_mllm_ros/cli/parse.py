@@ -1,0 +1,74 @@
+"""What people write on the command line, as values of the library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..bags.follow import Target
+
+SOURCES = ("image", "depth", "camera_info", "odometry", "pose", "world_frame", "child_frame", "camera")
+CAMERA = "camera"
+EPOCH = 1e9  # times above this many seconds count from 1970, others from the start of the recording
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """``640x480`` as (width, height)."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match:
+        raise ValueError(f"size '{text}': expected width x height in pixels, like 640x480")
+    return int(match[1]), int(match[2])
+
+
+def sources(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """``NAME=VALUE`` pairs as arguments of ``bags.find_sources``."""
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals or name not in SOURCES:
+            raise ValueError(f"source '{pair}': expected NAME=VALUE with a name among {', '.join(SOURCES)}")
+        if name == "camera":
+            found.setdefault("cameras", []).append(value)
+        else:
+            found[name] = value
+    return found
+
+
+def targets(regions: Sequence[str] | None, goals: Sequence[str] | None, start_ns: Callable[[], int]) -> list[Target]:
+    """``NAME:CAMERA:X,Y,W,H[@T]`` and ``NAME:X,Y,Z`` as targets; ``start_ns`` tells the start of the recording."""
+    from ..bags.follow import Target
+
+    wanted = dict(goal(text) for text in goals or ())
+    found = [region(text, start_ns() if "@" in text else 0) for text in regions or ()]
+    found = [replace(t, goal=wanted.pop(t.label, None)) for t in found]
+    if CAMERA in wanted:
+        found.append(Target(CAMERA, goal=wanted.pop(CAMERA)))
+    if wanted:
+        raise ValueError(f"goal for '{next(iter(wanted))}': there is no target of that name, nor is it '{CAMERA}'")
+    return found
+
+
+def region(text: str, start_ns: int) -> Target:
+    from ..bags.follow import Target
+
+    try:
+        name, camera, rest = text.split(":", 2)
+        roi, _, time = rest.partition("@")
+        x, y, width, height = (float(v) for v in roi.split(","))
+        seconds = float(time or 0)
+    except ValueError:
+        raise ValueError(f"target '{text}': expected NAME:CAMERA:X,Y,W,H or NAME:CAMERA:X,Y,W,H@SECONDS") from None
+    stamp = int(seconds * 1e9) if seconds > EPOCH else start_ns + int(seconds * 1e9)
+    return Target(name, camera, (x, y, width, height), stamp)
+
+
+def goal(text: str) -> tuple[str, tuple[float, float, float]]:
+    try:
+        name, _, point = text.partition(":")
+        x, y, z = (float(v) for v in point.split(","))
+    except ValueError:
+        raise ValueError(f"goal '{text}': expected NAME:X,Y,Z in metres, like {CAMERA}:1.5,0,0.8") from None
+    return name, (x, y, z)

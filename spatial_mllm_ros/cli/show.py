@@ -1,0 +1,103 @@
+"""Results as tables for people and as values for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ..doctor import Check, can_run
+
+if TYPE_CHECKING:
+    from ..bags.info import RecordingInfo
+    from ..sampling import Sample
+
+
+def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without borders; the columns named in ``right`` hold numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def info_values(known: RecordingInfo) -> dict[str, Any]:
+    """A RecordingInfo as JSON values."""
+    values = asdict(known)
+    return {**values, "path": str(known.path), "has_depth": known.has_depth, "has_poses": known.has_poses}
+
+
+def info_lines(known: RecordingInfo) -> Iterator[Any]:
+    """A RecordingInfo as text and tables."""
+    size, start = known.nbytes / 1e6, known.start_ns / 1e9
+    yield f"{known.path.name}: {known.duration:.2f} s, {size:.1f} MB, starts at {start:.3f} s"
+    topics = plain_table("topic", "type", "messages", "Hz", right=("messages", "Hz"))
+    for t in known.topics:
+        topics.add_row(t.name, t.type, str(t.count), f"{t.rate:.1f}")
+    yield topics
+    if known.cameras:
+        cameras = plain_table("camera", "image", "depth", "camera_info")
+        for name, c in known.cameras.items():
+            cameras.add_row(name, c.image, c.depth or "none", c.camera_info)
+        yield cameras
+    poses = known.poses
+    yield f"poses: {poses.source} {poses.topic} in frame {poses.world_frame}" if known.has_poses else "poses: none"
+    for problem in known.problems:
+        yield Text(f"! {problem}", style="yellow")
+
+
+def count_frames(path: Path) -> int | None:
+    """Colour images in a recording, for a progress bar; None where that is not known."""
+    from ..bags import BagError, recording_info
+
+    try:
+        known = recording_info(path)
+    except (BagError, OSError):
+        return None
+    counts = {t.name: t.count for t in known.topics}
+    return sum(counts[camera.image] for camera in known.cameras.values()) or None
+
+
+def sample_lines(chosen: Sample) -> Iterator[Any]:
+    """The selection as a table, best frame first, and its sum."""
+    table = plain_table("", "stamp, s", "camera", "gain", "covered", right=("", "stamp, s", "gain", "covered"))
+    covered = 0
+    for number, frame in enumerate(chosen.frames, 1):
+        covered += frame.gain
+        share = f"{covered / chosen.voxels_seen:.1%}"
+        table.add_row(str(number), f"{frame.stamp_ns / 1e9:.3f}", frame.camera, f"{frame.gain:,}", share)
+    yield table
+    yield (
+        f"{len(chosen.frames)} frames cover {chosen.voxels_covered:,} of {chosen.voxels_seen:,} voxels of"
+        f" {chosen.voxel_size:g} m ({chosen.voxels_covered / chosen.voxels_seen:.1%})"
+    )
+    for reason, count in chosen.skipped.most_common(5):
+        yield Text(f"! left out {count} frames: {reason}", style="yellow")
+
+
+def doctor_values(checks: list[Check]) -> dict[str, Any]:
+    return {"can_run": can_run(checks), "checks": [{**asdict(check), "ok": check.ok} for check in checks]}
+
+
+def doctor_table(checks: list[Check]) -> Table:
+    table = plain_table("", "what", "found")
+    for group, members in groupby(checks, lambda check: check.group):
+        table.add_row("", Text(group, style="bold"))
+        for check in members:
+            mark = (
+                Text("yes", style="green") if check.ok else Text("no", style="bold red" if check.needed else "yellow")
+            )
+            table.add_row(mark, "  " + check.name, check.found)
+    return table
+
+
+def remedies(checks: list[Check]) -> Iterator[str]:
+    """What to do about each thing that is missing, and the verdict."""
+    yield from (f"{check.name}: {check.remedy}" for check in checks if not check.ok)
+    yield f"\nCoverage, motion and rewards {'run' if can_run(checks) else 'cannot run'} on this machine."

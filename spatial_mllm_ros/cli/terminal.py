@@ -1,0 +1,86 @@
+"""How commands talk: results on stdout; progress, warnings and errors on stderr, an error in one line."""
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ..errors import SpatialError
+
+WIDE = 200  # columns where nobody looks: tables in files and pipes are not folded
+out = Console(emoji=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
+err = Console(emoji=False, highlight=False, stderr=True)
+
+Item = TypeVar("Item")
+
+
+class Commands(typer.Typer):
+    """A Typer app whose failures are one line on stderr and exit code 1, unless ``debug`` asks for the traceback."""
+
+    debug = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        warnings.showwarning = lambda message, *_, **__: say("warning", str(message))
+        try:
+            return super().__call__(*args, **kwargs)
+        except Exception as error:
+            if self.debug:
+                err.print_exception()
+            fail(explain(error))
+
+
+def explain(error: Exception) -> str:
+    """One line for a person: what went wrong, and for a missing package the command that installs it."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("spatial_mllm_ros"):
+        from ..doctor import install_command
+
+        return f"{error.name} is not installed: {install_command(error.name)}"
+    if isinstance(error, ImportError) and "pip install" in str(error):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, (SpatialError, ValueError)):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error} (spatial-mllm --debug shows where)"
+
+
+def fail(text: str, code: int = 1) -> NoReturn:
+    say("error", text)
+    sys.exit(code)
+
+
+def say(kind: str, text: str) -> None:
+    style = {"error": "bold red", "warning": "yellow"}[kind]
+    err.print(f"[{style}]{kind}:[/] ", end="")
+    err.print(" ".join(text.split()), markup=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    say("warning", text)
+
+
+def note(text: str) -> None:
+    """What was done, on stderr so that stdout stays the result."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[float, float | None], None]]:
+    """A progress bar on a terminal, nothing elsewhere; yields a function (done, total) that moves it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
+    """The same items, with a progress bar over them."""
+    with progress(what) as move:
+        for done, item in enumerate(items, 1):
+            yield item
+            move(done, total)

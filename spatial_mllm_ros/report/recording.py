@@ -1,0 +1,40 @@
+"""From a recording to its analysis."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..bags import BagWarning, FrameReader
+from ..bags.follow import Followers, Target
+from ..config import Config
+from ..frames import Frame
+from .analysis import Analysis, Recorder
+from .objects import read_tracks
+
+Track = Callable[[Iterable[Frame]], Iterable[Frame]]
+
+
+def analyse(
+    path: Path, config: Config, targets: Sequence[Target] = (), track: Track = iter, pushed: int = 3, **topics: Any
+) -> Analysis:
+    """Read a recording once.
+
+    Args:
+        config: parameters; cameras and pose source are those of the recording.
+        targets: regions to follow, besides every camera.
+        track: wraps the frames, for a progress bar.
+        pushed: in a simulated recording, follow up to so many of the first pushed objects.
+        topics: what not to guess, see ``bags.find_sources``.
+
+    Raises:
+        BagError: not a recording, no camera in it, a topic that is not there, or a target that cannot be followed.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", BagWarning)
+        with FrameReader(path, config, **topics) as reader:
+            Followers(reader.config, targets)  # raises for a target that cannot be
+            recorder = Recorder(reader.config, targets, read_tracks(path)[:pushed])
+            for frame in track(reader):
+                recorder.add(frame)
+    return recorder.result(str(w.message) for w in caught if issubclass(w.category, BagWarning))
