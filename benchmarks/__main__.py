@@ -1,0 +1,45 @@
+"""Run every benchmark, or those named: ``python -m benchmarks [coverage motion node annotate memory] [--out FILE]``."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.common import machine
+
+MODULES = ("coverage", "motion", "node", "annotate", "memory")
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    arguments.add_argument("modules", nargs="*", default=MODULES, help=f"any of {', '.join(MODULES)}; all by default")
+    arguments.add_argument("--out", type=Path, help="also write the table to this Markdown file")
+    chosen = arguments.parse_args()
+    if unknown := set(chosen.modules) - set(MODULES):
+        arguments.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
+    print(machine())
+    lines, failed = [f"Measured on {machine()}."], []
+    for module in chosen.modules:
+        # Each in a process of its own: memory, threads and ROS of one do not disturb the next.
+        with subprocess.Popen(
+            [sys.executable, "-m", f"benchmarks.{module}"], stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            lines += ["", f"### {module}", "", "| what | figure | baseline | ratio |", "|---|---|---|---|"]
+            print(f"\n{module}")
+            for line in child.stdout:
+                cells = [cell.strip() for cell in line.split("|")]
+                if len(cells) > 1:
+                    print("  " + line.rstrip(), flush=True)
+                    lines.append("| " + " | ".join([*cells, "", "", ""][:4]) + " |")
+        if child.returncode:
+            failed.append(module)
+    if chosen.out:
+        chosen.out.write_text("\n".join(lines) + "\n")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""The node over DDS: a recording played at its own pace into 1 and 4 cameras; are all frames processed, and how late?
+
+``python -m benchmarks.node [RECORDING]``: by default the kitchen recording beside the checkout, or a simulated room.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep, time_ns
+from typing import Any
+
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from benchmarks.common import RECORDING, Row, show
+
+NODE = Path(sys.executable).with_name("spatial_mllm_node")
+DOMAIN = os.getpid() % 90 + 11
+CAMERA_TOPICS = {  # below /camera in the recording, below the camera's name here
+    "color/camera_info": "sensor_msgs/msg/CameraInfo",
+    "depth/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
+    "color/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
+}
+ORDER = ["/tf", *(f"/camera/{topic}" for topic in CAMERA_TOPICS)]
+PERIOD = 1 / 30  # s between two frames of a camera
+WARM_UP = 15  # frames before counting starts
+SETTLE = 1.0  # s for the last frames to be processed
+
+
+class Tape:
+    """The messages of a recording as CDR bytes, by frame; stamps are written anew when they are sent."""
+
+    def __init__(self, path: Path):
+        self.static: list[bytes] = []
+        by_topic: dict[str, list[tuple[int, bytes]]] = {topic: [] for topic in ORDER}
+        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+            for connection, _, raw in reader.messages():
+                if connection.topic == "/tf_static":
+                    self.static.append(bytes(raw))
+                elif connection.topic in by_topic:
+                    by_topic[connection.topic].append((stamp_of(connection.topic, raw), bytes(raw)))
+        images = by_topic[ORDER[-1]]
+        self.offsets = [stamp - images[0][0] for stamp, _ in images]
+        same = {topic: dict(messages) for topic, messages in by_topic.items()}
+        self.frames = [{topic: same[topic][stamp] for topic in ORDER if stamp in same[topic]} for stamp, _ in images]
+
+
+def place(topic: str) -> int:
+    """Where the stamp lies: after the CDR header and, in a TFMessage, the number of transforms."""
+    return 8 if topic == "/tf" else 4
+
+
+def stamp_of(topic: str, raw: bytes) -> int:
+    sec, nanosec = struct.unpack_from("<iI", raw, place(topic))
+    return sec * 1_000_000_000 + nanosec
+
+
+def stamped(topic: str, raw: bytes, ns: int) -> bytes:
+    out = bytearray(raw)
+    struct.pack_into("<iI", out, place(topic), ns // 1_000_000_000, ns % 1_000_000_000)
+    return bytes(out)
+
+
+class Player:
+    """Publishes the tape for several cameras at once and listens to what the node says of itself."""
+
+    def __init__(self, tape: Tape, cameras: list[str]):
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rclpy.context import Context
+        from rclpy.executors import SingleThreadedExecutor
+        from rclpy.node import Node
+        from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+        from sensor_msgs.msg import CameraInfo, CompressedImage
+        from spatial_mllm_msgs.msg import CoverageStatus
+        from std_srvs.srv import Trigger
+        from tf2_msgs.msg import TFMessage
+
+        self.tape, self.cameras = tape, cameras
+        self.context = Context()
+        self.context.init(domain_id=DOMAIN)
+        self.node = Node("player", context=self.context)
+        types = {"sensor_msgs/msg/CameraInfo": CameraInfo, "sensor_msgs/msg/CompressedImage": CompressedImage}
+        self.publishers: dict[str, list[Any]] = {"/tf": [self.node.create_publisher(TFMessage, "/tf", 100)]}
+        for topic, type_ in CAMERA_TOPICS.items():
+            self.publishers[f"/camera/{topic}"] = [
+                self.node.create_publisher(types[type_], f"/{camera}/{topic}", qos_profile_sensor_data)
+                for camera in cameras
+            ]
+        latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.static = self.node.create_publisher(TFMessage, "/tf_static", latched)
+        self.status: Any = None
+        self.diagnostics: dict[str, str] = {}
+        self.node.create_subscription(CoverageStatus, "/spatial_mllm/coverage", self._heard_status, 10)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._heard_diagnostics, 10)
+        self.reset = self.node.create_client(Trigger, "/spatial_mllm/reset_memory")
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.thread = Thread(target=self.executor.spin, daemon=True)
+        self.thread.start()
+
+    def _heard_status(self, msg: Any) -> None:
+        self.status = msg
+
+    def _heard_diagnostics(self, msg: Any) -> None:
+        self.diagnostics = {value.key: value.value for status in msg.status for value in status.values}
+
+    def ready(self, node: subprocess.Popen) -> None:
+        """Wait until every publisher has its subscription; ends the program where the node has ended."""
+        deadline = monotonic() + 60
+        every = [p for publishers in self.publishers.values() for p in publishers]
+        while not all(p.get_subscription_count() for p in every) or not self.reset.service_is_ready():
+            if monotonic() > deadline or node.poll() is not None:
+                raise SystemExit("the node has ended" if node.poll() else "the node did not subscribe within 60 s")
+            sleep(0.05)
+        for raw in self.tape.static:
+            self.static.publish(raw)
+
+    def play(self, frames: range) -> int:
+        """Send these frames at their own pace, one camera after the other as free-running cameras do; images sent."""
+        first, start, count = self.tape.offsets[frames[0]], monotonic(), len(self.cameras)
+        for i in frames:
+            for camera in range(count):
+                due = (self.tape.offsets[i] - first) / 1e9 + camera * PERIOD / count
+                sleep(max(0.0, start + due - monotonic()))
+                ns = time_ns()
+                for topic, raw in self.tape.frames[i].items():
+                    self.publishers[topic][camera if topic != "/tf" else 0].publish(stamped(topic, raw, ns))
+        return len(frames) * count
+
+    def forget(self) -> None:
+        from std_srvs.srv import Trigger
+
+        sleep(SETTLE)
+        future = self.reset.call_async(Trigger.Request())
+        while not future.done():
+            sleep(0.01)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.thread.join()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def measure(tape: Tape, count: int) -> Iterator[Row]:
+    """Rows for a number of cameras that all show the recording."""
+    cameras = [f"camera{i}" for i in range(count)]
+    arguments = ["-p", f"cameras:=[{', '.join(cameras)}]", "-p", "status_rate:=10.0"]
+    for camera in cameras:
+        arguments += ["-p", f"{camera}.image_transport:=compressed", "-p", f"{camera}.depth_transport:=compressed"]
+    node = subprocess.Popen([NODE, "--ros-args", "--log-level", "error", *arguments])
+    player = Player(tape, cameras)
+    try:
+        player.ready(node)
+        player.play(range(WARM_UP))
+        player.forget()
+        cpu, start = cpu_seconds(node.pid), monotonic()
+        sent = player.play(range(WARM_UP, len(tape.frames)))
+        seconds = monotonic() - start
+        cpu = (cpu_seconds(node.pid) - cpu) / seconds
+        sleep(SETTLE)
+        status, said = player.status, player.diagnostics
+        memory = resident_mb(node.pid)
+    finally:
+        player.close()
+        node.send_signal(signal.SIGINT)
+        code = node.wait(20)
+    name = f"{count} camera{'s' if count > 1 else ''} at {sent / count / seconds:.1f} Hz"
+    counted = status.frames_seen + status.frames_dropped
+    reasons = {key: n for key, n in said.items() if key.startswith("dropped: ")} or "none dropped"
+    yield Row(f"{name}: frames processed", f"{status.frames_seen}", f"{sent} sent", f"{status.frames_seen / sent:.3f}")
+    yield Row(
+        f"{name}: processed and counted as dropped", f"{counted}", f"{sent} sent, {reasons}", f"{counted / sent:.3f}"
+    )
+    ages = said["frame age p50 (ms)"], said["frame age p95 (ms)"]
+    yield Row(f"{name}: frame age", f"p50 {ages[0]} ms, p95 {ages[1]} ms", "50 ms", f"{float(ages[1]) / 50:.2f}")
+    busy = said["processing time p50 (ms)"], said["processing time p95 (ms)"]
+    yield Row(f"{name}: processing a frame", f"p50 {busy[0]} ms, p95 {busy[1]} ms")
+    yield Row(f"{name}: the node's CPU and memory", f"{100 * cpu:.0f} % of a core, {memory:.0f} MB resident")
+    if code:
+        raise SystemExit(f"the node ended with exit code {code}")
+
+
+def run(path: Path | None = None) -> Iterator[Row]:
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
+    path = path or (RECORDING if RECORDING.exists() else None)
+    with tempfile.TemporaryDirectory() as folder:
+        if path is None:
+            from spatial_mllm_ros.simulation import simulate
+
+            path = Path(folder) / "room.mcap"
+            simulate(path, seed=0, duration=5)
+        tape = Tape(path)
+    for count in (1, 4):
+        yield from measure(tape, count)
+
+
+if __name__ == "__main__":
+    show(run(Path(sys.argv[1]) if len(sys.argv) > 1 else None))

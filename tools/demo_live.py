@@ -1,0 +1,89 @@
+"""A recording played into the live node, as on a robot: ``demo_live.py BAG``. Prints what the node says."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SECONDS = 60
+BIN = Path(sys.executable).parent
+NODE = "/spatial_mllm"
+
+
+def main(bag: Path) -> None:
+    try:
+        import rclpy
+    except ImportError:
+        print("left out: there is no rclpy for this Python (the ROS 2 wheels are for 3.11 and 3.12)")
+        return
+    compressed = [("camera.image_transport", "compressed"), ("camera.depth_transport", "compressed")]
+    parameters = [p for name, value in compressed for p in ("-p", f"{name}:={value}")]
+    quiet = ["--ros-args", "--log-level", "warn"]
+    node = subprocess.Popen([BIN / "spatial_mllm_node", *quiet, *parameters])
+    player = None
+    rclpy.init()
+    try:
+        robot = Robot()
+        robot.wait(lambda: robot.ask.service_is_ready() and robot.measure.service_is_ready(), "the node")
+        player = subprocess.Popen([BIN / "spatial-mllm", "play", bag, "--restamp", "--wait", "30"])
+        robot.wait(lambda: player.poll() is not None, "the end of the recording")
+        robot.questions()
+    finally:
+        for process in (player, node):
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(SECONDS)
+        rclpy.shutdown()
+
+
+class Robot:
+    """The other side: listens to coverage and rewards, and calls services."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from spatial_mllm_msgs.msg import CoverageStatus, MotionReward
+        from spatial_mllm_msgs.srv import AskSpatial, MeasureMotion
+
+        self.spin_once = rclpy.spin_once
+        self.node = rclpy.create_node("demo")
+        self.ask_type, self.measure_type = AskSpatial, MeasureMotion
+        self.ask = self.node.create_client(AskSpatial, f"{NODE}/ask")
+        self.measure = self.node.create_client(MeasureMotion, f"{NODE}/measure_motion")
+        self.reward: Any = None
+        self.told = 0.0
+        self.node.create_subscription(MotionReward, f"{NODE}/motion_reward", self.rewarded, 10)
+        self.node.create_subscription(CoverageStatus, f"{NODE}/coverage", self.covered, 10)
+
+    def rewarded(self, msg: Any) -> None:
+        self.reward = msg
+
+    def covered(self, msg: Any) -> None:
+        if msg.frames_seen and time.monotonic() - self.told > 1:
+            self.told = time.monotonic()
+            moved = f"camera moved {self.reward.distance:.2f} m" if self.reward else ""
+            covered = f"{msg.frames_selected} frames cover {msg.voxels_covered} of {msg.voxels_seen} voxels"
+            print(f"  {msg.frames_seen:4} frames, {1000 * msg.frame_age:3.0f} ms old: {covered}; {moved}")
+
+    def wait(self, condition: Any, what: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                sys.exit(f"{what}: not within {SECONDS} s")
+            self.spin_once(self.node, timeout_sec=0.1)
+
+    def call(self, client: Any, request: Any) -> Any:
+        future = client.call_async(request)
+        self.wait(future.done, "an answer")
+        return future.result()
+
+    def questions(self) -> None:
+        motion = self.call(self.measure, self.measure_type.Request(target="camera"))
+        print(f"  ~/measure_motion camera: {motion.distance:.3f} m, {motion.rotation_deg:.0f} degrees")
+        answer = self.call(self.ask, self.ask_type.Request(question="How wide is the table?"))
+        print(f"  ~/ask 'How wide is the table?': error {answer.error_code}, {answer.error_msg}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
