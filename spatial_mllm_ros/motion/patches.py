@@ -47,14 +47,14 @@ class Patches:
         Args:
             middle: [N, 2] pixels where the middle should be, NaN = not asked for.
             steps: [N, 2, 2], columns: what one pixel right and one down in the first image have become.
-            guess: [N, 2] pixels where to begin.
+            guess: [N, 2] pixels where to begin, NaN = not asked for.
             tolerance: forward-backward, pixels of the first image.
         Returns:
             pixels float64 [N, 2], NaN where not found, and found bool [N].
         """
         pixels = np.full(middle.shape, np.nan)
         area = steps[:, 0, 0] * steps[:, 1, 1] - steps[:, 0, 1] * steps[:, 1, 0]
-        found = np.isfinite(middle).all(axis=1) & (area > FLATTEST)
+        found = np.isfinite(np.concatenate([middle, guess], axis=1)).all(axis=1) & (area > FLATTEST)
         if not found.any():
             return pixels, found
         middle, steps = middle[found], steps[found]
@@ -79,5 +79,8 @@ def _warp(gray: NDArray[np.uint8], middle: NDArray, steps: NDArray) -> NDArray[n
     grid = np.stack(np.meshgrid(reach, reach)).reshape(2, -1)
     at = (middle[..., None] + steps @ grid).astype(np.float32).transpose(1, 0, 2).reshape(2, -1, SIDE)
     warped = cv2.remap(gray, at[0], at[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, SIDE, SIDE)
-    mean, deviation = (f(warped, axis=(1, 2), keepdims=True) for f in (np.mean, np.std))
-    return np.clip((warped - mean) * (CONTRAST / np.maximum(deviation, 1)) + 128, 0, 255).astype(np.uint8)
+    flat = warped.reshape(len(middle), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.einsum("ij,ij->i", flat, flat) / flat.shape[1])
+    flat *= (CONTRAST / np.maximum(deviation, 1))[:, None]
+    return np.clip(flat + 128, 0, 255).astype(np.uint8).reshape(warped.shape)

@@ -109,10 +109,13 @@ class PointTracker:
         last, _ = self._scene.appear(frame, self._world, right, down)
         begin = np.where(np.isfinite(last), last, self._pixels)
         pixels, found = follow(self._gray, frame.gray, self._pixels, begin, self._tolerance)
-        for guess, near in ((middle, NEAR), (pixels, -1.0)):
-            first, same = patches.find(frame.gray, middle, steps, guess, self._tolerance)
-            same &= ~found | (_distance(first, pixels) < DRIFT) | (_distance(first, middle) < near)
-            pixels = np.where(same[:, None], first, pixels)
+        same = np.zeros(len(pixels), bool)
+        for start, near in ((middle, NEAR), (pixels, -1.0)):  # where it should be, else where flow has led
+            guess = np.where(same[:, None], np.nan, start)
+            first, again = patches.find(frame.gray, middle, steps, guess, self._tolerance)
+            again &= ~found | (_distance(first, pixels) < DRIFT) | (_distance(first, middle) < near)
+            pixels = np.where(again[:, None], first, pixels)
+            same |= again
         world = lift(frame, self._scene.correct(frame, pixels))
         depth, *known = (transform(inverse(frame.world_from_camera), p)[:, 2] for p in (world, self._world, expected))
         allowed = 3 * depth_noise(depth) + np.minimum(SPEED * np.abs(frame.stamp_ns - self._seen_ns) / 1e9, REACH)

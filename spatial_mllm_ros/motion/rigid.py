@@ -12,6 +12,7 @@ from ..geometry.poses import transform
 STRETCHES = 8
 TRIPLES = 48
 ROUNDS = 5
+CONVERGED = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,9 @@ def _refine(a: NDArray, b: NDArray, limit: NDArray, matrix: NDArray, turning: bo
         weights = np.square(np.maximum(1 - np.square(errors / limit), 0)) / np.square(limit)
         if np.count_nonzero(weights) < (3 if turning else 1):
             break
-        matrix = _kabsch(a[None], b[None], weights[None], turning)[0]
+        before, matrix = matrix, _kabsch(a[None], b[None], weights[None], turning)[0]
+        if np.abs(matrix - before).max() < CONVERGED:
+            break
     return matrix
 
 
