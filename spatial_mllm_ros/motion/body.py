@@ -122,8 +122,11 @@ class RegionBody:
                 self._settle(members, float(distance))
 
     def _settle(self, members: NDArray[np.bool_], distance: float) -> None:
-        self._members, self._refined = members, distance
-        self.start = self._tracker.reference[members].mean(axis=0)
+        """Take these points for the body, found out when it had moved that far; too few leave it as it was."""
+        self._refined = distance
+        if members.sum() >= self._params.min_points:
+            self._members = members
+            self.start = self._tracker.reference[members].mean(axis=0)
 
     def _belonging(self, tracks: Tracks, limit: NDArray, matrix: NDArray) -> NDArray[np.bool_]:
         """Points that moved with the body rather than stood still; hidden points stay what they were."""
