@@ -1,11 +1,14 @@
 """Recordings played over DDS: as they are, at their own pace or another."""
 
+import signal
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from math import inf
 from pathlib import Path
+from threading import current_thread, main_thread
 from time import monotonic, sleep, time_ns
 from typing import Any
 
@@ -72,7 +75,7 @@ class PlayReport:
 def play(
     path: str | Path, options: PlayOptions | None = None, progress: Callable[[float], None] | None = None
 ) -> PlayReport:
-    """Publish a recording. Ctrl-C ends it cleanly.
+    """Publish a recording. SIGINT (Ctrl-C) and SIGTERM end it cleanly where it runs in the main thread.
 
     Args:
         progress: called with the recorded seconds played so far.
@@ -90,9 +93,25 @@ def play(
             require(recording, name)
         rclpy.init(args=options.ros_args, context=context, signal_handler_options=SignalHandlerOptions.NO)
         try:
-            return _Player(recording, options, context).play(progress or (lambda seconds: None))
+            with _interruptible():
+                return _Player(recording, options, context).play(progress or (lambda seconds: None))
         finally:
             context.try_shutdown()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGINT and SIGTERM raise KeyboardInterrupt, also where a shell has made its background jobs deaf to SIGINT."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
 
 
 class _Player:
