@@ -1,12 +1,17 @@
 # Everything the project does, from a bare Python 3.10 or newer: each target makes first what it needs.
 #   PYTHON=python3.12   the interpreter that .venv is made with
 #   VENV=.venv312       another virtual environment beside the first
+#   TORCH_INDEX=https://download.pytorch.org/whl/cu130    torch for this GPU; by default the build for CPUs is installed
+#   TORCH=              no torch: everything but the model
 
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SAY := @echo "==>"
+HAS_TORCH := $(BIN)/python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)'
 
 # ROS 2 traffic stays on this machine, in a domain of its own for each run; its logs stay in this folder.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
@@ -85,7 +90,9 @@ $(VENV)/.created:
 $(VENV)/.installed: $(VENV)/.created setup.py requirements.txt
 	$(SAY) "setup 2/3: installing the package and what it needs ($(ROS_FROM))"
 	@[ -z "$(ROS_DISTRO)" ] || $(PYTHON) -c 'import numpy; print(f"numpy=={numpy.__version__}")' > $(VENV)/constraints.txt
-	@$(PIP) install $(CONSTRAINT) --editable '.[$(EXTRAS)]'
+	@$(HAS_TORCH) || [ -z "$(TORCH)" ] || $(PIP) install --no-deps --index-url $(TORCH_INDEX) --retries 2 --timeout 20 $(TORCH) || \
+	    echo "==> setup 2/3: no $(TORCH) at $(TORCH_INDEX): the model is left out, everything else works (make setup TORCH_INDEX=...)"
+	@$(PIP) install $(CONSTRAINT) --editable ".[$(EXTRAS)$$($(HAS_TORCH) && echo ,mllm)]"
 	@touch $@
 
 $(VENV)/.interfaces: $(VENV)/.installed $(shell find msg -type f)

@@ -65,6 +65,8 @@ setup(
     extras_require={
         "simulate": ["embreex"],
         "report": ["jinja2"],
+        # The model. On Linux pip takes torch with gigabytes of CUDA; `make setup` installs the build for CPUs first.
+        "mllm": ["torch>=2.6", "transformers>=5.18,<6", "tokenizers", "safetensors", "peft", "huggingface_hub"],
         "ros": [wheel + WHEELS_EXIST for wheel in ROS_WHEELS],
         "dev": [
             "pytest",
@@ -75,7 +77,7 @@ setup(
             "pre-commit",
             "scikit-build-core>=0.10",
             "colcon-common-extensions",
-            "setuptools<70",  # colcon calls setup.py in ways that later versions dropped
+            "setuptools",
             "wheel",
         ],
     },

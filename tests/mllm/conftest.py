@@ -1,0 +1,34 @@
+"""The reference's numbers, and a small checkpoint that every test of the model can load."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+PARITY = Path(__file__).parents[3] / "shared" / "parity"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Sums in one order: figures that are compared must not depend on how many cores were free."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """Folder of arrays from the reference implementation, see its README."""
+    if not PARITY.is_dir():
+        pytest.skip("the reference's arrays are not beside this checkout (shared/parity)")
+    return PARITY
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Path:
+    """A complete untrained checkpoint; not to be written to."""
+    from spatial_mllm_ros.mllm.untrained import make_untrained
+
+    return make_untrained(tmp_path_factory.mktemp("models") / "tiny")
