@@ -1,0 +1,151 @@
+"""One question about an encoded scene: what to say, how sure, and whether to say it at all."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import exp, isnan
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ErrorCode, SpatialError
+from .decode import Stop, TextStream, Turn
+from .parsing import ANSWER, LETTERS, THINK, answer_span, parse
+from .prompts import question_ids
+from .question import Answer, Question, Verdict
+from .refusal import REFUSAL, probability
+from .scene import Scene
+from .tokenizer import encode_text
+
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An answer before it is decided whether to give it.
+
+    Attributes:
+        before: tokens between the clip and the answer itself.
+        score: mean log-probability of the answer's tokens; None where there are none.
+    """
+
+    answer: Answer
+    before: list[int]
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What the model said after the tokens ``asked``: its tokens, their log-probabilities and their text."""
+
+    asked: list[int]
+    tokens: list[int]
+    scores: list[float]
+    stream: TextStream
+
+    def draft(self, question: Question) -> Draft:
+        """The words, read as what was asked for; as sure as their tokens were likely (geometric mean)."""
+        text = self.stream.text
+        start, end = answer_span(text)
+        part = self.stream.tokens_of(skip_spaces(text, start), end)
+        scores = [self.scores[i] for i in part]
+        score = sum(scores) / len(scores) if scores else None
+        read = replace(parse(text, question), confidence=0.0 if score is None else exp(score))
+        return Draft(read, self.asked + self.tokens[: part.start], score)
+
+    def up_to_answer(self, tokenizer: Any) -> list[int]:
+        """All tokens before the answer; where it was never begun, it begins after what was said."""
+        text = self.stream.text
+        tag = next((tag for tag in (ANSWER[0], THINK[1]) if tag in text), None)
+        start = skip_spaces(text, text.rfind(tag) + len(tag)) if tag else len(text)
+        if start < len(text):
+            first = self.stream.tokens_of(start, start + 1).start
+            shared = text[self.stream.starts[first] : start]  # one token may end the tag and begin the answer
+            return self.asked + self.tokens[:first] + encode_text(tokenizer, shared)
+        begin = {ANSWER[0]: "", THINK[1]: ANSWER[0], None: f"\n{THINK[1]}\n{ANSWER[0]}"}[tag]
+        return self.asked + self.tokens + encode_text(tokenizer, begin)
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model with its processor, answering in at most ``max_tokens`` tokens, reasoning included."""
+
+    model: Any
+    processor: Any
+    max_tokens: int
+
+    @torch.inference_mode()
+    def answer(self, scene: Scene, question: Question, not_observed: float, on_text: OnText, stop: Stop) -> Answer:
+        """As ``Engine.answer`` says; the scene is afterwards as it was.
+
+        Raises:
+            SpatialError: CANCELED; FAILED where the model's numbers overflow.
+        """
+        start = perf_counter()
+        with scene.lent() as cache:
+            turn = Turn(self.model, scene, cache, stop)
+            if question.options:
+                draft = self._choose(turn, question, on_text)
+            else:
+                draft = self._speak(turn, question, on_text).draft(question)
+            given = self._decide(turn, draft, not_observed)
+        return replace(given, frames=scene.frames, note=scene.note, seconds_generate=perf_counter() - start)
+
+    def _speak(self, turn: Turn, question: Question, on_text: OnText) -> Speech:
+        """The likeliest token after the other, up to the end of the model's turn."""
+        tokenizer = self.processor.tokenizer
+        stream = TextStream(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
+        said = Speech(question_ids(self.processor, question), [], [], stream)
+        for token, score in turn.generate(turn.read(said.asked)[0], self._ends, self.max_tokens):
+            said.tokens.append(token)
+            said.scores.append(score)
+            if stream.add(token):
+                on_text(stream.text)
+        stream.end()
+        return said
+
+    @property
+    def _ends(self) -> set[int]:
+        ends = self.model.generation_config.eos_token_id
+        return {self.processor.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+
+    def _choose(self, turn: Turn, question: Question, on_text: OnText) -> Draft:
+        """The likeliest of the options' letters: always one of them, after thinking where that was asked for."""
+        if question.with_reasoning:
+            said = self._speak(turn, question, on_text)
+            thought = said.draft(question)
+            if thought.answer.verdict == Verdict.NOT_OBSERVED:
+                return thought
+            before, reasoning = said.up_to_answer(self.processor.tokenizer), thought.answer.reasoning
+        else:
+            before, reasoning = question_ids(self.processor, question), ""
+        letters = self._letters(turn.after(before)[0], len(question.options))
+        choice = int(letters.argmax())
+        text, sure = question.options[choice], float(letters.softmax(0)[choice])
+        if not question.with_reasoning:
+            on_text(text)
+        chosen = Answer(Verdict.ANSWERED, text, choice=choice, reasoning=reasoning, confidence=sure)
+        return Draft(chosen, before, float(letters[choice]))
+
+    def _letters(self, row: Tensor, count: int) -> Tensor:
+        """Log-probabilities [count] of the letters A, B, ... as the next token, with and without a space before."""
+        forms = [[encode_text(self.processor.tokenizer, s + letter) for s in ("", " ")] for letter in LETTERS[:count]]
+        single = [[tokens[0] for tokens in form if len(tokens) == 1] for form in forms]
+        return torch.stack([row[tokens].logsumexp(0) for tokens in single])
+
+    def _decide(self, turn: Turn, draft: Draft, not_observed: float) -> Answer:
+        """The answer, or that nothing was seen of it."""
+        if isnan(draft.answer.confidence):
+            raise SpatialError(ErrorCode.FAILED, "the model's numbers overflow: load it with dtype bfloat16 or float32")
+        if draft.score is None or draft.answer.verdict == Verdict.NOT_OBSERVED or not_observed >= 1:
+            return draft.answer
+        refusal = encode_text(self.processor.tokenizer, REFUSAL)
+        unseen = probability(draft.score, turn.log_likelihood(draft.before, refusal))
+        if unseen <= not_observed:
+            return draft.answer
+        return Answer(Verdict.NOT_OBSERVED, REFUSAL, reasoning=draft.answer.reasoning, confidence=unseen)
+
+
+def skip_spaces(text: str, start: int) -> int:
+    return len(text) - len(text[start:].lstrip())

@@ -1,0 +1,47 @@
+"""A clip is seen: both encoders, then the language model up to the end of the clip, each once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .decode import Stop, check
+from .kv_cache import KVCache
+from .packing import PAIR
+from .processor import CLIP_RATE
+from .prompts import prefix_ids
+from .scene import Scene
+
+
+@torch.inference_mode()
+def encode(model: Any, processor: Any, images: Sequence[NDArray[np.uint8]], stop: Stop) -> Scene:
+    """The scene of a clip.
+
+    Args:
+        images: RGB uint8 [H, W, 3], in order of time.
+        stop: asked before each of the parts: packing, the encoders, the language model.
+    Raises:
+        SpatialError: CANCELED; BAD_REQUEST or NO_FRAMES for images that are none.
+        torch.OutOfMemoryError: the device has too little memory; nothing is kept.
+    """
+    check(stop)
+    pixels, grid = (tensor.to(model.device) for tensor in processor.pack_scene(images))
+    ids = torch.tensor([prefix_ids(processor, grid[0].tolist())], device=model.device)
+    check(stop)
+    seen = model.model.encode(ids, pixel_values_videos=pixels, video_grid_thw=grid)
+    del pixels
+    check(stop)
+    cache = KVCache()
+    model(
+        input_ids=ids,
+        mm_token_type_ids=2 * (ids == processor.video_token_id),
+        mm_encoder_outputs=seen,
+        video_grid_thw=grid,
+        second_per_grid_ts=[PAIR / CLIP_RATE],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return Scene(cache, ids.shape[1], int(model.model.rope_deltas), tuple(range(len(images))))
