@@ -194,7 +194,7 @@ class FrameAssembler:
             waits = error.reason in (Reason.TOO_NEW, Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED)
             if waits and not patience_over:
                 return None
-            if depth is not None:
+            if depth is not None and self.config.coverage.source != "vggt":
                 return self._give_up(stream, name, "no pose", str(error))
         stream.images.popleft()
         for _ in range(len(stream.depths)):  # those that no later image can want go, whatever their order

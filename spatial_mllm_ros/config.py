@@ -119,14 +119,63 @@ class MotionParams:
 
 @dataclass(frozen=True)
 class AskParams:
-    """Questions."""
+    """Questions, and the model that answers them in a process of its own."""
 
     model: str = param("", "folder or hub id of the model; empty: no model, ask answers MODEL_NOT_READY")
+    adapter: str = param("", "folder or hub id of a PEFT adapter that is put on the model; empty: none")
+    device: str = param("auto", "auto (the GPU where there is one), cpu, cuda or cuda:N")
+    dtype: str = param(
+        "auto",
+        "number format of the weights; auto is bfloat16 on a GPU, float32 elsewhere",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
     max_frames: int = param(
         16, "frames shown to the model unless the request says otherwise", low=1, high=256, live=True
     )
     timeout: float = param(
         30.0, "time to answer unless the request says otherwise", unit="s", low=0.1, high=3600.0, live=True
+    )
+    max_tokens: int = param(256, "longest answer, reasoning included", unit="tokens", low=1, high=8192)
+    waiting: int = param(8, "questions that may wait for their turn; more are answered BUSY", low=1, high=256)
+    cache_megabytes: int = param(
+        2048, "most memory for scenes that are kept encoded, at least the latest", unit="MB", low=0, high=1_000_000
+    )
+    refresh: float = param(
+        0.1,
+        "part of the covered voxels that is new since the scene was encoded, at which it is encoded again"
+        " in the background; 1 only encodes when asked",
+        low=0.01,
+        high=1.0,
+    )
+    not_observed: float = param(
+        0.5,
+        "NOT_OBSERVED where the probability of 'not visible', against that of the best answer, is above this;"
+        " 1 never refuses",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    compile: bool = param(False, "compile the encoders and the decoder on a GPU; loads slower, answers faster")
+
+
+@dataclass(frozen=True)
+class VggtParams:
+    """Geometry from colour alone, where ``coverage.source`` is vggt, or auto and a camera has no depth."""
+
+    model: str = param("", "folder or hub id of a VGGT or Spatial-MLLM checkpoint; empty: that of ask.model")
+    window: int = param(16, "frames that go through the model together", low=2, high=128)
+    shared: int = param(4, "frames of a window that the next one sees again, to be aligned on", low=1, high=32)
+    min_motion: float = param(
+        0.02,
+        "mean change of the picture, of its full range, below which a frame is not taken into a window",
+        low=0.0,
+        high=1.0,
+    )
+    max_residual: float = param(
+        0.1,
+        "disagreement of a window with the map on their shared frames, of the depth there, beyond which it is refused",
+        low=0.001,
+        high=1.0,
     )
 
 
@@ -147,6 +196,7 @@ class Config:
     memory: MemoryParams = field(default_factory=MemoryParams)
     motion: MotionParams = field(default_factory=MotionParams)
     ask: AskParams = field(default_factory=AskParams)
+    vggt: VggtParams = field(default_factory=VggtParams)
     camera_params: dict[str, CameraParams] = field(default_factory=dict)
 
     def camera(self, name: str) -> CameraParams:
@@ -203,6 +253,12 @@ def build(values: dict[str, Any]) -> Config:
             f"coverage.min_depth = {config.coverage.min_depth}: expected less than coverage.max_depth,"
             f" {config.coverage.max_depth} m"
         )
+    if config.vggt.shared >= config.vggt.window:
+        raise ValueError(
+            f"vggt.shared = {config.vggt.shared}: expected less than vggt.window, {config.vggt.window} frames"
+        )
+    if config.coverage.source == "vggt" and not (config.vggt.model or config.ask.model):
+        raise ValueError("coverage.source = vggt needs a model: set vggt.model or ask.model")
     if config.coverage.source == "depth" and (blind := [c for c in cameras if not config.camera(c).depth_topic]):
         raise ValueError(f"coverage.source = depth, but camera '{blind[0]}' has no depth_topic: give one, or use auto")
     if config.pose.source == "pose" and len(cameras) > 1 and not config.pose.child_frame:

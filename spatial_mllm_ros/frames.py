@@ -156,6 +156,11 @@ class Frame:
             image = self._image = _read_only(self._color.decode())
         return image
 
+    def decoded(self) -> NDArray[np.uint8] | None:
+        """The same as :attr:`image`, decoded for the caller alone: nothing is kept, nothing waits for a release."""
+        image = self._image
+        return self._color.decode() if image is None and self._color is not None else image
+
     @property
     def gray(self) -> NDArray[np.uint8] | None:
         """Luminance of the colour image, uint8 [H, W], or None."""

@@ -13,6 +13,8 @@ from .coverage import StreamingCoverageSampler, Update, depth_voxel_keys
 from .errors import ErrorCode, SpatialError
 from .frames import Frame
 from .geometry.cameras import ray_grid
+from .geometry.poses import Matrix
+from .mapping import WORLD, WORLD_GAUGE, Aligned, Gauge, Placed
 
 NEAREST_NS = 500_000_000  # how far the nearest frame may be from a moment that was asked for
 FrameKey = tuple[int, str]
@@ -21,16 +23,24 @@ NOTHING = Update(accepted=False, evicted=None, gain=0)
 
 @dataclass(frozen=True)
 class Selected:
-    """A frame that now covers the scene: voxels it sees, and those that no other selected frame sees."""
+    """A frame that now covers the scene: voxels it sees, and those that no other selected frame sees.
+
+    ``world_from_camera`` is the frame's own pose, else that of the map; without poses that is no place in the world.
+    """
 
     frame: Frame
     voxels: int
     unique_voxels: int
+    world_from_camera: Matrix
 
 
 @dataclass(frozen=True)
 class CoverageState:
-    """What has been seen and what is covered; the fields of ``CoverageStatus.msg`` that memory knows."""
+    """What has been seen and what is covered; the fields of ``CoverageStatus.msg`` that memory knows.
+
+    ``geometry_source`` says what the frames at hand are placed by: depth, vggt, both, or nothing yet; ``unscaled``
+    where some of it has no metres, so that a voxel there is no length.
+    """
 
     stamp_ns: int
     frames_seen: int
@@ -68,6 +78,11 @@ class SceneMemory:
     Recent frames are kept for ``memory.seconds``; those that the sampler holds, selected ones and its small reserve,
     for as long as it holds them; all within ``memory.megabytes``. Pixels are kept as they arrived and never copied; a
     frame that is both recent and held is kept once.
+
+    Geometry comes with the frame, or later, by :meth:`add_geometry`, for frames that may be forgotten by then.
+
+    Attributes:
+        cleared: how often everything was forgotten.
     """
 
     def __init__(self, config: Config):
@@ -78,14 +93,18 @@ class SceneMemory:
         )
         self._limit = config.memory.megabytes * 1_000_000
         self._seen = 0
+        self.cleared = -1
         self.clear()
 
     def clear(self, count: bool = True) -> None:
         """Forget everything; the number of frames seen goes on where ``count`` is false."""
         with self._lock:
+            self.cleared += 1
             self._sampler.reset()
             self._recent: deque[Frame] = deque()
             self._held: dict[FrameKey, Frame] = {}
+            self._placed: dict[FrameKey, Placed] = {}  # of the held frames, those that have their geometry from a map
+            self._gauges = {WORLD: WORLD_GAUGE}
             self._nbytes = 0
             self._seen = 0 if count else self._seen
 
@@ -100,16 +119,69 @@ class SceneMemory:
         wanted = self.config.coverage.source != "vggt"
         keys = frame_voxels(frame, self.config.coverage) if wanted else None
         with self._lock:
-            update = self._sampler.add_voxels(frame.key, keys) if keys is not None else NOTHING
             self._seen += 1
             self._nbytes += frame.nbytes
             self._recent.append(frame)
-            if update.accepted:
-                self._held[frame.key] = frame
-            if update.evicted is not None:
-                self._let_go(update.evicted)
+            update = self._offer(frame, keys) if keys is not None else NOTHING
             self._forget()
             return update
+
+    def add_geometry(self, aligned: Aligned, cleared: int = 0) -> int:
+        """Let frames compete for a place among the selected ones by the geometry that a map gave them.
+
+        They may be forgotten by now; one that is held already stays as it is. Where their section lies elsewhere than
+        before, the frames held from it get their voxels anew, and ``voxels_seen`` starts again from what all held
+        frames see. Frames that are added meanwhile wait for one of these at a time, not for all.
+
+        Args:
+            cleared: the value of :attr:`cleared` when the frames were taken; nothing is done once it is another.
+        Returns:
+            Growth of ``voxels_covered``.
+        """
+        gain = self._move(aligned.section, aligned.gauge, cleared)
+        for p, keys in zip(aligned.placed, aligned.voxels, strict=True):
+            with self._lock:
+                if self.cleared == cleared and p.frame.key not in self._held:
+                    update = self._offer(p.frame, keys)
+                    if update.accepted:
+                        self._placed[p.frame.key] = p
+                        self._nbytes += p.nbytes
+                    gain += update.gain
+                    self._forget()
+        return gain
+
+    def _move(self, section: int, gauge: Gauge, cleared: int) -> int:
+        """Note where a section lies and, where it lay elsewhere, build the sampler from the held frames again."""
+        with self._lock:
+            if self.cleared != cleared:
+                return 0
+            before, known = self._sampler.voxels_covered, self._gauges.get(section, gauge)
+            used = {WORLD, *(p.section for p in self._placed.values())}
+            self._gauges = {key: old for key, old in self._gauges.items() if key in used} | {section: gauge}
+            if known is not gauge:
+                self._index_again(section)
+            return self._sampler.voxels_covered - before
+
+    def _offer(self, frame: Frame, keys: NDArray[np.int64]) -> Update:
+        update = self._sampler.add_voxels(frame.key, keys)
+        if update.accepted:
+            self._held[frame.key] = frame
+            if not any(f is frame for f in self._recent):
+                self._nbytes += frame.nbytes
+        if update.evicted is not None:
+            self._let_go(update.evicted)
+        return update
+
+    def _index_again(self, section: int) -> None:
+        """Build the sampler from the held frames, those of a section by the voxels that they have now."""
+        voxels = {key: self._sampler.voxels(key) for key in self._sampler.held}
+        for key, p in self._placed.items():
+            if p.section == section:
+                voxels[key] = p.voxels(self._gauges[section], self.config.coverage)
+        self._sampler.reset()
+        for key, keys in voxels.items():
+            if not self._sampler.add_voxels(key, keys).accepted:
+                self._let_go(key)
 
     def frames(
         self, start_ns: int = 0, end_ns: int = 0, cameras: Collection[str] = (), max_frames: int = 0
@@ -187,7 +259,7 @@ class SceneMemory:
         """The frames that cover the scene now, in order of time."""
         with self._lock:
             gains = self._sampler.gains()
-            return [Selected(self._held[key], *gains[key]) for key in sorted(gains)]
+            return [Selected(self._held[key], *gains[key], self._pose(key)) for key in sorted(gains)]
 
     def covered_voxels(self) -> np.ndarray:
         """Centres of the covered voxels, float64 [V, 3] metres in the world frame."""
@@ -204,14 +276,29 @@ class SceneMemory:
                 voxels_seen=self._sampler.voxels_seen,
                 voxels_covered=self._sampler.voxels_covered,
                 voxel_size=self.config.coverage.voxel_size,
-                geometry_source="depth" if self._held else "",
+                geometry_source=self._source(),
                 frames_recent=len(self._recent),
                 nbytes=self._nbytes + self._sampler.nbytes,
             )
 
+    def _pose(self, key: FrameKey) -> Matrix:
+        if (p := self._placed.get(key)) is not None:
+            return p.world_from_camera(self._gauges[p.section])
+        pose = self._held[key].world_from_camera
+        assert pose is not None
+        return pose
+
+    def _source(self) -> str:
+        sources = ["depth"] if len(self._held) > len(self._placed) else []
+        if self._placed:
+            metric = all(self._gauges[p.section].metric for p in self._placed.values())
+            sources.append("vggt" if metric else "vggt (unscaled)")
+        return " + ".join(sources)
+
     def _forget(self) -> None:
         """Drop recent frames that are too old; beyond the memory limit the oldest, then the reserve, then the least."""
-        oldest = self._recent[-1].stamp_ns - int(self.config.memory.seconds * 1e9)
+        newest = self._recent[-1].stamp_ns if self._recent else 0
+        oldest = newest - int(self.config.memory.seconds * 1e9)
         while len(self._recent) > 1 and (self._recent[0].stamp_ns < oldest or self._nbytes > self._limit):
             gone = self._recent.popleft()
             if gone.key not in self._held:
@@ -224,6 +311,8 @@ class SceneMemory:
 
     def _let_go(self, key: FrameKey) -> None:
         frame = self._held.pop(key)
+        if (placed := self._placed.pop(key, None)) is not None:
+            self._nbytes -= placed.nbytes
         if not any(f is frame for f in self._recent):
             self._nbytes -= frame.nbytes
 

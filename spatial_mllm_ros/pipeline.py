@@ -1,6 +1,8 @@
 """SpatialPipeline: frames in, coverage and rewards out. The node and the offline commands are thin around it."""
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic, perf_counter
@@ -12,7 +14,9 @@ from .config import Config
 from .coverage import Update
 from .errors import ErrorCode, SpatialError
 from .frames import Frame
-from .memory import SceneMemory
+from .geometry.window import WindowGeometry
+from .mapping import FrameWindows, Refused, WindowMap
+from .memory import FrameKey, SceneMemory
 from .motion.camera import CameraMotion, camera_motion
 from .motion.measure import PointMotion, measure_point
 from .motion.rewards import CameraTarget, RegionTarget, Reward
@@ -43,8 +47,31 @@ class Processed:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class WindowResult:
+    """What became of a window of frames.
+
+    Attributes:
+        accepted: its frames are in the map and compete for selection.
+        reason: why not, else empty.
+        gain: growth of coverage.
+        residual: how far it disagreed with the map and the known poses, of depth.
+    """
+
+    accepted: bool
+    reason: str = ""
+    gain: int = 0
+    residual: float = 0.0
+
+
 class SpatialPipeline:
-    """Memory and reward targets behind one door. Thread safe: one thread processes, others ask.
+    """Memory and reward targets behind one door. Thread safe: one thread processes, one adds windows, others ask.
+
+    Where a model is configured and ``coverage.source`` is vggt, or auto and a frame has no depth, windows of such
+    frames wait in :meth:`next_window`; whoever runs the model brings their geometry to :meth:`add_window`.
+
+    Attributes:
+        windows: how many windows were ``accepted``, and how many refused, by kind of reason.
 
     The target ``camera`` follows the first camera from the first frame on; others are set by :meth:`set_target`.
     """
@@ -52,6 +79,9 @@ class SpatialPipeline:
     def __init__(self, config: Config):
         self.config = config
         self.memory = SceneMemory(config)
+        self.windows: Counter[str] = Counter()
+        self._waiting = FrameWindows(config.vggt)
+        self._map = WindowMap(config)
         self._lock = Lock()
         self._epoch = 0
         self._newest: dict[str, int] = {}
@@ -66,6 +96,9 @@ class SpatialPipeline:
         """
         with self._lock:
             self.memory.clear(count)
+            self._waiting.reset()
+            self._map.reset()
+            self._given_out: dict[str, list[FrameKey]] = {}
             self._epoch += 1
             self._newest = {}
             self._targets = {CAMERA: (self.config.cameras[0], CameraTarget(CAMERA, None, self.config.motion))}
@@ -84,7 +117,10 @@ class SpatialPipeline:
             regions = any(name == camera and isinstance(t, RegionTarget) for name, t in self._targets.values())
         if regions:
             _ = frame.gray  # broken bytes are found before anything has changed
+        self._map.world_known |= frame.world_from_camera is not None
         start = perf_counter()
+        if self._wants_window(frame):
+            self._waiting.offer(frame)
         update = self.memory.add(frame)
         middle = perf_counter()
         with self._lock:
@@ -94,6 +130,52 @@ class SpatialPipeline:
         frame.release()
         return Processed(update, rewards, jumped, {"coverage": middle - start, "motion": perf_counter() - middle})
 
+    def _wants_window(self, frame: Frame) -> bool:
+        source, has_model = self.config.coverage.source, bool(self.config.vggt.model or self.config.ask.model)
+        return has_model and (source == "vggt" or (source == "auto" and not frame.has_depth))
+
+    def next_window(self) -> list[Frame] | None:
+        """Frames of one camera to be seen by a model together, in order of time; None while there are too few.
+
+        At most one window of a camera is out: asking again gives the last one up.
+        """
+        with self._lock:
+            frames = self._waiting.next()
+            if frames:
+                self._given_out[frames[0].camera.name] = [frame.key for frame in frames]
+            return frames
+
+    def add_window(self, frames: Sequence[Frame], geometry: WindowGeometry | None) -> WindowResult:
+        """What a model made of the frames of :meth:`next_window`; None where it failed.
+
+        A refused window costs its frames their place in the map, not in memory. The next window is tried against the
+        frames of the last good one; after three in a row that were not believed the map starts anew.
+        """
+        camera = frames[0].camera.name
+        for frame in frames:
+            frame.release()
+        with self._lock:
+            if self._given_out.pop(camera, None) != [frame.key for frame in frames]:
+                return self._refused("not waited for", "memory was reset meanwhile, or a later window was asked for")
+            epoch, cleared = self._epoch, self.memory.cleared
+        try:
+            outcome = self._map.add(frames, geometry)
+        except Refused as refused:
+            outcome = refused
+        with self._lock:
+            if epoch != self._epoch:
+                return self._refused("not waited for", "memory was reset meanwhile")
+            self._waiting.share(camera, self._map.shared(camera))
+            if isinstance(outcome, Refused):
+                return self._refused(outcome.kind, str(outcome))
+            self.windows["accepted"] += 1
+        gain = self.memory.add_geometry(outcome, cleared)
+        return WindowResult(True, "", gain, outcome.residual)
+
+    def _refused(self, kind: str, reason: str) -> WindowResult:
+        self.windows[kind] += 1
+        return WindowResult(False, reason)
+
     def _follow(self, label: str, target: CameraTarget | RegionTarget, frame: Frame) -> Reward:
         """The target's reward; a target that fails is given up, the others and the frame go on."""
         try:
@@ -102,6 +184,11 @@ class SpatialPipeline:
             log.exception("target '%s' failed and is not followed any more", label)
             del self._targets[label]
             return Reward(frame.stamp_ns, label, 0, False, reason="it failed; set the target again")
+
+    @property
+    def epoch(self) -> int:
+        """Changes whenever memory is forgotten; stamps may come again then, of other frames."""
+        return self._epoch
 
     @property
     def targets(self) -> list[str]:

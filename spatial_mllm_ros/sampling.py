@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,16 @@ from numpy.typing import NDArray
 
 from .config import CoverageParams
 from .coverage import StreamingCoverageSampler, greedy_cover
+from .coverage.keyset import KeySet
+from .coverage.select import frame_voxels as window_voxels
 from .errors import BadMessage, ErrorCode, SpatialError
 from .frames import Frame
+from .geometry.window import WindowGeometry
 from .memory import FrameKey, frame_voxels
 
 REPEATED = "a stamp that was there before"
+MOST_FRAMES = 128  # of a video, that go through the model together
+LONGEST_SIDE = 640  # pixels of a waiting image; the model sees 518
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,10 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Sample:
-    """Selected frames, best first; the gains sum to ``voxels_covered``. ``voxel_size`` in metres."""
+    """Selected frames, best first; the gains sum to ``voxels_covered``.
+
+    ``voxel_size`` is in metres; where a model alone gave the geometry, in its unit, which is no known length.
+    """
 
     frames: list[Chosen]
     voxel_size: float
@@ -110,6 +118,93 @@ def select(frames: Iterable[Frame], params: CoverageParams, *, offline: bool = F
     return Sample(chosen, params.voxel_size, int(sampler.voxels_seen), sum(c.gain for c in chosen), skipped)
 
 
+def select_video(
+    frames: Iterable[Frame],
+    params: CoverageParams,
+    geometry: Callable[[Sequence[NDArray[np.uint8]]], WindowGeometry],
+    *,
+    most: int = MOST_FRAMES,
+) -> Sample:
+    """The ``params.frames`` frames that cover the scene of a video best, from its pictures alone.
+
+    Space-aware frame sampling of Spatial-MLLM (Wu et al., 2025): frames spread evenly over the video go through the
+    model together; points whose confidence is at least the median and above 0.1 are counted in voxels of the shortest
+    side of their bounding box / 20; greedy selection. Points are those of the depth and camera heads, which are more
+    accurate than the point head of the paper's code. Fewer frames come back when no other adds a voxel.
+
+    Args:
+        frames: in order of time; at most twice ``most`` pictures are kept, at 640 pixels or less.
+        params: only ``frames`` counts; without metres there is no voxel size and no limit of depth to be given.
+        geometry: the model: images uint8 [H, W, 3] RGB of one or several sizes to their window.
+    Raises:
+        SpatialError: NO_FRAMES without a picture, NO_GEOMETRY where no point can be used, and what the model says.
+    """
+    even, skipped = Even(2 * most), Counter[str]()
+    for frame in frames:
+        if not even.wants_next():
+            even.add(None)
+            continue
+        try:
+            image = frame.decoded()
+        except BadMessage as error:
+            image, reason = None, f"broken image ({error})"
+        else:
+            reason = "no image"
+        if image is None:
+            skipped[reason] += 1
+        else:
+            even.add((frame.key, _at_most(image, LONGEST_SIDE)))
+    chosen = even.pick(most)
+    if not chosen:
+        raise SpatialError(ErrorCode.NO_FRAMES, "there is no picture in it that can be used")
+    keys, images = [key for key, _ in chosen], [image for _, image in chosen]
+    window = geometry(images)
+    if len(window) != len(images):
+        raise SpatialError(ErrorCode.FAILED, f"the model saw {len(window)} of {len(images)} frames")
+    edge, voxels = window_voxels(window.points(), window.confidence)
+    order, gains = greedy_cover(voxels, params.frames)
+    if not order:
+        raise SpatialError(ErrorCode.NO_GEOMETRY, "the model gives no depth that can be used in any of the frames")
+    seen = KeySet()
+    for each in voxels:
+        seen.add(each)
+    picked = [Chosen(keys[i][0], keys[i][1], gain) for i, gain in zip(order, gains, strict=True)]
+    return Sample(picked, edge, len(seen), sum(gains), skipped)
+
+
+class Even:
+    """Items spread evenly over a stream whose length is not known: every one, then every 2nd, 4th ... of them."""
+
+    def __init__(self, limit: int):
+        self._limit, self._every, self._count = limit, 1, 0
+        self._items: list[Any] = []
+
+    def wants_next(self) -> bool:
+        """Whether the next item will be kept."""
+        return self._count % self._every == 0
+
+    def add(self, item: Any) -> None:
+        if self.wants_next():
+            self._items.append(item)
+            if len(self._items) > self._limit:
+                self._every *= 2
+                del self._items[1::2]
+        self._count += 1
+
+    def pick(self, k: int) -> list[Any]:
+        """At most k of those kept, the first and the last among them."""
+        if len(self._items) <= k:
+            return self._items
+        return [self._items[i] for i in np.linspace(0, len(self._items) - 1, k).round().astype(int)]
+
+
+def _at_most(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    scale = side / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def voxels_or_reason(frame: Frame, params: CoverageParams) -> tuple[NDArray[np.int64] | None, str]:
     """The voxels of a frame, or None and why it has none. Decoded pixels are kept."""
     if reason := why_unusable(frame):
@@ -127,7 +222,7 @@ def nothing_usable(skipped: Counter[str]) -> SpatialError:
         return SpatialError(
             ErrorCode.NO_GEOMETRY,
             f"none of the {skipped.total()} frames has depth; coverage needs depth images with camera poses (a recorded"
-            " RGB-D bag), or a model that estimates geometry from colour, which this version does not have",
+            " RGB-D bag), or a model that estimates it from colour: --model",
         )
     if not +skipped:
         return SpatialError(

@@ -123,6 +123,10 @@ class StreamingCoverageSampler:
         """Every frame that is or may become selected, oldest first: what was accepted and not evicted."""
         return list(self._frames)
 
+    def voxels(self, frame_id: FrameId) -> NDArray[np.int64]:
+        """The voxels of a held frame, as they were offered. KeyError for a frame that is not held."""
+        return self._frames[frame_id]
+
     def select(self, k: int | None = None, keep: Callable[[FrameId], bool] | None = None) -> list[FrameId]:
         """The best of the held frames for which ``keep`` is true, at most k (default: as many as are selected at most).
 
