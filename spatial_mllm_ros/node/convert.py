@@ -39,7 +39,6 @@ def quaternion(q: list[float]) -> Quaternion:
 
 
 def selected_frames(selected: list[Selected], stamp_ns: int, world_frame: str) -> SelectedFrames:
-    matrices = [s.frame.world_from_camera for s in selected if s.frame.world_from_camera is not None]
     frames = [
         SelectedFrame(
             header=header(s.frame.stamp_ns, world_frame),
@@ -48,7 +47,7 @@ def selected_frames(selected: list[Selected], stamp_ns: int, world_frame: str) -
             voxels=s.voxels,
             unique_voxels=s.unique_voxels,
         )
-        for s, pose in zip(selected, poses(matrices), strict=True)  # none is selected without a pose
+        for s, pose in zip(selected, poses([s.world_from_camera for s in selected]), strict=True)
     ]
     return SelectedFrames(header=header(stamp_ns, world_frame), frames=frames)
 

@@ -1,4 +1,4 @@
-"""The node's part of /diagnostics: one status for each camera, for processing, for memory and for the model."""
+"""The node's part of /diagnostics: one status for each camera, for processing, for memory and for models."""
 
 from time import monotonic
 
@@ -6,18 +6,22 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..config import Config
-from ..memory import SceneMemory
+from ..mllm.remote import ModelProcess
+from ..pipeline import SpatialPipeline
 from .inputs import Stream
+from .models import Models
 from .worker import Worker
 
 OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE
+ERROR = DiagnosticStatus.ERROR
 
 
 class Diagnostics:
     """Turns counts into rates and levels; call it at a steady pace."""
 
-    def __init__(self, name: str, worker: Worker, memory: SceneMemory, streams: list[Stream]):
-        self._name, self._worker, self._memory, self._streams = name, worker, memory, streams
+    def __init__(self, name: str, worker: Worker, pipeline: SpatialPipeline, models: Models, streams: list[Stream]):
+        self._name, self._worker, self._models, self._streams = name, worker, models, streams
+        self._pipeline, self._memory = pipeline, pipeline.memory
         self._last: dict[str, int] = {}
         self._time = monotonic()
 
@@ -27,6 +31,7 @@ class Diagnostics:
         seconds, self._time = max(now - self._time, 1e-3), now
         statuses = [self._camera(camera, config, seconds) for camera in config.cameras]
         statuses += [self._processing(seconds), self._memory_status(config), self._model(config)]
+        statuses += [self._geometry(config)] if self._models.geometry else []
         array = DiagnosticArray(status=statuses)
         array.header.stamp = stamp
         return array
@@ -81,9 +86,29 @@ class Diagnostics:
         return self._status("memory", OK, f"{state.nbytes / 1e6:.1f} MB of frames", values)
 
     def _model(self, config: Config) -> DiagnosticStatus:
-        if config.ask.model:
-            return self._status("model", WARN, "the model is not loaded", {"ask.model": config.ask.model})
-        return self._status("model", OK, "no model configured", {})
+        return self._process("model", self._models.answers, {"ask.model": config.ask.model})
+
+    def _geometry(self, config: Config) -> DiagnosticStatus:
+        model = self._models.geometry
+        assert model is not None
+        values: dict[str, object] = {"vggt.model": config.vggt.model or config.ask.model}
+        values |= {f"windows: {what}": n for what, n in self._pipeline.windows.most_common()}
+        return self._process("geometry", model, values)
+
+    def _process(self, part: str, model: ModelProcess, values: dict[str, object]) -> DiagnosticStatus:
+        state = model.state
+        if state.stage == "off":
+            return self._status(part, OK, "no model configured", {})
+        values = values | {
+            "state": state.stage,
+            "loaded (%)": f"{100 * state.fraction:.0f}",
+            "questions waiting": state.waiting,
+            "restarts": state.restarts,
+            "memory (MB)": f"{state.nbytes / 1e6:.0f}",
+            "process": state.pid,
+        }
+        level = {"ready": OK, "failed": ERROR}.get(state.stage, WARN)
+        return self._status(part, level, f"{state.stage}: {state.message}" if level != OK else "ready", values)
 
     def _rate(self, key: str, count: int, seconds: float) -> float:
         before, self._last[key] = self._last.get(key, 0), count

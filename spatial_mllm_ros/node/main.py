@@ -33,6 +33,7 @@ def main(args: list[str] | None = None) -> None:
         spinning = Thread(target=spin, args=(executor, node, end), name="executor")
         spinning.start()
         end.wait()
+        node.hang_up()
         executor.shutdown()
         spinning.join()
     node.end()

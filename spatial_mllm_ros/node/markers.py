@@ -28,8 +28,7 @@ def coverage_markers(
     if len(centers) > MOST_VOXELS:
         centers = centers[np.linspace(0, len(centers) - 1, MOST_VOXELS).astype(np.int64)]
     voxels = _marker(0, "voxels", Marker.CUBE_LIST, centers, VOXEL_COLOR, voxel_size * 0.9, stamp_ns, world_frame)
-    poses = [(s.frame.camera, s.frame.world_from_camera) for s in selected]
-    lines = [frustum(camera, pose) for camera, pose in poses if pose is not None]
+    lines = [frustum(s.frame.camera, s.world_from_camera) for s in selected]
     ends = np.concatenate(lines) if lines else np.zeros((0, 3))
     frusta = _marker(1, "frusta", Marker.LINE_LIST, ends, FRUSTUM_COLOR, 0.01, stamp_ns, world_frame)
     return MarkerArray(markers=[voxels, frusta])

@@ -45,6 +45,11 @@ class Outputs:
             self.selection()
             self.status()
 
+    def window(self) -> None:
+        """After frames got their geometry from a window."""
+        self.selection()
+        self.status()
+
     def forgotten(self) -> None:
         """After memory was reset."""
         self._age_ns = None

@@ -3,34 +3,25 @@
 from math import isfinite
 from typing import Any
 
-from spatial_mllm_msgs.srv import AskSpatial
+from rclpy.qos import QoSProfile
 
 from ..config import describe
-from ..errors import ErrorCode, SpatialError
+from ..errors import ErrorCode
 from ..messages import stamp_ns
+from ..mllm.question import AnswerType, Question, bad
 
-MAX_QUESTION = 2000  # characters
-MAX_OPTIONS = 26
-MAX_OPTION = 200  # characters
-KINDS = ("AUTO", "TEXT", "NUMBER", "CHOICE", "PIXEL", "VECTOR")
-ANSWER_TYPES = {name: getattr(AskSpatial.Request, name) for name in KINDS}
+WAITING = QoSProfile(depth=100)  # requests that DDS keeps; the default would silently lose the 11th of a burst
 
 
-def bad(text: str) -> SpatialError:
-    return SpatialError(ErrorCode.BAD_REQUEST, text)
-
-
-def check_question(request: Any, cameras: list[str]) -> None:
-    """Whether an AskSpatial request (of the service or the action) can be answered at all.
+def check_question(request: Any, cameras: list[str]) -> Question:
+    """The question of an AskSpatial request (of the service or the action), if that can be answered at all.
 
     Raises:
         SpatialError: BAD_REQUEST, with the field and what would be right.
     """
-    if not request.question.strip():
-        raise bad("question is empty")
-    if len(request.question) > MAX_QUESTION:
-        raise bad(f"question has {len(request.question)} characters: at most {MAX_QUESTION}")
-    check_options(request)
+    kind = request.answer_type
+    kind = AnswerType(kind) if kind in set(AnswerType) else kind  # Question says what is wrong with another
+    question = Question(request.question, tuple(request.options), kind, request.with_reasoning)
     for camera in request.cameras:
         check_camera(camera, cameras)
     if len(set(request.cameras)) != len(request.cameras):
@@ -40,24 +31,7 @@ def check_question(request: Any, cameras: list[str]) -> None:
         raise bad("start is after end")
     check_range("max_frames", request.max_frames, "ask.max_frames")
     check_range("timeout", request.timeout, "ask.timeout")
-
-
-def check_options(request: Any) -> None:
-    """Options fit the kind of answer: two or more different ones for a choice, none for other kinds."""
-    if request.answer_type not in ANSWER_TYPES.values():
-        kinds = ", ".join(f"{name}={value}" for name, value in ANSWER_TYPES.items())
-        raise bad(f"answer_type {request.answer_type} is unknown: {kinds}")
-    options, kind = request.options, request.answer_type
-    if kind == ANSWER_TYPES["CHOICE"] and not options:
-        raise bad("answer_type CHOICE without options: expected at least 2")
-    if options and kind not in (ANSWER_TYPES["AUTO"], ANSWER_TYPES["CHOICE"]):
-        raise bad("options are given: answer_type must be AUTO or CHOICE")
-    if options and not 2 <= len(options) <= MAX_OPTIONS:
-        raise bad(f"{len(options)} option(s): expected 2 to {MAX_OPTIONS}")
-    if len({option.strip() for option in options}) != len(options):
-        raise bad("options: one is repeated")
-    if any(not 0 < len(option.strip()) <= MAX_OPTION for option in options):
-        raise bad(f"options: each needs 1 to {MAX_OPTION} characters")
+    return question
 
 
 def check_range(field: str, value: float, parameter: str) -> None:
@@ -86,3 +60,14 @@ def time_ns(field: str, time: Any) -> int:
     if time.sec < 0 or time.nanosec >= 1_000_000_000:
         raise bad(f"{field} = {time.sec} s + {time.nanosec} ns is no time")
     return stamp_ns(time)
+
+
+def fail(response: Any, code: ErrorCode, text: str) -> Any:
+    """Fill an error into a response or result; the same, for the caller to send."""
+    if hasattr(response, "success"):
+        response.success, response.message = False, text
+    else:
+        response.error_code, response.error_msg = int(code), text
+    if hasattr(response, "choice"):
+        response.value, response.choice = float("nan"), -1
+    return response

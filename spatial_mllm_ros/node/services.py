@@ -1,4 +1,4 @@
-"""Services and the action: check, ask the pipeline, answer with an error code and never with a traceback."""
+"""Services: check, ask the pipeline, answer with an error code and never with a traceback."""
 
 from collections.abc import Callable
 from math import degrees
@@ -7,63 +7,44 @@ from traceback import format_exc
 from typing import Any
 
 import numpy as np
-from rclpy.action.server import ActionServer, CancelResponse
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile
-from spatial_mllm_msgs.action import AskSpatial as AskAction
-from spatial_mllm_msgs.srv import AskSpatial, MeasureMotion, SetRewardTarget
+from spatial_mllm_msgs.srv import MeasureMotion, SetRewardTarget
 from std_srvs.srv import Trigger
 
 from ..errors import ErrorCode, SpatialError
 from ..motion.camera import CameraMotion
 from ..pipeline import CAMERA, SpatialPipeline
 from .convert import time, vector
-from .requests import bad, check_question, the_camera, time_ns
+from .requests import WAITING, bad, fail, the_camera, time_ns
 
 AT_ONCE = 4  # requests in work; more are answered BUSY
-WAITING = QoSProfile(depth=100)  # requests that DDS keeps; the default would silently lose the 11th of a burst
-RESULT_KEPT = 60  # s, that an action's result waits for its client
 
 
 class Services:
-    """What callers can ask the node.
+    """What callers can ask the node, but for questions to the model.
 
     Args:
-        node: where services are made, in a callback group of their own, so that no request delays an image.
+        node: where services are made.
         pipeline: answers.
         reset: forgets everything.
+        group: callback group of the services; not that of anything an image waits for.
     """
 
-    def __init__(self, node: LifecycleNode, pipeline: SpatialPipeline, reset: Callable[[], None]):
+    def __init__(self, node: LifecycleNode, pipeline: SpatialPipeline, reset: Callable[[], None], group: CallbackGroup):
         self._node, self._pipeline, self._reset = node, pipeline, reset
         self._cameras = pipeline.config.cameras
         self._free = BoundedSemaphore(AT_ONCE)
-        group = ReentrantCallbackGroup()
         self._services = [
             node.create_service(type_, name, self._guarded(handler), qos_profile=WAITING, callback_group=group)
             for type_, name, handler in (
-                (AskSpatial, "~/ask", self._ask),
                 (MeasureMotion, "~/measure_motion", self._measure),
                 (SetRewardTarget, "~/set_reward_target", self._set_target),
                 (Trigger, "~/reset_memory", self._reset_memory),
             )
         ]
-        self._action = ActionServer(
-            node,
-            AskAction,
-            "~/ask_with_progress",
-            self._ask_with_progress,
-            callback_group=group,
-            cancel_callback=lambda _: CancelResponse.ACCEPT,
-            goal_service_qos_profile=WAITING,
-            result_service_qos_profile=WAITING,
-            cancel_service_qos_profile=WAITING,
-            result_timeout=RESULT_KEPT,
-        )
 
     def close(self) -> None:
-        self._action.destroy()
         for service in self._services:
             self._node.destroy_service(service)
 
@@ -86,24 +67,6 @@ class Services:
             return response
 
         return callback
-
-    def _ask(self, request: Any, response: Any) -> None:
-        check_question(request, self._cameras)
-        if self._pipeline.config.ask.model:
-            raise SpatialError(ErrorCode.MODEL_NOT_READY, "the model is not loaded")
-        raise SpatialError(ErrorCode.MODEL_NOT_READY, "no model is configured: set the parameter ask.model")
-
-    def _ask_with_progress(self, goal: Any) -> AskAction.Result:
-        goal.publish_feedback(AskAction.Feedback(stage="waiting"))
-        result = self._guarded(self._ask)(goal.request, AskAction.Result())
-        if goal.is_cancel_requested:
-            fail(result, ErrorCode.CANCELED, "canceled by the client")
-            goal.canceled()
-        elif result.error_code:
-            goal.abort()
-        else:
-            goal.succeed()
-        return result
 
     def _measure(self, request: Any, response: Any) -> None:
         camera = the_camera(request.camera, self._cameras)
@@ -138,12 +101,3 @@ class Services:
     def _reset_memory(self, _request: Any, response: Any) -> None:
         self._reset()
         response.success, response.message = True, "memory, reward targets and counts were cleared"
-
-
-def fail(response: Any, code: ErrorCode, text: str) -> None:
-    if hasattr(response, "success"):
-        response.success, response.message = False, text
-    else:
-        response.error_code, response.error_msg = int(code), text
-    if hasattr(response, "choice"):
-        response.value, response.choice = float("nan"), -1

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from traceback import format_exc
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.exceptions import NameValidationException
@@ -13,14 +13,19 @@ from rclpy.timer import Timer
 
 from ..assembler import FrameAssembler
 from ..config import Config
-from ..pipeline import SpatialPipeline
+from ..frames import Frame
+from ..mllm.remote import ENGINE
+from ..pipeline import Processed, SpatialPipeline
 from . import parameters
 from .diagnostics import Diagnostics
 from .inputs import Inputs
+from .models import Models
 from .outputs import Outputs
+from .questions import Questions
 from .services import Services
 from .warm_up import warm_up
 from .watch import Watch
+from .windows import Windows
 from .worker import Worker
 
 SUCCESS, FAILURE = Result.SUCCESS, Result.FAILURE
@@ -33,13 +38,17 @@ class SpatialNode(LifecycleNode):
 
     Attributes:
         config: the parameters, live ones up to date; None where the given ones are wrong (the log says why).
+        engine: import path of what runs in the model's process.
     """
+
+    engine = ENGINE
 
     def __init__(self, **options):
         super().__init__("spatial_mllm", **options)
         self.config: Config | None = None
         self._error = ""
-        self._parts: list[Services | Outputs] = []
+        self._parts: list[Services | Questions | Windows | Outputs] = []
+        self.models: Models | None = None
         self._inputs: Inputs | None = None
         self._timer: Timer | None = None
         try:
@@ -55,6 +64,12 @@ class SpatialNode(LifecycleNode):
     def start(self) -> bool:
         """configure and activate; False where one of them failed."""
         return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+
+    def hang_up(self) -> None:
+        """Cancel every question, and let their clients know, while there is an executor to do so."""
+        if self.models is not None:
+            self.models.close()
+            self._questions.drain()
 
     def end(self) -> None:
         """Stop work and close everything, whatever the state; the node can only be destroyed afterwards."""
@@ -106,20 +121,27 @@ class SpatialNode(LifecycleNode):
         self._assembler = FrameAssembler(self.config)
         self._outputs = Outputs(self, self.pipeline.memory, lambda: self._worker.dropped().total())
         self._parts.append(self._outputs)
-        self._worker = Worker(self.pipeline, self._assembler, self._now_ns, self._outputs.frame, self.get_logger())
-        self._parts.append(Services(self, self.pipeline, self._reset_memory))
+        self._worker = Worker(self.pipeline, self._assembler, self._now_ns, self._processed, self.get_logger())
+        self._make_services()
         cameras = ", ".join(self.config.cameras)
         self.get_logger().info(f"configured for {len(self.config.cameras)} camera(s): {cameras}")
-        if self.config.coverage.source == "vggt":
-            self.get_logger().warning(
-                "coverage.source = vggt needs a model, which this version lacks: nothing is covered"
-            )
+
+    def _make_services(self) -> None:
+        """What callers may ask, and the model, which begins to load here; no request delays an image."""
+        assert self.config is not None
+        group = ReentrantCallbackGroup()
+        self._parts.append(Services(self, self.pipeline, self._reset_memory, group))
+        self.models = Models(self.config, self.get_logger(), self.engine)
+        self._questions = Questions(self, self.pipeline, self.models.answers, group)
+        self._parts.append(self._questions)
+        self._windows = Windows(self.pipeline, self.models.geometry, self._outputs.window, self.get_logger())
+        self._parts.append(self._windows)
 
     def _activate(self) -> None:
-        assert self.config is not None
+        assert self.config is not None and self.models is not None
         self._inputs = Inputs(self, self.config, self._worker.arrived)
         self._watch = Watch(self, self._inputs.streams, self._assembler)
-        self._diagnostics = Diagnostics(self.get_name(), self._worker, self.pipeline.memory, self._inputs.streams)
+        self._diagnostics = Diagnostics(self.get_name(), self._worker, self.pipeline, self.models, self._inputs.streams)
         self._worker.start(self._inputs)
         self._outputs.selection(again=True)
         self._timer = self.create_timer(
@@ -128,6 +150,10 @@ class SpatialNode(LifecycleNode):
             callback_group=MutuallyExclusiveCallbackGroup(),
             clock=Clock(clock_type=ClockType.STEADY_TIME),  # goes on while simulated time stands still
         )
+
+    def _processed(self, frame: Frame, processed: Processed, age_ns: int | None) -> None:
+        self._outputs.frame(frame, processed, age_ns)
+        self._windows.look()
 
     def _deactivate(self) -> None:
         if self._timer is not None:
@@ -138,6 +164,8 @@ class SpatialNode(LifecycleNode):
             inputs.close()
 
     def _unconfigure(self) -> None:
+        if self.models is not None:
+            self.models.close()  # first: others wait for what it is doing
         while self._parts:
             self._parts.pop().close()
 
@@ -153,6 +181,7 @@ class SpatialNode(LifecycleNode):
             self._outputs.picture()
             self._outputs.diagnostics.publish(self._diagnostics.array(self.config, self.get_clock().now().to_msg()))
             self._watch.look(self.config.sync.stale_after)
+            self._questions.scene.warm()
         except Exception:
             if self._inputs is None:
                 return  # deactivated meanwhile
@@ -165,6 +194,8 @@ class SpatialNode(LifecycleNode):
     def _parameters_changed(self, _changed) -> None:
         if self.config is not None:
             self.config = parameters.read(self, self.config.cameras)
+            if self.models is not None:
+                self.models.answers.params = self.config.ask
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds

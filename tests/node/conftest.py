@@ -49,8 +49,8 @@ def start(tmp_path_factory):
 
     started: list[NodeProcess] = []
 
-    def start(parameters=None, *arguments: str) -> NodeProcess:
-        process = NodeProcess(tmp_path_factory.mktemp("node"), parameters or {}, *arguments)
+    def start(parameters=None, *arguments: str, engine: str = "") -> NodeProcess:
+        process = NodeProcess(tmp_path_factory.mktemp("node"), parameters or {}, *arguments, engine=engine)
         started.append(process)
         return process
 

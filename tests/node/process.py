@@ -34,12 +34,13 @@ def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> 
 
 
 class NodeProcess:
-    """The installed executable with these parameters (dotted names)."""
+    """The installed executable with these parameters (dotted names), or the same with another engine for its model."""
 
-    def __init__(self, folder: Path, parameters: dict[str, Any], *arguments: str):
+    def __init__(self, folder: Path, parameters: dict[str, Any], *arguments: str, engine: str = ""):
         file = folder / "parameters.yaml"
         file.write_text(yaml.safe_dump({"/**/spatial_mllm": {"ros__parameters": parameters}}))
-        command = [str(EXECUTABLE), "--ros-args", "--params-file", str(file), *arguments]
+        start = [sys.executable, "-m", "tests.node.with_engine", engine] if engine else [str(EXECUTABLE)]
+        command = [*start, "--ros-args", "--params-file", str(file), *arguments]
         environment = os.environ | {"ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         environment |= {"ROS_LOG_DIR": str(folder), "PYTHONWARNINGS": "error::ResourceWarning"}
         self.process = subprocess.Popen(

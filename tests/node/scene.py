@@ -62,12 +62,12 @@ def transforms(*links: tuple[int, str, str, float]) -> TFMessage:
 class Sensors:
     """Publishers of one camera and its transforms. Topics are below the camera's name."""
 
-    def __init__(self, robot: Robot, camera: str = "camera", prefix: str = ""):
+    def __init__(self, robot: Robot, camera: str = "camera", prefix: str = "", depth: bool = True):
         top = f"{prefix}/{camera}"
         self.tf = robot.publisher(TFMessage, "/tf", RELIABLE)
         self.tf_static = robot.publisher(TFMessage, "/tf_static", LATCHED)
         self.color = robot.publisher(Image, f"{top}/color/image_raw")
-        self.depth = robot.publisher(Image, f"{top}/depth/image_raw")
+        self.depth = robot.publisher(Image, f"{top}/depth/image_raw", wait=depth)
         self.info = robot.publisher(CameraInfo, f"{top}/color/camera_info")
         self.camera = camera
         self.stamp = 0

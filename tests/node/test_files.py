@@ -62,6 +62,8 @@ def test_generated_files_are_up_to_date():
     how = "run python tools/describe_interface.py"
     assert made.YAML.read_text("utf-8") == made.yaml_text(), how
     assert made.page_text(DOC) == DOC, how
+    models = made.MODELS.read_text("utf-8")
+    assert made.models_text(models) == models, how
 
 
 def test_every_field_and_constant_is_documented():

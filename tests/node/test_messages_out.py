@@ -23,8 +23,8 @@ def posed(rotation=None, translation=(0, 0, 0)):
 
 def test_selected_frames_carry_pose_and_counts():
     turn = Rotation.from_euler("xyz", [0.3, -0.2, 2.9])
-    frames = [Frame(NS + i, CAMERA, world_from_camera=posed(turn, (1, 2, i))) for i in range(3)]
-    msg = convert.selected_frames([Selected(f, 10 + i, i) for i, f in enumerate(frames)], NS, "odom")
+    selected = [Selected(Frame(NS + i, CAMERA), 10 + i, i, posed(turn, (1, 2, i))) for i in range(3)]
+    msg = convert.selected_frames(selected, NS, "odom")
     assert (msg.header.stamp.sec, msg.header.stamp.nanosec, msg.header.frame_id) == (12, 345, "odom")
     assert [f.pose.position.z for f in msg.frames] == [0, 1, 2]
     q = msg.frames[1].pose.orientation
@@ -50,7 +50,7 @@ def test_a_frustum_opens_as_the_lens_does():
 
 def test_markers_are_bounded_and_empty_ones_deleted():
     centers = np.arange(3 * (MOST_VOXELS + 5000), dtype=float).reshape(-1, 3)
-    selected = [Selected(Frame(NS, CAMERA, world_from_camera=posed()), 1, 1)]
+    selected = [Selected(Frame(NS, CAMERA), 1, 1, posed())]
     voxels, frusta = coverage_markers(centers, 0.1, selected, NS, "odom").markers
     assert len(voxels.points) == MOST_VOXELS
     assert voxels.points[-1].z == centers[-1, 2]

@@ -1,0 +1,117 @@
+"""One run of the model's process: started, listened to, ended. Needs no torch."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
+from .protocol import Channel, Message
+
+MODULE = "spatial_mllm_ros.mllm.worker"
+MOST_LINES, MOST_CHARACTERS = 200, 500  # of what the process prints, in the log
+LAST_WORDS = 5.0  # s that a process which closed its channel has to end
+
+
+class Child:
+    """A worker process, told to load an engine.
+
+    The kernel ends it when the thread that made it ends: make it in a thread that lives as long.
+
+    Args:
+        engine: import path ``module:Class``.
+        options: the engine's arguments.
+        log: logger for what the process prints.
+        heard: called with (this, message) from a thread of its own; the last one is ``end`` with the exit code.
+    """
+
+    def __init__(self, engine: str, options: dict[str, Any], log: Any, heard: Callable[["Child", Message], None]):
+        self._log, self._heard = log, heard
+        self.channel, theirs = Channel.pair()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", MODULE, str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the parent, which ends this process
+            )
+        except BaseException:
+            self.channel.close()
+            raise
+        finally:
+            theirs.close()
+        self._threads = [Thread(target=f, name=f.__name__.strip("_"), daemon=True) for f in (self._listen, self._print)]
+        for thread in self._threads:
+            thread.start()
+        self.send("load", engine, options)
+
+    def send(self, kind: str, *values: Any, packed: Any = None) -> None:
+        """Send a message; one that cannot arrive is forgotten, for ``end`` will be heard soon."""
+        with suppress(OSError):
+            self.channel.send(kind, *values, packed=packed)
+
+    def kill(self) -> None:
+        """End the process, and those that it started, now."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the process and everything that listens to it; returns when both are gone."""
+        self.kill()
+        self.process.wait()
+        for thread in self._threads:
+            thread.join(LAST_WORDS)
+        self.channel.close()
+
+    @property
+    def nbytes(self) -> int:
+        """Resident memory of the process, bytes; 0 once it has ended."""
+        try:
+            with open(f"/proc/{self.process.pid}/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError):
+            return 0
+
+    def _listen(self) -> None:
+        while (message := self.channel.receive()) is not None:
+            self._heard(self, message)
+            del message  # or its arrays would stay mapped until the next one comes
+        try:
+            code = self.process.wait(LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self.process.wait()
+        self._heard(self, Message("end", (code,), []))
+
+    def _print(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            number = 0
+            while line := lines.readline(MOST_CHARACTERS):
+                number += 1
+                if number <= MOST_LINES and (text := line.decode("utf-8", "replace").rstrip()):
+                    self._log.info(f"model process: {text}")
+                elif number == MOST_LINES + 1:
+                    self._log.info("model process: prints more, which is not shown")
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with one core left to the images unless the user has said how many threads."""
+    cores = len(os.sched_getaffinity(0))
+    defaults = {
+        "OMP_NUM_THREADS": str(max(1, cores - 1)),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return defaults | dict(os.environ)
+
+
+def how_it_ended(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

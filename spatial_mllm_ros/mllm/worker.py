@@ -1,0 +1,178 @@
+"""The model's process: ``python -m spatial_mllm_ros.mllm.worker``, started by :mod:`remote` and by nobody else.
+
+It is told what to load, then does one job after the other. It ends with the process that started it, yields the
+processor to images (nice), and leaves Ctrl-C to its parent.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from importlib import import_module
+from queue import SimpleQueue
+from threading import Thread
+from time import monotonic
+from traceback import print_exc
+from typing import Any
+
+from ..errors import ErrorCode, SpatialError
+from .protocol import Channel, Message, Packed
+from .question import Question
+
+NICE = 10
+PR_SET_PDEATHSIG = 1
+TEXT_EVERY = 0.05  # s between two pieces of an answer that is being generated
+SCENES = 256  # scenes whose decodable frames are remembered
+PACKAGE = "spatial_mllm_ros"
+DETAILS = "the node's log has the details"
+
+
+class Worker:
+    """Does the jobs that arrive on a channel, one at a time; another thread listens meanwhile for cancellations."""
+
+    def __init__(self, channel: Channel):
+        self._channel = channel
+        self._inbox: SimpleQueue[Message] = SimpleQueue()
+        self._canceled = 0  # the latest job that is not wanted any more
+        self._shown: OrderedDict[Any, Sequence[int]] = OrderedDict()  # scene -> which of its frames could be decoded
+        Thread(target=self._listen, name="listener", daemon=True).start()
+
+    def _listen(self) -> None:
+        while (message := self._channel.receive()) is not None:
+            if message.kind == "cancel":
+                self._canceled = message.values[0]
+            self._inbox.put(message)
+            del message  # or its frames would stay mapped until the next one comes
+        os._exit(0)  # the parent has ended, or wants this process to; whatever the model is doing
+
+    def run(self) -> None:
+        if not self._load():
+            return
+        while True:
+            message = self._inbox.get()
+            if message.kind in ("cancel", "frames"):  # of a job that has ended meanwhile
+                continue
+            number = message.values[0]
+            try:
+                getattr(self, f"_{message.kind}")(message)
+            except SpatialError as error:
+                self._channel.send("error", number, int(error.code), error.message)
+            except Exception as error:
+                print_exc()
+                hopeless = "CUDA error" in str(error)  # nothing works any more on that device in this process
+                self._channel.send("last" if hopeless else "error", number, int(ErrorCode.FAILED), _reason(error))
+                if hopeless:
+                    sys.exit(1)
+
+    def _load(self) -> bool:
+        engine, options = self._inbox.get().values
+        module, _, name = engine.partition(":")
+        try:
+            self._engine = getattr(import_module(module), name)(**options, progress=self._progress)
+        except SpatialError as error:
+            self._channel.send("failed", int(error.code), error.message)
+            return False
+        except Exception as error:
+            print_exc()
+            missing = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+            if missing and missing != PACKAGE:
+                text = f"{missing} is not installed, which the model needs: pip install '{PACKAGE}[mllm]'"
+                self._channel.send("failed", int(ErrorCode.BAD_REQUEST), text)
+            else:
+                self._channel.send("failed", int(ErrorCode.FAILED), f"loading failed: {_reason(error)}")
+            return False
+        self._channel.send("ready")
+        return True
+
+    def _progress(self, stage: str, fraction: float) -> None:
+        self._channel.send("loading", stage, float(fraction))
+
+    def _ask(self, message: Message) -> None:
+        """A question about a scene, whose frames are sent for only if it is not known yet."""
+        number, key, text, options, answer_type, with_reasoning, not_observed = message.values
+        seconds = self._encode(number, key)
+        self._channel.send("stage", number, "generating")
+        last = 0.0
+
+        def on_text(text: str) -> None:
+            nonlocal last
+            if monotonic() - last >= TEXT_EVERY:
+                last = monotonic()
+                self._channel.send("text", number, text)
+
+        answer = self._engine.answer(
+            key,
+            Question(text, options, answer_type, with_reasoning),
+            on_text=on_text,
+            stop=lambda: self._canceled == number,
+            not_observed=not_observed,
+        )
+        shown = self._shown[key]
+        frames = tuple(shown[i] for i in answer.frames)
+        self._channel.send("answer", number, replace(answer, frames=frames, seconds_encode=seconds))
+
+    def _warm(self, message: Message) -> None:
+        number, key = message.values
+        self._encode(number, key)
+        self._channel.send("done", number)
+
+    def _encode(self, number: int, key: Any) -> float:
+        """Make sure that a scene is known; seconds that took, 0 where it was."""
+        if key in self._shown and self._engine.has(key):
+            self._shown.move_to_end(key)
+            return 0.0
+        self._channel.send("stage", number, "encoding")
+        images = self._images(number)
+        seconds = self._engine.encode(key, images.arrays, stop=lambda: self._canceled == number)
+        self._shown[key] = images.values[1]
+        if len(self._shown) > SCENES:
+            self._shown.popitem(last=False)
+        return seconds
+
+    def _geometry(self, message: Message) -> None:
+        (number,) = message.values
+        window = self._engine.geometry(self._images(number).arrays)
+        arrays = window.depth, window.confidence, window.window_from_camera, window.intrinsics
+        with Packed(arrays) as packed:
+            self._channel.send("geometry", number, packed=packed)
+
+    def _images(self, number: int) -> Message:
+        """The frames of a job; its values are (number, indices of those that could be decoded)."""
+        self._channel.send("frames?", number)
+        while self._canceled != number:
+            message = self._inbox.get()
+            if message.kind == "frames" and message.values[0] == number:
+                return message
+        raise SpatialError(ErrorCode.CANCELED, "canceled")
+
+
+def _reason(error: Exception) -> str:
+    """One line for a caller, without paths or a traceback, which go to the log."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"out of memory; {DETAILS}"
+    return f"the model failed ({type(error).__name__}); {DETAILS}"
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when the parent's thread that started it ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the parent has ended already")
+
+
+def main() -> None:
+    fd, parent = int(sys.argv[1]), int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with(parent)
+    with suppress(OSError):
+        os.nice(NICE)
+    with suppress(OSError):  # the parent may end at any moment
+        Worker(Channel.inherited(fd)).run()
+
+
+if __name__ == "__main__":
+    main()
