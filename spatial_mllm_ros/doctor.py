@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 
+from .mllm.published import FRAMES, PUBLISHED, Checkpoint
+
 REQUIRED = ("numpy", "scipy", "cv2", "numba", "PIL", "rosbags", "rosbags.image", "typer", "rich", "yaml")
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
@@ -21,6 +23,9 @@ ROS_WHEELS = (
     "'ros-rclpy[fastrtps]==7.1.6' ros-jazzy-sensor-msgs ros-jazzy-nav-msgs ros-jazzy-std-srvs"
     " ros-jazzy-diagnostic-msgs ros-jazzy-visualization-msgs"
 )
+MODEL = {"torch": "torch", "transformers": "'transformers>=5.18,<6'", "safetensors": "safetensors", "peft": "peft"}
+CPU_TORCH = "--index-url https://download.pytorch.org/whl/cpu"  # without it pip takes gigabytes of CUDA
+GPU_TORCH = "--index-url https://download.pytorch.org/whl/cu130"
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Check:
 
 def diagnose() -> list[Check]:
     """All checks, in the order of the parts that need them."""
-    return [*machine(), *core(), *ros(), *extras(), *gpu()]
+    return [*machine(), *core(), *ros(), *extras(), *model()]
 
 
 def can_run(checks: list[Check]) -> bool:
@@ -62,7 +67,7 @@ def machine() -> Iterator[Check]:
     yield Check(group, "Python", version, True, "Python 3.10 or newer is needed: https://www.python.org/downloads")
     yield Check(group, "system", f"{platform.system()} {platform.release()}, {platform.machine()}")
     yield Check(group, "processor", f"{processor()}, {usable_cores()} cores")
-    yield Check(group, "memory", memory())
+    yield Check(group, "memory", f"{free:.1f} GB available" if (free := memory()) else "unknown")
 
 
 def core() -> Iterator[Check]:
@@ -93,16 +98,40 @@ def extras() -> Iterator[Check]:
     yield package("report", "jinja2")
 
 
-def gpu() -> Iterator[Check]:
-    group = "GPU"
-    yield Check(group, "NVIDIA GPU", nvidia(), remedy="coverage, motion and rewards do not use one")
+def model() -> Iterator[Check]:
+    group = "questions and geometry from colour"
     yield package(group, "torch")
+    for module in ("transformers", "safetensors", "peft"):  # importing them takes seconds
+        yield Check(group, module, supported(module, version_of(module)), remedy=install_command(module))
+    card = gpu()
+    found = f"{card[0]}, {card[1]:.1f} GB" if card else ""
+    yield Check(group, "NVIDIA GPU", found, remedy="the model runs on the CPU, slowly")
+    if card:
+        yield Check(group, "torch on the GPU", cuda(), remedy=f"pip install --force-reinstall torch {GPU_TORCH}")
+    for checkpoint in PUBLISHED:
+        yield fits(group, checkpoint, memory(), card[1] if card else 0.0)
+
+
+def fits(group: str, checkpoint: Checkpoint, ram: float, vram: float) -> Check:
+    """Whether a published checkpoint and 16 frames fit; ``ram`` and ``vram`` in GB of 1e9 bytes."""
+    use = "commercial use allowed" if checkpoint.commercial else "not for commercial use"
+    half, full = checkpoint.needed("bfloat16"), checkpoint.needed("float32")
+    ways = (
+        (vram, half, "on the GPU in bfloat16"),
+        (ram, full, "on the CPU in float32"),
+        (ram, half, "on the CPU in bfloat16"),
+    )
+    found = next((f"fits {how}, {need:.1f} GB; {use}" for have, need, how in ways if have >= need), "")
+    remedy = f"needs {half:.1f} GB of free memory in bfloat16, {full:.1f} GB in float32, for {FRAMES} frames"
+    return Check(group, checkpoint.name, found, remedy=remedy)
 
 
 def install_command(module: str) -> str:
     """The pip command for an importable module."""
     if module == "rclpy":
         return f"pip install {ROS_WHEELS}"
+    if module in MODEL:
+        return f"pip install {MODEL[module]}" + f" {CPU_TORCH}" * (module == "torch")
     return f"pip install {DISTRIBUTIONS.get(module, module.partition('.')[0])}"
 
 
@@ -136,6 +165,12 @@ def version_of(distribution: str) -> str:
         return ""
 
 
+def supported(distribution: str, version: str) -> str:
+    """The version, or an empty string for one that the model does not run with."""
+    first_two = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    return version if distribution != "transformers" or (5, 18) <= first_two < (6,) else ""
+
+
 def processor() -> str:
     line = first_line("/proc/cpuinfo", lambda line: line.startswith("model name"))
     return line.partition(":")[2].strip() or platform.processor() or "unknown"
@@ -145,21 +180,39 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory() -> str:
+def memory() -> float:
+    """Memory that is free for new programs, GB of 1e9 bytes; 0 where that is not known."""
     fields = first_line("/proc/meminfo", lambda line: line.startswith("MemAvailable")).split()
-    return f"{int(fields[1]) / 2**20:.1f} GiB available" if len(fields) > 1 else "unknown"
+    return int(fields[1]) * 1024 / 1e9 if len(fields) > 1 else 0.0
 
 
-def nvidia() -> str:
+def gpu() -> tuple[str, float] | None:
+    """Name and memory (GB of 1e9 bytes) of the NVIDIA GPU that has the most, or None."""
     if not (tool := shutil.which("nvidia-smi")):
-        return ""
+        return None
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(
-            [tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20, check=False
-        )
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return most_memory(done.stdout) if done.returncode == 0 else None
+
+
+def most_memory(listing: str) -> tuple[str, float] | None:
+    """The GPU with the most memory in lines ``name, MiB``; memory that is not a number (as on Jetson) counts as 0."""
+    cards = [line.rpartition(",") for line in listing.splitlines() if "," in line]
+    sizes = [(name.strip(), int(size) * 2**20 / 1e9 if size.strip().isdigit() else 0.0) for name, _, size in cards]
+    return max(sizes, key=lambda card: card[1], default=None)
+
+
+def cuda() -> str:
+    """The CUDA version that torch uses, in a process of its own; empty where torch cannot use the GPU."""
+    code = "import torch; print(torch.version.cuda if torch.cuda.is_available() else '')"
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return ", ".join(done.stdout.split("\n")).strip(", ") if done.returncode == 0 else ""
+    return done.stdout.strip()
 
 
 def first_line(path: str, wanted: Callable[[str], bool]) -> str:

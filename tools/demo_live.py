@@ -4,10 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 SECONDS = 60
+UNTRAINED = Path("out/untrained")
 BIN = Path(sys.executable).parent
 NODE = "/spatial_mllm"
 
@@ -19,7 +21,8 @@ def main(bag: Path) -> None:
         print("left out: there is no rclpy for this Python (the ROS 2 wheels are for 3.11 and 3.12)")
         return
     compressed = [("camera.image_transport", "compressed"), ("camera.depth_transport", "compressed")]
-    parameters = [p for name, value in compressed for p in ("-p", f"{name}:={value}")]
+    model = [("ask.model", str(untrained()))] if find_spec("torch") else []
+    parameters = [p for name, value in compressed + model for p in ("-p", f"{name}:={value}")]
     quiet = ["--ros-args", "--log-level", "warn"]
     node = subprocess.Popen([BIN / "spatial_mllm_node", *quiet, *parameters])
     player = None
@@ -36,6 +39,15 @@ def main(bag: Path) -> None:
                 process.send_signal(signal.SIGINT)
                 process.wait(SECONDS)
         rclpy.shutdown()
+
+
+def untrained() -> Path:
+    """A model of the right shape and of random weights."""
+    if not UNTRAINED.exists():
+        from spatial_mllm_ros.mllm.untrained import make_untrained
+
+        make_untrained(UNTRAINED)
+    return UNTRAINED
 
 
 class Robot:
@@ -81,8 +93,15 @@ class Robot:
     def questions(self) -> None:
         motion = self.call(self.measure, self.measure_type.Request(target="camera"))
         print(f"  ~/measure_motion camera: {motion.distance:.3f} m, {motion.rotation_deg:.0f} degrees")
-        answer = self.call(self.ask, self.ask_type.Request(question="How wide is the table?"))
-        print(f"  ~/ask 'How wide is the table?': error {answer.error_code}, {answer.error_msg}")
+        question = "How wide is the table?"
+        answer = self.call(self.ask, self.ask_type.Request(question=question, answer_type=self.ask_type.Request.NUMBER))
+        if answer.error_code:
+            print(f"  ~/ask '{question}': error {answer.error_code}, {answer.error_msg}")
+            return
+        verdict = ("answered", "not observed", "unsure")[answer.verdict]
+        seconds = answer.seconds_encode + answer.seconds_generate
+        print(f"  ~/ask '{question}': {verdict}, from {len(answer.evidence)} frames in {seconds:.1f} s")
+        print("    (a tiny model with random weights, to show the way: what it says means nothing)")
 
 
 if __name__ == "__main__":

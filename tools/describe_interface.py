@@ -1,7 +1,7 @@
 """Writes what is said in one place and shown in others: ``python tools/describe_interface.py``.
 
-From config.py and msg/ it makes config/rgbd.yaml and the generated parts of docs/ros-api.md. Tests check that both are
-up to date.
+From config.py and msg/ it makes config/rgbd.yaml and the generated parts of docs/ros-api.md, from mllm/published.py the
+table of models/README.md. Tests check that all are up to date.
 """
 
 import re
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from spatial_mllm_ros.config import CameraParams, Config, describe
+from spatial_mllm_ros.mllm.published import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
-YAML, PAGE = ROOT / "config/rgbd.yaml", ROOT / "docs/ros-api.md"
+YAML, PAGE, MODELS = ROOT / "config/rgbd.yaml", ROOT / "docs/ros-api.md", ROOT / "models/README.md"
 YAML_HEAD = """\
 # RGB-D sensor with depth registered to colour, poses from /tf. This file is the manual: every parameter with its
 # meaning, [unit], range and default. Made from spatial_mllm_ros/config.py by tools/describe_interface.py.
@@ -105,17 +106,35 @@ def interfaces() -> str:
     return "\n\n".join(interface(p) for p in paths)
 
 
+def checkpoint_table() -> str:
+    """The published checkpoints, with sizes in GB as bfloat16 and as float32."""
+    names = ("hub id", "gives", "parameters", "weights, GB", "memory, GB", "licence", "commercial use")
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    for c in PUBLISHED:
+        weights, needed = (f"{size('bfloat16'):.1f} / {size('float32'):.1f}" for size in (c.weights, c.needed))
+        count, use = f"{c.parameters / 1e9:.2f} billion", "yes" if c.commercial else "no"
+        lines.append("| " + " | ".join((f"`{c.source}`", c.what, count, weights, needed, c.licence, use)) + " |")
+    return "\n".join(lines)
+
+
 def page_text(page: str) -> str:
     """docs/ros-api.md with its generated parts replaced."""
-    for name, text in (("parameters", parameter_table()), ("interfaces", interfaces())):
-        begin, end = f"<!-- {name}: made by tools/describe_interface.py -->", f"<!-- end of {name} -->"
-        before, rest = page.split(begin)
-        after = rest.split(end)[1]
-        page = f"{before}{begin}\n\n{text}\n\n{end}{after}"
-    return page
+    return replaced(replaced(page, "parameters", parameter_table()), "interfaces", interfaces())
+
+
+def models_text(page: str) -> str:
+    """models/README.md with its table replaced."""
+    return replaced(page, "checkpoints", checkpoint_table())
+
+
+def replaced(page: str, name: str, text: str) -> str:
+    begin, end = f"<!-- {name}: made by tools/describe_interface.py -->", f"<!-- end of {name} -->"
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}"
 
 
 if __name__ == "__main__":
     assert Config()  # the defaults are in range
     YAML.write_text(yaml_text(), "utf-8")
     PAGE.write_text(page_text(PAGE.read_text("utf-8")), "utf-8")
+    MODELS.write_text(models_text(MODELS.read_text("utf-8")), "utf-8")

@@ -6,24 +6,38 @@ from typing import Annotated, Any
 
 import typer
 
-from . import show
+from . import parse, show
+from .model import answered, load_engine
 from .options import (
+    ASK,
     DEFAULT,
+    Adapter,
     AsJson,
     Bag,
     Copied,
+    Device,
+    Dtype,
+    Frames,
     Goals,
+    Input,
     K,
     MaxDepth,
+    MaxTokens,
     MinDepth,
+    Model,
+    NotObserved,
+    OptionalModel,
     Overwrite,
     Source,
     Targets,
     VoxelSize,
+    ask_params,
     coverage_config,
 )
 from .parse import image_size, sources, targets
 from .terminal import Commands, note, out, progress, track, warn
+
+EXIT = (0, 3, 4)  # answered, not observed, unsure: by verdict
 
 app = Commands(
     name="spatial-mllm",
@@ -31,7 +45,7 @@ app = Commands(
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Coverage, motion and rewards from RGB-D recordings. Lengths are metres, times seconds.",
+    help="Coverage, motion, rewards and answers from recordings. Lengths are metres, times seconds.",
 )
 
 
@@ -101,9 +115,7 @@ def play(
 
 @app.command()
 def sample(
-    path: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Recording, video file or image folder.", show_default=False)
-    ],
+    path: Input,
     k: K = DEFAULT.frames,
     voxel_size: VoxelSize = DEFAULT.voxel_size,
     min_depth: MinDepth = DEFAULT.min_depth,
@@ -115,20 +127,91 @@ def sample(
         Path | None, typer.Option("--json", metavar="FILE", help="Also write the selection as JSON.")
     ] = None,
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the selected images as JPEG.")] = None,
+    model: OptionalModel = "",
+    device: Device = ASK.device,
+    dtype: Dtype = ASK.dtype,
     source: Source = None,
 ) -> None:
-    """Select the frames that cover the scene best, best first."""
+    """Select the frames that cover the scene best, best first.
+
+    With a model: from colour alone, by the space-aware sampling of Spatial-MLLM. It sees 128 frames at most, spread
+    evenly, and their geometry decides, in a unit of its own; depth, poses, voxel size and ranges do not count.
+    """
     from ..bags import read_any
-    from ..sampling import select, write_images
+    from ..sampling import select, select_video, write_images
 
     params = coverage_config(k, voxel_size, min_depth, max_depth).coverage
     topics, total = sources(source), show.count_frames(path)
-    chosen = select(track(read_any(path, **topics), "reading", total), params, offline=offline)
+    frames = track(read_any(path, **topics), "reading", total)
+    if model:
+        engine = load_engine(ask_params(model=model, device=device, dtype=dtype))
+        chosen = select_video(frames, params, engine.geometry)
+    else:
+        chosen = select(frames, params, offline=offline)
     if json_file:
         chosen.write(json_file)
     if images:
         write_images(track(read_any(path, **topics), "writing images", total), chosen.frames, images)
-    out.print(*show.sample_lines(chosen), sep="\n")
+    out.print(*show.sample_lines(chosen, "units" if model else "m"), sep="\n")
+
+
+@app.command()
+def ask(
+    path: Input,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="At most 2000 characters.", show_default=False)],
+    model: Model,
+    option: Annotated[
+        list[str] | None, typer.Option(help="One of the choices, may be repeated.", metavar="TEXT")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--type", help="Kind of answer: auto, text, number, choice, pixel or vector.")
+    ] = "auto",
+    frames: Frames = ASK.max_frames,
+    space_aware: Annotated[
+        bool, typer.Option("--space-aware", help="Choose the frames by the model's geometry, from colour alone.")
+    ] = False,
+    reasoning: Annotated[bool, typer.Option("--reasoning", help="Think first, and say what was thought.")] = False,
+    device: Device = ASK.device,
+    dtype: Dtype = ASK.dtype,
+    adapter: Adapter = ASK.adapter,
+    max_tokens: MaxTokens = ASK.max_tokens,
+    not_observed: NotObserved = ASK.not_observed,
+    as_json: AsJson = False,
+    source: Source = None,
+) -> None:
+    """Ask a model about a recording, a video or a folder of images.
+
+    The exit code is 0 for an answer, 3 where the model says that it was not observed, 4 where it is unsure.
+    """
+    wanted = parse.question(question, option, kind, reasoning)
+    params = ask_params(
+        model=model,
+        max_frames=frames,
+        device=device,
+        dtype=dtype,
+        adapter=adapter,
+        max_tokens=max_tokens,
+        not_observed=not_observed,
+    )
+    asked, *_ = answered(path, [wanted], params, sources(source), space_aware)
+    if as_json:
+        typer.echo(json.dumps(asked.values(), indent=2))
+    else:
+        out.print(*show.answer_lines(asked), sep="\n")
+    raise typer.Exit(EXIT[asked.answer.verdict])
+
+
+@app.command()
+def join(
+    qwen: Annotated[str, typer.Argument(metavar="QWEN", help="Folder or hub id of a Qwen2.5-VL.", show_default=False)],
+    vggt: Annotated[str, typer.Argument(metavar="VGGT", help="Folder or hub id of a VGGT.", show_default=False)],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.", show_default=False)],
+) -> None:
+    """Join a Qwen2.5-VL and a VGGT into a fresh Spatial-MLLM: the start of training."""
+    from ..mllm.join import join
+
+    join(qwen, vggt, output)
+    note(f"wrote {output}")
 
 
 @app.command()
@@ -172,16 +255,29 @@ def report(
     max_depth: MaxDepth = DEFAULT.max_depth,
     target: Targets = None,
     goal: Goals = None,
+    question: Annotated[
+        list[str] | None, typer.Option("--ask", help="Ask the model, may be repeated.", metavar="QUESTION")
+    ] = None,
+    model: OptionalModel = "",
+    answers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Show these answers too: what ask --json printed.")
+    ] = None,
     source: Source = None,
 ) -> None:
-    """Write one HTML page: selected frames, coverage map, coverage over time, rewards, timing."""
+    """Write one HTML page: selected frames, answers, coverage map, coverage over time, rewards, timing."""
     from ..report import analyse, render
     from ..sampling import write_whole
 
+    if question and not model:
+        raise ValueError("--ask needs a model: add --model")
     config = coverage_config(k, voxel_size, min_depth, max_depth)
+    asked = parse.answers(answers) if answers else []
     topics, total = sources(source), show.count_frames(bag)
     followed = targets(target, goal, lambda: first_stamp(bag, topics))
-    analysis = analyse(bag, config, followed, lambda frames: track(frames, "reading", total), **topics)
+    if question:
+        wanted = [parse.question(text, (), "auto", False) for text in question]
+        asked += answered(bag, wanted, ask_params(model=model), topics)
+    analysis = analyse(bag, config, followed, lambda frames: track(frames, "reading", total), asked, **topics)
     write_whole(output, render(analysis, bag.stem))
     note(f"wrote {output}")
 

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import Config, build, describe
+from ..config import AskParams, Config, build, describe
 
 PARAMETERS = describe()
 DEFAULT = Config().coverage
+ASK = Config().ask
 
 
 def parameter(name: str, *flags: str) -> Any:
@@ -18,7 +19,17 @@ def parameter(name: str, *flags: str) -> Any:
     return typer.Option(*flags, help=f"{known['doc'][0].upper()}{known['doc'][1:]}{unit} (parameter {name}).")
 
 
-def coverage_config(k: int, voxel_size: float, min_depth: float, max_depth: float) -> Config:
+def ask_params(**values: Any) -> AskParams:
+    """The node's parameters of questions with these; ValueError where one is out of range."""
+    return build({f"ask.{name}": value for name, value in values.items()}).ask
+
+
+def coverage_config(
+    k: int,
+    voxel_size: float = DEFAULT.voxel_size,
+    min_depth: float = DEFAULT.min_depth,
+    max_depth: float = DEFAULT.max_depth,
+) -> Config:
     """The node's parameters with these; ValueError where one is out of range."""
     values = {"frames": k, "voxel_size": voxel_size, "min_depth": min_depth, "max_depth": max_depth}
     return build({f"coverage.{name}": value for name, value in values.items()})
@@ -31,6 +42,8 @@ MaxDepth = Annotated[float, parameter("coverage.max_depth", "--max-depth")]
 
 BAG = "Recording: an .mcap, .db3 or .bag file, or a bag folder."
 Bag = Annotated[Path, typer.Argument(metavar="BAG", help=BAG, show_default=False)]
+INPUT = "Recording, video file or image folder."
+Input = Annotated[Path, typer.Argument(metavar="INPUT", help=INPUT, show_default=False)]
 
 SOURCE = (
     "What not to guess, may be repeated: image, depth, camera_info, odometry, pose (topics), world_frame, child_frame"
@@ -52,6 +65,16 @@ Goals = Annotated[list[str] | None, typer.Option(metavar="NAME:X,Y,Z", help=GOAL
 
 COPIED = "Topic to copy, may be repeated; all copies everything. By default those of poses and transforms."
 Copied = Annotated[list[str] | None, typer.Option(metavar="NAME", help=COPIED)]
+
+MODEL = "Folder or hub id of a checkpoint; models/README.md lists those that load."
+Model = Annotated[str, typer.Option("--model", metavar="M", help=MODEL, show_default=False)]
+OptionalModel = Annotated[str, typer.Option("--model", metavar="M", help=MODEL)]
+Frames = Annotated[int, parameter("ask.max_frames", "--frames")]
+Device = Annotated[str, parameter("ask.device", "--device")]
+Dtype = Annotated[str, parameter("ask.dtype", "--dtype")]
+Adapter = Annotated[str, parameter("ask.adapter", "--adapter")]
+MaxTokens = Annotated[int, parameter("ask.max_tokens", "--max-tokens")]
+NotObserved = Annotated[float, parameter("ask.not_observed", "--not-observed")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")]

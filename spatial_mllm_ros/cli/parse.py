@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..asking import Asked
     from ..bags.follow import Target
+    from ..mllm import Question
 
 SOURCES = ("image", "depth", "camera_info", "odometry", "pose", "world_frame", "child_frame", "camera")
 CAMERA = "camera"
@@ -35,6 +39,34 @@ def sources(pairs: Sequence[str] | None) -> dict[str, Any]:
         else:
             found[name] = value
     return found
+
+
+def question(text: str, options: Sequence[str] | None, kind: str, reasoning: bool) -> Question:
+    """A question of a kind named as on the command line. Raises SpatialError, or ValueError for an unknown kind."""
+    from ..mllm import AnswerType, Question
+
+    if kind.upper() not in AnswerType.__members__:
+        raise ValueError(f"type '{kind}': expected one of {', '.join(AnswerType.__members__).lower()}")
+    return Question(text, tuple(options or ()), AnswerType[kind.upper()], reasoning)
+
+
+def answers(path: Path) -> list[Asked]:
+    """What one or several ``ask --json`` printed: one JSON object after another, or a list of them.
+
+    Raises:
+        OSError: the file cannot be read; ValueError: it holds something else.
+    """
+    from ..asking import Asked
+
+    text, found, decoder = path.read_text("utf-8").strip(), [], json.JSONDecoder()
+    try:
+        while text:
+            values, end = decoder.raw_decode(text)
+            found += values if isinstance(values, list) else [values]
+            text = text[end:].lstrip()
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    return [Asked.of(values) for values in found]
 
 
 def targets(regions: Sequence[str] | None, goals: Sequence[str] | None, start_ns: Callable[[], int]) -> list[Target]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..doctor import Check, can_run
+from ..mllm import AnswerType, Verdict
 
 if TYPE_CHECKING:
+    from ..asking import Asked
     from ..bags.info import RecordingInfo
     from ..sampling import Sample
 
@@ -64,8 +67,8 @@ def count_frames(path: Path) -> int | None:
     return sum(counts[camera.image] for camera in known.cameras.values()) or None
 
 
-def sample_lines(chosen: Sample) -> Iterator[Any]:
-    """The selection as a table, best frame first, and its sum."""
+def sample_lines(chosen: Sample, unit: str = "m") -> Iterator[Any]:
+    """The selection as a table, best frame first, and its sum; ``unit`` is that of the voxel size."""
     table = plain_table("", "stamp, s", "camera", "gain", "covered", right=("", "stamp, s", "gain", "covered"))
     covered = 0
     for number, frame in enumerate(chosen.frames, 1):
@@ -75,10 +78,48 @@ def sample_lines(chosen: Sample) -> Iterator[Any]:
     yield table
     yield (
         f"{len(chosen.frames)} frames cover {chosen.voxels_covered:,} of {chosen.voxels_seen:,} voxels of"
-        f" {chosen.voxel_size:g} m ({chosen.voxels_covered / chosen.voxels_seen:.1%})"
+        f" {chosen.voxel_size:.4g} {unit} ({chosen.voxels_covered / chosen.voxels_seen:.1%})"
     )
     for reason, count in chosen.skipped.most_common(5):
         yield Text(f"! left out {count} frames: {reason}", style="yellow")
+
+
+def answer_lines(asked: Asked) -> Iterator[Any]:
+    """An answer as tables: what it is, and the frames it rests on."""
+    answer, known = asked.answer, Table.grid(padding=(0, 2))
+    known.add_row("answer", Text(printable(answer.text), style="bold"))
+    if not isnan(answer.value):
+        known.add_row("value", f"{answer.value:g} {answer.unit}".strip())
+    if answer.choice >= 0:
+        known.add_row("choice", f"{answer.choice}: {asked.question.options[answer.choice]}")
+    if any(answer.vector):
+        known.add_row(*vector(asked))
+    if answer.reasoning:
+        known.add_row("reasoning", Text(printable(answer.reasoning)))
+    style = "green" if answer.verdict == Verdict.ANSWERED else "yellow"
+    known.add_row("verdict", Text(answer.verdict.name.lower().replace("_", " "), style=style))
+    known.add_row("confidence", f"{answer.confidence:.2f}")
+    known.add_row("seconds", f"{answer.seconds_encode:.2f} to encode, {answer.seconds_generate:.2f} to answer")
+    yield known
+    evidence = plain_table("", "stamp, s", "camera", right=("", "stamp, s"))
+    for number, (stamp, camera) in enumerate(asked.evidence, 1):
+        evidence.add_row(str(number), f"{stamp / 1e9:.3f}", camera)
+    yield evidence
+    if answer.note:
+        yield Text(f"! {answer.note}", style="yellow")
+
+
+def printable(text: str) -> str:
+    """What a model said, without characters that a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
+def vector(asked: Asked) -> tuple[str, str]:
+    """Name and value of a pixel or a vector."""
+    x, y, z = asked.answer.vector
+    if asked.question.answer_type == AnswerType.PIXEL:
+        return "pixel", f"{x:.3f} of the width, {y:.3f} of the height of frame 1"
+    return "vector", f"{x:.3f} m right, {y:.3f} m down, {z:.3f} m forward, seen from frame 1"
 
 
 def doctor_values(checks: list[Check]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ..errors import SpatialError
 
@@ -76,6 +77,13 @@ def progress(what: str) -> Iterator[Callable[[float, float | None], None]]:
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def writing() -> Iterator[Callable[[str], None]]:
+    """The end of an answer that grows, on a terminal; yields a function that takes the text so far."""
+    with err.status("looking") as shown:
+        yield lambda text: shown.update(Text("answering: " + " ".join(text.split())[-60:]))
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:

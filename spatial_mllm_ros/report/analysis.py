@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..asking import Asked
 from ..bags.follow import Target
 from ..config import Config
 from ..coverage import StreamingCoverageSampler, greedy_cover
 from ..errors import BadMessage, SpatialError
 from ..frames import Frame
+from ..memory import FrameKey
 from ..motion.rewards import CameraTarget, RegionTarget, Reward
 from ..pipeline import CAMERA
 from ..sampling import REPEATED, VoxelHistory, voxels_or_reason, why_unusable
@@ -67,7 +69,7 @@ class Coverage:
 
 @dataclass
 class Analysis:
-    """Everything the page shows. Times in nanoseconds, timings in milliseconds."""
+    """Everything the page shows. Times in nanoseconds, timings in milliseconds; ``shown`` are the frames of answers."""
 
     config: Config
     frames: int
@@ -80,6 +82,8 @@ class Analysis:
     series: list[Series]
     timing: dict[str, NDArray[np.float64]]
     notes: list[str]
+    asked: Sequence[Asked] = ()
+    shown: dict[FrameKey, Frame] = field(default_factory=dict)
 
     @property
     def voxels_seen(self) -> int:
@@ -97,8 +101,17 @@ class Recorder:
     simulated recording become regions half a second before their objects are first pushed, if a camera sees them then.
     """
 
-    def __init__(self, config: Config, targets: Sequence[Target] = (), tracks: Sequence[ObjectTrack] = ()):
+    def __init__(
+        self,
+        config: Config,
+        targets: Sequence[Target] = (),
+        tracks: Sequence[ObjectTrack] = (),
+        asked: Sequence[Asked] = (),
+    ):
         self.config = config
+        self._asked = asked
+        self._wanted = {key for question in asked for key in question.evidence}
+        self._shown: dict[FrameKey, Frame] = {}
         params = config.coverage
         self._sampler = StreamingCoverageSampler(params.frames, params.voxel_size, params.max_voxels)
         self._held: dict[Any, tuple[Frame, NDArray[np.int64]]] = {}
@@ -123,6 +136,8 @@ class Recorder:
         self._last_ns = frame.stamp_ns
         self._world = self._world or frame.world_frame
         self._cameras[frame.camera.name] += 1
+        if frame.key in self._wanted:
+            self._shown[frame.key] = frame
         if self._cameras[frame.camera.name] == 1:
             label = CAMERA if len(self.config.cameras) == 1 else f"{CAMERA} {frame.camera.name}"
             series = Series(Target(label, frame.camera.name), frame)
@@ -203,6 +218,8 @@ class Recorder:
             series=self._series,
             timing={stage: np.array(values) for stage, values in self._timing.items() if values},
             notes=[*self._notes(total), *notes],
+            asked=self._asked,
+            shown=self._shown,
         )
 
     def _selected(self) -> list[Selected]:
@@ -226,6 +243,9 @@ class Recorder:
         for series in self._series:
             if series.failed:
                 yield f"Target “{series.target.label}” could not be followed: {series.failed}"
+        for question in self._asked:
+            if gone := sum(key not in self._shown for key in question.evidence):
+                yield f"{gone} frames of the answer to “{question.question.text}” are not in this recording."
         for target, _ in self._waiting:
             yield f"Target “{target.label}” was never started: no frame at or after its time."
 

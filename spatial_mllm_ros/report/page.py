@@ -1,22 +1,19 @@
 """The analysis as one self-contained HTML page: images and charts are inside it, nothing is loaded from elsewhere."""
 
-import base64
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import cv2
 import numpy as np
 from jinja2 import Environment
 from numpy.typing import NDArray
 
-from ..errors import BadMessage
-from ..frames import Frame
-from ..sampling import jpeg
 from .analysis import Analysis, Coverage, Selected, Series
+from .answers import answer_card
 from .charts import Plot, map_svg, number
+from .pictures import data_uri
 
 AFTER_LOSS_NS = 1_000_000_000  # shown of a target that was lost for good
 NO_COVERAGE = "no frame has both depth and a camera pose, and coverage needs both."
@@ -39,6 +36,7 @@ def context(a: Analysis, title: str) -> dict[str, Any]:
         "facts": list(facts(a)),
         "notes": a.notes,
         "gallery": [card(i + 1, s, a) for i, s in enumerate(a.selected)],
+        "answers": [answer_card(asked, a.shown, start) for asked in a.asked],
         "many_cameras": len(a.cameras) > 1,
         "frames": number(a.frames),
         "voxel_size": f"{a.config.coverage.voxel_size:g} m",
@@ -90,25 +88,6 @@ def card(index: int, s: Selected, a: Analysis) -> dict[str, Any]:
         "share": round(100 * s.gain / largest, 1),
         "image": data_uri(s.frame, 440 if len(a.selected) <= 32 else 220),
     }
-
-
-def data_uri(frame: Frame, width: int, roi: tuple[float, float, float, float] | None = None) -> str:
-    """The colour image as a JPEG data URI at most ``width`` pixels wide, or an empty string; a region is outlined."""
-    try:
-        image = frame.image
-    except BadMessage:
-        image = None
-    if image is None:
-        return ""
-    scale = min(1.0, width / image.shape[1])
-    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    frame.release()
-    if roi is not None:
-        x, y, w, h = (round(v * scale) for v in roi)
-        for colour, thickness in (((255, 255, 255), 5), ((109, 79, 194), 2)):
-            cv2.rectangle(small, (x, y), (x + w, y + h), colour, thickness, cv2.LINE_AA)
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(small)).decode()
 
 
 def scene_map(a: Analysis, show: str) -> str:

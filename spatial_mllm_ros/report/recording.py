@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..asking import Asked
 from ..bags import BagWarning, FrameReader
 from ..bags.follow import Followers, Target
 from ..config import Config
@@ -16,7 +17,13 @@ Track = Callable[[Iterable[Frame]], Iterable[Frame]]
 
 
 def analyse(
-    path: Path, config: Config, targets: Sequence[Target] = (), track: Track = iter, pushed: int = 3, **topics: Any
+    path: Path,
+    config: Config,
+    targets: Sequence[Target] = (),
+    track: Track = iter,
+    asked: Sequence[Asked] = (),
+    pushed: int = 3,
+    **topics: Any,
 ) -> Analysis:
     """Read a recording once.
 
@@ -24,6 +31,7 @@ def analyse(
         config: parameters; cameras and pose source are those of the recording.
         targets: regions to follow, besides every camera.
         track: wraps the frames, for a progress bar.
+        asked: questions about it and their answers.
         pushed: in a simulated recording, follow up to so many of the first pushed objects.
         topics: what not to guess, see ``bags.find_sources``.
 
@@ -34,7 +42,7 @@ def analyse(
         warnings.simplefilter("always", BagWarning)
         with FrameReader(path, config, **topics) as reader:
             Followers(reader.config, targets)  # raises for a target that cannot be
-            recorder = Recorder(reader.config, targets, read_tracks(path)[:pushed])
+            recorder = Recorder(reader.config, targets, read_tracks(path)[:pushed], asked)
             for frame in track(reader):
                 recorder.add(frame)
     return recorder.result(str(w.message) for w in caught if issubclass(w.category, BagWarning))

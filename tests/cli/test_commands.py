@@ -17,7 +17,7 @@ from spatial_mllm_ros.cli import app
 from spatial_mllm_ros.config import Config
 from tests.report.variants import without_depth
 
-COMMANDS = {"simulate", "info", "play", "sample", "annotate", "report", "doctor"}
+COMMANDS = {"simulate", "info", "play", "sample", "ask", "join", "annotate", "report", "doctor"}
 START = [sys.executable, "-m", "spatial_mllm_ros.cli"]
 REWARDS = "/spatial_mllm/motion_reward"
 
@@ -33,7 +33,7 @@ def run_all(commands: list[list[object]], code: int = 0) -> list[subprocess.Comp
         return list(pool.map(lambda arguments: run(*arguments, code=code), commands))
 
 
-def error_of(done: subprocess.CompletedProcess[str]) -> str:
+def error_of(done: Any) -> str:
     """The error, which is one line and no traceback."""
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert len(lines) == 1 and lines[0].startswith("error: ") and "Traceback" not in done.stderr, done.stderr

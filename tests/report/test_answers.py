@@ -1,0 +1,74 @@
+"""Questions and answers on the page."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spatial_mllm_ros.asking import Asked
+from spatial_mllm_ros.bags import read_frames
+from spatial_mllm_ros.config import build
+from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
+from spatial_mllm_ros.report import analyse, render
+from tests.report.test_report import Page, decoded
+
+pytest.importorskip("jinja2")
+
+
+@pytest.fixture(scope="module")
+def keys(simulated_bag) -> list[tuple[int, str]]:
+    return [f.key for f in read_frames(simulated_bag)]
+
+
+def page_of(bag: Path, asked: list[Asked]) -> tuple[Page, list[str]]:
+    analysis = analyse(bag, build({"coverage.frames": 2}), asked=asked, pushed=0)
+    return Page(render(analysis, "room")), analysis.notes
+
+
+def test_questions_answers_and_their_frames_are_shown(simulated_bag, keys):
+    measured = Asked(
+        Question("How wide <is> it?", answer_type=AnswerType.NUMBER, with_reasoning=True),
+        Answer(Verdict.ANSWERED, "about 1.4", value=1.4, unit="m", confidence=0.83, reasoning="Two chairs wide."),
+        (keys[3], keys[9]),
+    )
+    chosen = Asked(
+        Question("Which side?", ("left one", "right one")),
+        Answer(Verdict.NOT_OBSERVED, "nowhere", choice=1, confidence=0.4, note="only half of the frames"),
+        (keys[20],),
+    )
+    page, notes = page_of(simulated_bag, [measured, chosen])
+    for text in ("How wide <is> it?", "about 1.4", "1.4 m", "0.83", "Two chairs wide.", "left one", "right one"):
+        assert text in page.text
+    assert "not observed" in page.text and "only half of the frames" in page.text
+    assert "answers" in page.ids and not any("not in this recording" in note for note in notes)
+    frames = {f.key: f for f in read_frames(simulated_bag)}
+    for key in (keys[3], keys[9], keys[20]):
+        image = np.asarray(frames[key].image).astype(int)
+        same = [i for i in map(decoded, page.images) if i.shape == image.shape and np.abs(i - image).mean() < 5]
+        assert same, "an evidence frame is not on the page"
+
+
+def test_a_pixel_is_marked_where_it_is(simulated_bag, keys):
+    question = Question("Where is the ball?", answer_type=AnswerType.PIXEL)
+    answer = Answer(Verdict.ANSWERED, "there", vector=(0.25, 0.75, 0.0))
+    without = page_of(simulated_bag, [Asked(question, replace(answer, vector=(0.0, 0.0, 0.0)), (keys[5],))])[0]
+    marked = page_of(simulated_bag, [Asked(question, answer, (keys[5],))])[0]
+    (before,) = set(without.images) - set(marked.images)
+    (after,) = set(marked.images) - set(without.images)
+    changed = np.abs(decoded(before).astype(int) - decoded(after)).sum(axis=2) > 60
+    rows, columns = np.nonzero(changed)
+    height, width = changed.shape
+    assert abs(columns.mean() / width - 0.25) < 0.02 and abs(rows.mean() / height - 0.75) < 0.02
+
+
+def test_frames_of_another_recording_are_said_to_be_missing(simulated_bag, keys):
+    asked = Asked(Question("What is it?"), Answer(Verdict.UNSURE, "that"), (keys[0], (17, "camera"), (18, "rear")))
+    page, notes = page_of(simulated_bag, [asked])
+    assert any("2 frames of the answer to “What is it?”" in note for note in notes)
+    assert page.text.count("not here") == 2 and "unsure" in page.text
+
+
+def test_without_questions_there_is_no_section(simulated_bag):
+    page, _ = page_of(simulated_bag, [])
+    assert "answers" not in page.ids
