@@ -1,4 +1,4 @@
-"""Run every benchmark, or those named: ``python -m benchmarks [coverage motion node annotate memory] [--out FILE]``."""
+"""Run every benchmark, or those named: ``python -m benchmarks [coverage motion node ... ask] [--out FILE]``."""
 
 import argparse
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.common import machine
 
-MODULES = ("coverage", "motion", "node", "annotate", "memory")
+MODULES = ("coverage", "motion", "node", "annotate", "memory", "mapping", "model", "ask")
 
 
 def main() -> int:

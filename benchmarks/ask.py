@@ -1,0 +1,230 @@
+"""Questions to the node: what they cost the images, and what becomes of them when much goes wrong.
+
+``python -m benchmarks.ask [RECORDING] [--model M] [--questions N]``: by default the kitchen recording beside the
+checkout, or a simulated room, and a tiny model with random weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import RECORDING, Row, show
+from benchmarks.node import DOMAIN, NODE, SETTLE, WARM_UP, Player, Tape, resident_mb
+from spatial_mllm_ros.config import AskParams
+from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.frames import Camera, Frame
+from spatial_mllm_ros.mllm import Question
+from spatial_mllm_ros.mllm.remote import ModelProcess
+
+TOKENS = 16  # longest answer
+KILLS = 10
+CLIENTS = 32
+WAIT = 60.0  # s
+CAMERA = Camera("camera", "optical", 112, 84, np.array([[90.0, 0, 55.5], [0, 90, 41.5], [0, 0, 1]]))
+QUESTION = Question("How far is the table from the door?")
+
+
+class Asker(Player):
+    """Plays the tape and asks meanwhile."""
+
+    def __init__(self, tape: Tape):
+        from rclpy.action.client import ActionClient
+        from spatial_mllm_msgs.action import AskSpatial as AskAction
+        from spatial_mllm_msgs.srv import AskSpatial
+
+        super().__init__(tape, ["camera"])
+        self.client = self.node.create_client(AskSpatial, "/spatial_mllm/ask")
+        self.action = ActionClient(self.node, AskAction, "/spatial_mllm/ask_with_progress")
+        self._request, self._goal = AskSpatial.Request, AskAction.Goal
+
+    def until(self, condition: Any) -> None:
+        deadline = monotonic() + WAIT
+        while not condition():
+            if monotonic() > deadline:
+                raise SystemExit("nothing happened for a minute")
+            sleep(0.005)
+
+    def ask(self, **fields: Any) -> Any:
+        return self.client.call_async(self._request(question=QUESTION.text, **fields))
+
+    def go(self, **fields: Any) -> Any:
+        return self.action.send_goal_async(self._goal(question=QUESTION.text, **fields))
+
+    def ask_on(self, end: Event, answers: list[tuple[float, Any]]) -> None:
+        """One question after the other until the end; seconds each took, and its answer."""
+        while not end.is_set():
+            start, future = monotonic(), self.ask()
+            self.until(future.done)
+            answers.append((monotonic() - start, future.result()))
+
+
+def live(tape: Tape, model: str) -> Iterator[Row]:
+    """The recording at its own pace, without questions and with one after the other; then 32 clients at once."""
+    arguments = ["-p", "camera.image_transport:=compressed", "-p", "camera.depth_transport:=compressed"]
+    arguments += ["-p", "status_rate:=10.0", "-p", f"ask.model:={model}", "-p", f"ask.max_tokens:={TOKENS}"]
+    node = subprocess.Popen([NODE, "--ros-args", "--log-level", "error", *arguments])
+    asker = Asker(tape)
+    try:
+        asker.ready(node)
+        asker.until(lambda: asker.diagnostics.get("state") == "ready")
+        asker.play(range(WARM_UP))
+        for asked in (False, True):
+            asker.forget()
+            end, answers = Event(), []
+            thread = Thread(target=asker.ask_on, args=(end, answers))
+            if asked:
+                thread.start()
+            start = monotonic()
+            sent = asker.play(range(WARM_UP, len(tape.frames)))
+            seconds = monotonic() - start
+            end.set()
+            if asked:
+                thread.join()
+            sleep(SETTLE)
+            name = "recording at 1x, one question after the other" if asked else "recording at 1x, no questions"
+            status, said = asker.status, asker.diagnostics
+            counted = status.frames_seen + status.frames_dropped
+            yield Row(
+                f"{name}: frames processed", f"{status.frames_seen}", f"{sent} sent", f"{status.frames_seen / sent:.3f}"
+            )
+            yield Row(f"{name}: processed or counted as dropped", f"{counted}", f"{sent} sent", f"{counted / sent:.3f}")
+            ages = said["frame age p50 (ms)"], said["frame age p95 (ms)"]
+            yield Row(
+                f"{name}: frame age", f"p50 {ages[0]} ms, p95 {ages[1]} ms", "50 ms", f"{float(ages[1]) / 50:.2f}"
+            )
+        took, codes = (
+            [s for s, _ in answers],
+            Counter(a.error_code for _, a in answers if a.error_code != ErrorCode.NO_FRAMES),
+        )
+        cold = sum(a.seconds_encode > 0 for _, a in answers)
+        yield Row(
+            "answers meanwhile",
+            f"{codes[0]} in {seconds:.0f} s, {cold} of them with encoding; p50 {np.median(took) * 1e3:.0f} ms,"
+            f" p95 {np.percentile(took, 95) * 1e3:.0f} ms",
+            f"{codes.total()} asked",
+            f"{codes[0] / codes.total():.3f}",
+        )
+        yield from crowd(asker)
+    finally:
+        asker.close()
+        node.send_signal(signal.SIGINT)
+        code = node.wait(20)
+    if code:
+        raise SystemExit(f"the node ended with exit code {code}")
+
+
+def crowd(asker: Asker) -> Iterator[Row]:
+    """32 clients at once, half of them goals; half of all cancel or have no time."""
+    start = monotonic()
+    calls = [asker.ask(timeout=0.1 if i % 2 else 0.0) for i in range(CLIENTS // 2)]
+    goals = [asker.go() for _ in range(CLIENTS // 2)]
+    asker.until(lambda: all(goal.done() for goal in goals))
+    results = [goal.result().get_result_async() for goal in goals]
+    for goal in goals[::2]:
+        goal.result().cancel_goal_async()
+    asker.until(lambda: all(future.done() for future in (*calls, *results)))
+    outcomes = [call.result() for call in calls] + [result.result().result for result in results]
+    names = Counter(ErrorCode(o.error_code).name if o.error_code else "answered" for o in outcomes)
+    after = asker.ask()
+    asker.until(after.done)
+    said = ", ".join(f"{n} {name}" for name, n in names.most_common())
+    yield Row(
+        f"{CLIENTS} clients at once, half cancel or time out",
+        f"{len(outcomes)} outcomes in {monotonic() - start:.1f} s: {said}; the next question:"
+        f" {'answered' if after.result().error_code == 0 else after.result().error_msg}",
+    )
+
+
+class Quiet:
+    def info(self, _: str) -> None:
+        pass
+
+    warning = error = info
+
+
+def frames(scene: int) -> list[Frame]:
+    images = np.random.default_rng(scene).integers(0, 255, (4, CAMERA.height, CAMERA.width, 3), np.uint8)
+    return [Frame(10_000_000_000 + 100 * scene + i, CAMERA, image=image) for i, image in enumerate(images)]
+
+
+def process(model: str, questions: int) -> Iterator[Row]:
+    """The model's process by itself: killed while it answers, and asked very often."""
+    params = AskParams(model=model, timeout=WAIT, max_tokens=TOKENS, not_observed=1.0)
+    process = ModelProcess(params, Quiet())
+    process.start()
+    try:
+        expected = process.ask(QUESTION, frames(0)).result().text
+        descriptors, failed, right, back = len(os.listdir("/proc/self/fd")), 0, 0, []
+        for _ in range(KILLS):
+            generating = Event()
+            ticket = process.ask(QUESTION, frames(0), on_progress=lambda stage, _, e=generating: e.set())
+            generating.wait(WAIT)
+            start = monotonic()
+            os.kill(process.state.pid, signal.SIGKILL)
+            try:
+                ticket.result()
+            except SpatialError as error:
+                failed += error.code == ErrorCode.FAILED
+            right += process.ask(QUESTION, frames(0)).result().text == expected
+            back.append(monotonic() - start)
+        leaked = len(os.listdir("/proc/self/fd")) - descriptors
+        yield Row(
+            f"SIGKILL while answering, {KILLS} times",
+            f"{failed} FAILED, {right} right answers after; {np.median(back):.1f} s to the next answer, model loaded"
+            f" again; {leaked} descriptors leaked",
+        )
+        sizes = []
+        for i in range(questions):
+            process.ask(QUESTION, frames(i % 50)).result()
+            if i % 50 == 49:
+                sizes.append(resident_mb(process.state.pid))
+        descriptors = len(os.listdir("/proc/self/fd")) - descriptors
+        middle = sizes[len(sizes) // 2]
+        yield Row(
+            f"{questions} questions about 50 scenes: the process's memory",
+            f"{sizes[0]:.0f} MB after 50, {middle:.0f} MB after half, {sizes[-1]:.0f} MB at the end;"
+            f" {descriptors} descriptors leaked",
+            "after half",
+            f"{sizes[-1] / middle:.3f}",
+        )
+    finally:
+        process.close()
+
+
+def run(path: Path | None = None, model: str = "", questions: int = 1000) -> Iterator[Row]:
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
+    path = path or (RECORDING if RECORDING.exists() else None)
+    with tempfile.TemporaryDirectory() as folder:
+        if not model:
+            from spatial_mllm_ros.mllm.untrained import make_untrained
+
+            model = str(make_untrained(Path(folder) / "tiny"))
+        if path is None:
+            from spatial_mllm_ros.simulation import simulate
+
+            path = Path(folder) / "room.mcap"
+            simulate(path, seed=0, duration=5)
+        yield from live(Tape(path), model)
+        yield from process(model, questions)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ask", description=__doc__)
+    parser.add_argument("recording", nargs="?", type=Path, help="a bag; by default the kitchen recording")
+    parser.add_argument("--model", default="", help="folder or hub id; by default a tiny one with random weights")
+    parser.add_argument("--questions", type=int, default=1000, help="asked to see whether memory grows")
+    arguments = parser.parse_args()
+    show(run(arguments.recording, arguments.model, arguments.questions))
