@@ -95,7 +95,8 @@ def mapped(seed: int, views: dict[int, SimFrame], has_poses: bool) -> Iterator[R
     turn = np.degrees(Rotation.from_matrix(turned.transpose(0, 2, 1) @ true[:, :3, :3]).magnitude().max())
     covered, best = coverage([s.frame.stamp_ns for s in memory.selected], model, world.inverse(), has_poses)
     name = f"room {seed}, {'known poses' if has_poses else 'no poses'}"
-    accepted = f"{pipeline.windows['accepted']} of {pipeline.windows.total()} windows accepted"
+    taken = pipeline.windows["accepted"] + pipeline.windows["accepted after drift"]
+    accepted = f"{taken} of {pipeline.windows.total()} windows accepted"
     yield Row(f"{name}: largest error of scale, of direction", f"{off:.2%}, {turn:.2f} degrees", accepted)
     yield Row(f"{name}: voxels that the selection covers", f"{covered:,}", f"{best:,}", f"{covered / best:.3f}")
     yield Row(

@@ -150,6 +150,11 @@ class SceneMemory:
                     self._forget()
         return gain
 
+    def placed(self, camera: str) -> list[Placed]:
+        """The held frames of a camera that have their geometry from a map, in no order."""
+        with self._lock:
+            return [p for p in self._placed.values() if p.frame.camera.name == camera]
+
     def _move(self, section: int, gauge: Gauge, cleared: int) -> int:
         """Note where a section lies and, where it lay elsewhere, build the sampler from the held frames again."""
         with self._lock:

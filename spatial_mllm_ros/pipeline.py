@@ -26,6 +26,7 @@ POINT = "point"
 MAX_TARGETS = 16
 MAX_LABEL = 64
 MOST_MEASURED = 200  # frames that a point is followed through; of more, evenly spread ones are taken
+WAITING = 0.125  # of memory.megabytes, beside it, for frames that wait for a window; as much is with the model
 CATCH_UP = 5.0  # s of work for a target that starts in the past
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class WindowResult:
 
     Attributes:
         accepted: its frames are in the map and compete for selection.
-        reason: why not, else empty.
+        reason: why not, or how far the map had drifted; else empty.
         gain: growth of coverage.
         residual: how far it disagreed with the map and the known poses, of depth.
     """
@@ -71,7 +72,8 @@ class SpatialPipeline:
     frames wait in :meth:`next_window`; whoever runs the model brings their geometry to :meth:`add_window`.
 
     Attributes:
-        windows: how many windows were ``accepted``, and how many refused, by kind of reason.
+        windows: how many windows were ``accepted``, ``accepted after drift`` (the map was put right), and how many
+            refused, by kind of reason.
 
     The target ``camera`` follows the first camera from the first frame on; others are set by :meth:`set_target`.
     """
@@ -80,7 +82,7 @@ class SpatialPipeline:
         self.config = config
         self.memory = SceneMemory(config)
         self.windows: Counter[str] = Counter()
-        self._waiting = FrameWindows(config.vggt)
+        self._waiting = FrameWindows(config.vggt, WAITING * config.memory.megabytes * 1e6 / len(config.cameras))
         self._map = WindowMap(config)
         self._lock = Lock()
         self._epoch = 0
@@ -165,12 +167,14 @@ class SpatialPipeline:
         with self._lock:
             if epoch != self._epoch:
                 return self._refused("not waited for", "memory was reset meanwhile")
-            self._waiting.share(camera, self._map.shared(camera))
+            self._waiting.share(camera, self._map.shared(camera, self.memory.placed(camera)))
             if isinstance(outcome, Refused):
                 return self._refused(outcome.kind, str(outcome))
-            self.windows["accepted"] += 1
+            drifted = outcome.residual > self.config.vggt.max_residual
+            self.windows["accepted after drift" if drifted else "accepted"] += 1
         gain = self.memory.add_geometry(outcome, cleared)
-        return WindowResult(True, "", gain, outcome.residual)
+        reason = f"a place seen before was off by {outcome.residual:.1%} of depth" if drifted else ""
+        return WindowResult(True, reason, gain, outcome.residual)
 
     def _refused(self, kind: str, reason: str) -> WindowResult:
         self.windows[kind] += 1

@@ -161,7 +161,9 @@ def select_video(
     window = geometry(images)
     if len(window) != len(images):
         raise SpatialError(ErrorCode.FAILED, f"the model saw {len(window)} of {len(images)} frames")
-    edge, voxels = window_voxels(window.points(), window.confidence)
+    points = window.points()
+    confidence = np.where(np.isfinite(points[..., 2]), window.confidence, np.float32(np.nan))
+    edge, voxels = window_voxels(points, confidence)
     order, gains = greedy_cover(voxels, params.frames)
     if not order:
         raise SpatialError(ErrorCode.NO_GEOMETRY, "the model gives no depth that can be used in any of the frames")

@@ -37,6 +37,10 @@ class Sim3:
         """Points [..., 3] of the source frame in the target frame."""
         return self.scale * points @ self.rotation.T + self.translation
 
+    def rescaled(self, scale: float, around: NDArray) -> "Sim3":
+        """The same with another scale; the point [3] of the source frame goes where it went before."""
+        return Sim3(scale, self.rotation, self.translation + (self.scale - scale) * self.rotation @ around)
+
     def pose(self, source_from_camera: Matrix) -> Matrix:
         """target_from_camera of a camera: its place and its rotation; lengths it measures must be scaled apart."""
         out = np.eye(4)

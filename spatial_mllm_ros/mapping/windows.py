@@ -33,10 +33,14 @@ class FrameWindows:
     A frame is new when the picture has changed by ``vggt.min_motion`` since the last new one. Where the model is slower
     than frames come, only every 2nd, 4th ... new frame waits, so that at most two windows of frames wait and they show
     all of the way evenly; they are held here beside what the memory holds. Thread safe.
+
+    Args:
+        params: of windows.
+        limit: bytes of waiting frames of a camera, as they arrived, beyond which fewer wait, though never less than 2.
     """
 
-    def __init__(self, params: VggtParams):
-        self._params = params
+    def __init__(self, params: VggtParams, limit: float = np.inf):
+        self._params, self._limit = params, limit
         self._lock = Lock()
         self.reset()
 
@@ -65,7 +69,8 @@ class FrameWindows:
             if (camera.count - 1) % camera.every:
                 return False
             camera.waiting.append(frame)
-            if len(camera.waiting) > 2 * self._params.window:
+            nbytes = sum(waiting.nbytes for waiting in camera.waiting)
+            if len(camera.waiting) > 2 * self._params.window or (len(camera.waiting) > 2 and nbytes > self._limit):
                 del camera.waiting[1::2]
                 camera.every *= 2
             return True

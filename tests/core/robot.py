@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from spatial_mllm_ros.config import build
+from spatial_mllm_ros.geometry.alignment import Sim3
 from spatial_mllm_ros.pipeline import SpatialPipeline
 
 from ..geometry.room import depth_of, frames_of, random_gauge, window_of
@@ -32,12 +33,16 @@ def config(**values):
 
 
 class Robot:
-    """A pipeline and a model that sees the room exactly, but for noise, each window in another gauge."""
+    """A pipeline and a model that sees the room exactly, but for noise, each window in another gauge.
 
-    def __init__(self, seed=0, noise=None, **values):
+    Args:
+        drift: how much a window's last frame is seen too large against its first, and turned to one side, radians.
+    """
+
+    def __init__(self, seed=0, noise=None, drift=(0.0, 0.0), **values):
         self.pipeline = SpatialPipeline(config(**values))
         self.random = np.random.default_rng(seed)
-        self.noise = noise or {}
+        self.noise, self.drift = noise or {}, drift
         self.true, self.results, self.asked = {}, [], []
         self.gauges, self.seen = [], {}  # of each window; believed depth in metres of each frame
 
@@ -55,7 +60,7 @@ class Robot:
 
     def see(self, window):
         poses, gauge = [self.true[frame.key] for frame in window], random_gauge(self.random)
-        geometry = window_of(poses, gauge, self.random, **self.noise)
+        geometry = bent(window_of(poses, gauge, self.random, **self.noise), *self.drift)
         believed = np.where(geometry.confident(), geometry.depth, np.nan) * np.float32(gauge.scale)
         for frame, depth in zip(window, believed, strict=True):
             self.seen.setdefault(frame.key, depth)
@@ -74,6 +79,17 @@ class Robot:
             depth = placed.depth * gauge.world_from_section.scale
             out.append((pose, placed.world_from_camera(gauge), float(np.nanmedian(depth / depth_of(pose)))))
         return out
+
+
+def bent(g, growth, turn):
+    """A window whose frames are seen larger and more turned, about its first camera, the later they are."""
+    part = np.linspace(0, 1, len(g))
+    scales = (1 + growth) ** part
+    poses, first = g.window_from_camera.copy(), g.window_from_camera[0]
+    for pose, scale, angle in zip(poses, scales, turn * part, strict=True):
+        change = Sim3(scale, first[:3, :3] @ Rotation.from_rotvec([0, angle, 0]).as_matrix() @ first[:3, :3].T)
+        pose[:] = (Sim3(translation=first[:3, 3]) @ change @ Sim3(translation=-first[:3, 3])).pose(pose)
+    return replace(g, depth=g.depth * scales[:, None, None].astype(np.float32), window_from_camera=poses)
 
 
 def broken(kind):

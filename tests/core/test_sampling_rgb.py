@@ -9,6 +9,7 @@ from spatial_mllm_ros.config import CoverageParams
 from spatial_mllm_ros.coverage import select_frames
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame, Pixels
+from spatial_mllm_ros.geometry.alignment import Sim3
 from spatial_mllm_ros.geometry.window import WindowGeometry
 from spatial_mllm_ros.sampling import Even, select_video
 
@@ -164,3 +165,38 @@ def test_what_the_model_says_is_passed_on():
         select_video(frames, PARAMS, fails)
     with pytest.raises(SpatialError, match="saw 3 of 4 frames"):
         select_video(frames, PARAMS, lambda images: model(images[:3]))
+
+
+def test_pixels_without_depth_have_no_say_however_sure():
+    frames, model = video(8)
+
+    def sky(images):
+        g = model(images)
+        depth, confidence = g.depth.copy(), g.confidence.copy()
+        depth[:, :30], confidence[:, :30] = 0, 100
+        return WindowGeometry(depth, confidence, g.window_from_camera, g.intrinsics)
+
+    sample = select_video(frames, PARAMS, sky)
+    g = model.window
+    below = WindowGeometry(g.depth[:, 30:], g.confidence[:, 30:], g.window_from_camera, moved_up(g.intrinsics, 30))
+    alone = select_video(frames, PARAMS, lambda _: below)
+    assert sample.frames == alone.frames and sample.voxels_covered == alone.voxels_covered > 100
+
+
+def moved_up(intrinsics, rows):
+    out = intrinsics.copy()
+    out[:, 1, 2] -= rows
+    return out
+
+
+def test_still_and_flat_videos_need_one_frame():
+    frames, _ = video(5)
+    still = select_video(frames, PARAMS, lambda images: window_of([walk(1)[0]] * len(images), Sim3()))
+    assert [c.stamp_ns for c in still.frames] == [START_NS] and still.voxels_covered == still.voxels_seen
+    flat = window_of(walk(5), Sim3())
+    flat = WindowGeometry(np.ones_like(flat.depth), flat.confidence, np.stack([np.eye(4)] * 5), flat.intrinsics)
+    sample = select_video(frames, PARAMS, lambda _: flat)
+    assert len(sample.frames) == 1
+    # a picture of 42 x 56 pixels at a focal length of 40 shows 41/40 by 55/40 of a wall at distance 1
+    assert sample.voxel_size == pytest.approx(41 / 40 / 20, rel=1e-5)
+    assert 20 * 26 <= sample.voxels_covered <= 21 * 28

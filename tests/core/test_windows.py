@@ -13,10 +13,11 @@ from ..geometry.room import CAMERAS, START_NS, frames_of, walk
 from .robot import VOXEL, Robot, books_are_right, broken, config
 
 
-@pytest.mark.parametrize("kinds", [{"known": True}, {"known": False}])
-def test_the_next_window_begins_with_the_last_frames_of_this_one(kinds):
+@pytest.mark.parametrize("known", [True, False])
+def test_the_next_window_begins_with_the_last_frames_of_this_one(known, monkeypatch):
+    monkeypatch.setattr("spatial_mllm_ros.mapping.anchors.NEAR", 0.0)  # no old ones
     robot = Robot(vggt__window=10, vggt__shared=3)
-    robot.drive(walk(31), **kinds)
+    robot.drive(walk(31), known=known)
     stamps = [[(f.stamp_ns - START_NS) // 100_000_000 for f in window] for window in robot.asked]
     assert stamps == [list(range(10)), list(range(7, 17)), list(range(14, 24)), list(range(21, 31))]
     placed = [key for key in robot.memory._placed]
@@ -213,3 +214,19 @@ def test_windows_are_added_while_frames_come_in():
     assert not thread.is_alive() and not faults
     assert robot.results and all(r.accepted for r in robot.results)
     books_are_right(robot)
+
+
+def test_large_pictures_wait_in_little_memory():
+    frames = frames_of(walk(60))
+    limit = 6 * frames[0].nbytes
+    windows = FrameWindows(config(vggt__window=16, vggt__shared=2).vggt, limit)
+    for frame in frames:
+        windows.offer(frame)
+        waiting = windows._cameras["front"].waiting
+        assert sum(f.nbytes for f in waiting) <= limit
+    late = windows.next()  # two seconds have passed: with those there are
+    assert late is not None and 3 <= len(late) <= 6 and late[0] is frames[0] and late[-1].stamp_ns > frames[40].stamp_ns
+    small = FrameWindows(config().vggt, 1)
+    for frame in frames:
+        small.offer(frame)
+    assert len(small.next()) == 2

@@ -35,6 +35,15 @@ def test_transforms_compose_and_invert(seed):
     np.testing.assert_allclose(moved[:3, :3], a.rotation @ pose[:3, :3], atol=1e-9)
 
 
+@given(seeds)
+def test_another_scale_around_a_point(seed):
+    random = np.random.default_rng(seed)
+    a, here, there = random_gauge(random), *random.normal(size=(2, 3))
+    other = a.rescaled(3 * a.scale, here)
+    np.testing.assert_allclose(other.apply(here), a.apply(here), atol=1e-9)
+    np.testing.assert_allclose(other.apply(there) - other.apply(here), 3 * (a.apply(there) - a.apply(here)), atol=1e-9)
+
+
 @given(seeds, st.integers(3, 40))
 def test_a_known_transform_comes_back(seed, count):
     random = np.random.default_rng(seed)
