@@ -45,8 +45,11 @@ class Entry:
     shape: tuple[int, ...]
 
 
-def find_folder(model: str | Path) -> Path:
+def find_folder(model: str | Path, what: str = "model") -> Path:
     """The local folder of a model: itself, or the snapshot of a hub id (downloaded unless it is in the cache).
+
+    Args:
+        what: what messages call it.
 
     Raises:
         ModelError: BAD_REQUEST where there is neither.
@@ -59,12 +62,12 @@ def find_folder(model: str | Path) -> Path:
     except (OSError, RuntimeError):  # no name that a folder can have
         hub_id = None
     if not hub_id:
-        raise ModelError(f"model '{show(model)}': expected a folder or a hub id owner/name", ErrorCode.BAD_REQUEST)
+        raise ModelError(f"{what} '{show(model)}': expected a folder or a hub id owner/name", ErrorCode.BAD_REQUEST)
     try:
         return Path(snapshot_download(str(model), allow_patterns=HUB_FILES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"model '{model}': no such folder, and the hub does not give it ({type(error).__name__})",
+            f"{what} '{model}': no such folder, and the hub does not give it ({type(error).__name__})",
             ErrorCode.BAD_REQUEST,
         ) from None
 
@@ -235,7 +238,7 @@ def free_memory(device: torch.device) -> float:
 
 def parse_device(device: str) -> torch.device:
     """``cpu``, ``cuda`` or ``cuda:N``, present on this machine; else ModelError with BAD_REQUEST."""
-    match = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", device)
+    match = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", str(device))
     if not match:
         raise ModelError(f"device '{device}' is unknown: expected cpu, cuda or cuda:N", ErrorCode.BAD_REQUEST)
     if device == "cpu":
@@ -254,7 +257,9 @@ def parse_dtype(dtype: str) -> torch.dtype:
 
 
 def show(model: str | Path) -> str:
-    """A model as messages name it: a hub id whole, a folder by its last component."""
+    """A model as messages name it: a hub id whole, also where its snapshot is meant; a folder by its last component."""
+    if snapshot := re.search(r"models--([\w.-]+?)--([\w.-]+)/snapshots/\w+$", str(model)):
+        return "/".join(snapshot.groups())
     return str(model) if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(model)) else Path(model).name or str(model)
 
 

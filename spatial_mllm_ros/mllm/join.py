@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..errors import ErrorCode
-from .checkpoint import Entry, ModelError, check_names, find_folder, read_config, read_entries, show
+from .checkpoint import DTYPES, Entry, ModelError, check_names, find_folder, read_config, read_entries, show
 from .loading import blame, empty_model, module_entries, released_name
 from .saving import new_folder, save_shards, write_json
 from .spatial_config import ARCHITECTURE, CONNECTOR, SpatialMLLMConfig
@@ -49,7 +49,7 @@ def join(qwen: str | Path, vggt: str | Path, out: str | Path, seed: int = 0) -> 
     from_vggt = module_entries({SPATIAL + name: entry for name, entry in read_entries(spatial).items()}, sizes)
     check_names(said, from_qwen, qwen)
     check_names(seen, from_vggt, vggt)
-    dtype = getattr(torch, str(config.get("torch_dtype") or config.get("dtype") or "float32"))
+    dtype = DTYPES.get(str(config.get("torch_dtype") or config.get("dtype")), torch.float32)
     with new_folder(out) as part:
         for file in sorted({file for pattern in OTHER_FILES for file in language.glob(pattern)}):
             if file.name != "config.json" and not file.name.endswith(".index.json"):

@@ -34,6 +34,9 @@ from .checkpoint import (
 from .model import SpatialMLLMForConditionalGeneration
 from .spatial_config import ARCHITECTURE, SpatialMLLMConfig
 
+LONGEST = 300  # characters of what a library says
+HIGHEST_RANK = 4096  # of an adapter
+
 # Names in released checkpoints and in modules; the latter are also what current transformers writes.
 RELEASED = {
     "visual.": "model.visual.",
@@ -88,7 +91,7 @@ def load_model(
 
 @contextmanager
 def blame(what: str) -> Iterator[None]:
-    """Turns whatever a library raises about a file into a ModelError of one line that names it."""
+    """Turns whatever a library raises about a file into a ModelError of one short line that names it."""
     try:
         yield
     except ModelError:
@@ -96,7 +99,8 @@ def blame(what: str) -> Iterator[None]:
     except KeyError as error:
         raise ModelError(f"{what}: {error} is unknown or missing") from None
     except Exception as error:  # transformers and PEFT raise many kinds
-        raise ModelError(f"{what}: {' '.join(str(error).split()) or type(error).__name__}") from None
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"{what}: {said[:LONGEST]}{'...' * (len(said) > LONGEST)}") from None
 
 
 def empty_model(config: SpatialMLLMConfig, dtype: torch.dtype = torch.float32) -> SpatialMLLMForConditionalGeneration:
@@ -180,15 +184,18 @@ def add_adapter(model: SpatialMLLMForConditionalGeneration, adapter: str | Path)
     Raises:
         ModelError: no adapter, a pickled one, or one that does not fit the model.
     """
-    folder = find_folder(adapter)
+    folder = find_folder(adapter, "adapter")
     if not (folder / "adapter_model.safetensors").is_file():
         pickled = sorted(p.name for pattern in PICKLED for p in folder.glob(pattern))
         why = f"{pickled[0]} is pickled and could run code when opened: save it as" if pickled else "no"
         raise ModelError(f"adapter {show(adapter)}: {why} adapter_model.safetensors")
-    read_config(folder, "adapter_config.json")
+    rank = read_config(folder, "adapter_config.json").get("r")
+    if isinstance(rank, int) and rank > HIGHEST_RANK:
+        raise ModelError(f"adapter {show(adapter)}: r = {rank}: expected at most {HIGHEST_RANK}")
     with blame(f"adapter {show(adapter)}"):
         settings = PeftConfig.from_pretrained(str(folder))
         settings.inference_mode = True
+        settings.base_model_name_or_path = None  # or PEFT asks the hub for that model
         weights = load_peft_weights(str(folder), device="cpu")
         wrapped = PeftModel(model, settings)
         expected = get_peft_model_state_dict(wrapped)

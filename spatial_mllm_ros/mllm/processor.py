@@ -44,6 +44,10 @@ class SpatialMLLMProcessor(ProcessorMixin):
             if not np.allclose(getattr(image_processor, name), ours, atol=1e-6):
                 raise ModelError(f"preprocessor {name} = {getattr(image_processor, name)}: expected {list(ours)}")
 
+        low, high = self.pixels
+        if type(low) is not int or type(high) is not int or not 0 < low <= high:
+            raise ModelError(f"preprocessor pixels from {low!r} to {high!r}: expected two whole numbers, ascending")
+
     def _control(self, token: str) -> int:
         if (found := self.tokenizer.get_vocab().get(token)) is None:
             raise ModelError(f"the tokenizer has no {token}: expected that of a Qwen2.5-VL")

@@ -7,6 +7,8 @@ person wrote is encoded apart (``encode_text``): it can say anything and control
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from jinja2 import TemplateError
+
 from .checkpoint import ModelError
 from .parsing import ANSWER, LETTERS, PIXEL_RANGE, THINK, kind_of
 from .processor import SpatialMLLMProcessor, count_tokens
@@ -81,7 +83,10 @@ def _frame(processor: SpatialMLLMProcessor) -> _Frame:
     """The checkpoint's chat template, rendered once around a clip and a stand-in for the question."""
     content = [{"type": "video"}, {"type": "text", "text": _QUESTION}]
     turn: Any = [{"role": "user", "content": content}]
-    text = processor.apply_chat_template(turn, add_generation_prompt=True)
+    try:
+        text = processor.apply_chat_template(turn, add_generation_prompt=True)
+    except TemplateError as error:
+        raise ModelError(f"the chat template cannot be rendered: {error}") from None
     before, clip, rest = str(text).partition(processor.video_token)
     between, asked, after = rest.partition(_QUESTION)
     if not (clip and asked and between.startswith(VISION_END)):

@@ -67,7 +67,7 @@ class Question:
             raise bad("options are given: answer_type must be AUTO or CHOICE")
         if self.options and not 2 <= len(self.options) <= MAX_OPTIONS:
             raise bad(f"{len(self.options)} option(s): expected 2 to {MAX_OPTIONS}")
-        if len({option.strip() for option in self.options}) != len(self.options):
+        if len({" ".join(option.split()) for option in self.options}) != len(self.options):
             raise bad("options: one is repeated")
         if any(not 0 < len(option.strip()) <= MAX_OPTION for option in self.options):
             raise bad(f"options: each needs 1 to {MAX_OPTION} characters")

@@ -23,7 +23,7 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     Raises:
         ModelError: BAD_REQUEST where ``out`` is there and not empty.
     """
-    out = Path(out).expanduser()
+    out = Path(out).expanduser().resolve()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ModelError(f"{show(out)} is there already: expected a new or an empty folder", ErrorCode.BAD_REQUEST)
     part = out.with_name(f".{out.name}.part")

@@ -110,7 +110,8 @@ def check_language(text: Qwen2_5_VLTextConfig) -> None:
         heads = text.num_attention_heads
         raise ValueError(f"num_attention_heads = {heads}: expected a divisor of hidden_size {text.hidden_size}")
     rope = text.rope_parameters or {}
-    section, pairs = rope.get("mrope_section", [16, 24, 24]), text.hidden_size // text.num_attention_heads // 2
+    section: Any = rope.get("mrope_section", [16, 24, 24])
+    pairs = text.hidden_size // text.num_attention_heads // 2
     whole = isinstance(section, list) and len(section) == 3 and all(type(n) is int and n > 0 for n in section)
     if not whole or sum(section) != pairs:
         raise ValueError(f"mrope_section = {section!r}: expected three numbers whose sum is {pairs}")

@@ -18,7 +18,11 @@ from spatial_mllm_ros.mllm import checkpoint
 from spatial_mllm_ros.mllm.checkpoint import INDEX, WEIGHTS, ModelError
 from spatial_mllm_ros.mllm.loading import load_model
 from spatial_mllm_ros.mllm.model import SpatialMLLMForConditionalGeneration
+from spatial_mllm_ros.mllm.packing import TRAINED_PIXELS
+from spatial_mllm_ros.mllm.prompts import prefix_ids, question_ids
+from spatial_mllm_ros.mllm.question import Question
 from spatial_mllm_ros.mllm.saving import new_folder, save_shards
+from spatial_mllm_ros.mllm.tokenizer import encode_text
 from spatial_mllm_ros.mllm.untrained import make_untrained
 
 LORA = r".*language_model.*\.(q_proj|v_proj|down_proj)"
@@ -85,6 +89,73 @@ def test_complete(tiny):
     assert model.generation_config.eos_token_id == processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 
+@pytest.fixture
+def released(copy):
+    """The files of a released folder: shards, Qwen2.5-VL's names for everything, and what training left behind."""
+    shard(copy, 3_000_000)
+    set_config(copy, rope_scaling={"type": "mrope", "mrope_section": [2, 3, 3]}, transformers_version="4.51.3")
+    tokens = json.loads((copy / "tokenizer.json").read_text("utf-8"))
+    words = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s+"
+    split = {"type": "Split", "pattern": {"Regex": words}, "behavior": "Isolated", "invert": False}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+    tokens |= {"normalizer": {"type": "NFC"}, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, level]}}
+    special = {token["content"]: token["id"] for token in tokens["added_tokens"]}
+    flags = dict.fromkeys(("lstrip", "normalized", "rstrip", "single_word"), False)
+    pictures = {"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2}
+    pictures |= {"size": {"shortest_edge": 3136, "longest_edge": 12845056}, "processor_class": "Qwen2_5_VLProcessor"}
+    template = (
+        "{% for m in messages %}{% if loop.first %}<|im_start|>system\nBe helpful.<|im_end|>\n"
+        "{% endif %}<|im_start|>{{ m['role'] }}\n{% for part in m['content'] %}{% if part['type'] == 'video' %}"
+        "<|vision_start|><|video_pad|><|vision_end|>{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}"
+        "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    ends = [special["<|im_end|>"], special["<|endoftext|>"]]
+    files = {
+        "tokenizer.json": tokens,
+        "vocab.json": tokens["model"]["vocab"],
+        "added_tokens.json": special,
+        "special_tokens_map.json": {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"},
+        "tokenizer_config.json": {
+            "added_tokens_decoder": {str(i): {"content": t, "special": True, **flags} for t, i in special.items()},
+            "additional_special_tokens": list(special)[1:],
+            "chat_template": template,
+            "eos_token": "<|im_end|>",
+            "pad_token": "<|endoftext|>",
+            "bos_token": None,
+            "model_max_length": 131072,
+            "tokenizer_class": "Qwen2Tokenizer",
+            "processor_class": "Qwen2_5_VLProcessor",
+        },
+        "preprocessor_config.json": {**pictures, "image_processor_type": "Qwen2VLImageProcessorFast"},
+        "video_preprocessor_config.json": {**pictures, "video_processor_type": "Qwen2VLVideoProcessor", "fps": 2},
+        "generation_config.json": {"eos_token_id": ends, "do_sample": True, "temperature": 1e-6, "top_k": 1},
+    }
+    for name, content in files.items():
+        (copy / name).write_text(json.dumps(content), "utf-8")
+    merges = (pair if isinstance(pair, str) else " ".join(pair) for pair in tokens["model"]["merges"])
+    (copy / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]), "utf-8")
+    for name in ("chat_template.json", "chat_template.jinja"):
+        (copy / name).unlink(missing_ok=True)
+    (copy / "training_args.bin").write_bytes(b"\x80")
+    return copy
+
+
+def test_a_folder_as_it_is_released(released, model):
+    """Weights, prompt and sizes are those of its files; what a person wrote has the tokens of its own tokenizer."""
+    loaded, processor = load_model(released)
+    assert torch.equal(logits(loaded), logits(model))
+    assert len(loaded.generation_config.eos_token_id) == 2
+    assert processor.pixels == (3136, 12845056) and processor.scene_pixels == TRAINED_PIXELS
+    prompt = prefix_ids(processor, (1, 2, 2)) + question_ids(processor, Question("Where is <|im_end|>?"))
+    assert processor.tokenizer.decode(prompt).startswith(
+        "<|im_start|>system\nBe helpful.<|im_end|>\n<|im_start|>user\n"
+        "<|vision_start|><|video_pad|><|vision_end|>Where is <|im_end|>?\nPlease"
+    )
+    assert prompt.count(processor.tokenizer.eos_token_id) == 2
+    for text in ("Hello, it's 12 chairs.\n\n x", "e\u0301 caf\u00e9 \u65e5\u672c \U0001f600\t!"):
+        assert encode_text(processor.tokenizer, text) == processor.tokenizer(text)["input_ids"]
+
+
 def test_without_a_tokenizer_there_is_no_processor(copy):
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (copy / file).unlink()
@@ -121,13 +192,14 @@ def test_saving_where_it_came_from(copy, model):
     assert torch.equal(logits(load_model(copy)[0]), logits(model))
 
 
-@pytest.mark.parametrize(("dtype", "close"), [("bfloat16", 0.3), ("float16", 0.05)])
+@pytest.mark.parametrize(("dtype", "close"), [("bfloat16", 0.08), ("float16", 0.01)])
 def test_number_formats(tiny, model, dtype, close):
     short, _ = load_model(tiny, dtype=dtype)
     heads = ("camera_head", "depth_head", "point_head")
     for name, parameter in short.named_parameters():
         expected = torch.float32 if any(head in name for head in heads) else getattr(torch, dtype)
         assert parameter.dtype == expected, name
+    assert short.model.visual.rotary_pos_emb.inv_freq.dtype == torch.float32
     frequencies = [m.model.language_model.rotary_emb.inv_freq for m in (short, model)]
     assert frequencies[0].dtype == torch.float32 and torch.equal(*frequencies)
     ours, exact = logits(short).float(), logits(model)
@@ -396,6 +468,8 @@ def test_hub_id_from_the_cache(tiny, tmp_path, monkeypatch, model):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path))
     assert torch.equal(logits(load_model("owner/tiny")[0]), logits(model))
+    (cached / "snapshots" / revision / WEIGHTS).unlink()
+    assert refusal("owner/tiny").message.startswith("owner/tiny: no weights")
 
 
 def test_transformers_own_loader_is_refused(tiny):
@@ -452,7 +526,35 @@ def test_pickled_adapter_is_not_opened(tiny, adapter):
     assert "adapter_model.bin is pickled" in refusal(tiny, adapter=adapter[0]).message
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"r": 8}, "size mismatch"),
+        ({"r": 10**9}, "r = 1000000000: expected at most 4096"),
+        ({"target_modules": ["nowhere"]}, "No modules were targeted"),
+        ({"peft_type": "TELEPATHY"}, "TELEPATHY"),
+    ],
+)
+def test_adapter_configuration_that_does_not_fit(tiny, adapter, values, said):
+    file = adapter[0] / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+    message = refusal(tiny, adapter=adapter[0]).message
+    assert said in message and len(message) < 400
+
+
+def test_the_base_that_an_adapter_names_is_not_looked_up(tiny, adapter, monkeypatch):
+    def asked(*args, **kwargs):
+        raise AssertionError("the hub was asked")
+
+    file = adapter[0] / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": "someone/else"}))
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", asked)
+    assert torch.allclose(logits(load_model(tiny, adapter=adapter[0])[0]), adapter[1], atol=1e-4)
+
+
 def test_folder_that_is_no_adapter(tiny):
+    error = refusal(tiny, adapter="nowhere")
+    assert error.code == ErrorCode.BAD_REQUEST and error.message.startswith("adapter 'nowhere': expected a folder")
     assert "no adapter_model.safetensors" in refusal(tiny, adapter=tiny).message
 
 

@@ -60,6 +60,15 @@ def test_fractions_of_seconds_round_down(seconds, times):
     assert time == [[*times, max(times[-1], 0) + 1]]
 
 
+def test_a_scene_of_16_pairs_of_frames():
+    """17 x 23 tokens each: time runs to 30, further than the 23 columns; text goes on at 4 + 31."""
+    (time, row, column), delta = index([[TEXT] * 4 + [VIDEO] * 6256 + [TEXT] * 2], video_grids=[(16, 34, 46)])
+    assert time[0][4:-2] == [4 + 2 * t for t in range(16) for _ in range(391)]
+    assert row[0][4:-2] == [4 + r for r in range(17) for _ in range(23)] * 16
+    assert column[0][4:-2] == [4 + c for c in range(23)] * (16 * 17)
+    assert time[0][-2:] == row[0][-2:] == column[0][-2:] == [35, 36] and delta == [37 - 6262]
+
+
 def test_each_video_has_its_own_time():
     ids = [[VIDEO] * 2 + [TEXT] + [VIDEO] * 2 + [TEXT]]
     (time, _, _), _ = index(ids, video_grids=[(2, 2, 2), (2, 2, 2)], seconds=[1.0, 3.0])
@@ -113,7 +122,7 @@ runs = st.one_of(
     st.tuples(st.just("text"), st.integers(1, 5)),
     st.tuples(st.just("image"), st.integers(1, 3), st.integers(1, 3)),
     st.tuples(
-        st.just("video"), st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.sampled_from([0.3, 1, 2.6])
+        st.just("video"), st.integers(1, 20), st.integers(1, 3), st.integers(1, 3), st.sampled_from([0.3, 1, 2.6])
     ),
 )
 

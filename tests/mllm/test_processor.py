@@ -184,7 +184,13 @@ def test_template_from_the_tokenizer_or_our_own(released, processor):
 
 @pytest.mark.parametrize(
     "key, value, words",
-    [("patch_size", 16, "patch_size = 16: expected 14"), ("image_mean", [0.5, 0.5, 0.5], "image_mean = .* expected")],
+    [
+        ("patch_size", 16, "patch_size = 16: expected 14"),
+        ("image_mean", [0.5, 0.5, 0.5], "image_mean = .* expected"),
+        ("max_pixels", 3135, "pixels from 3136 to 3135: expected"),
+        ("min_pixels", "few", "pixels from 'few' to"),
+        ("min_pixels", 0, "pixels from 0 to"),
+    ],
 )
 def test_other_patches_are_refused(released, key, value, words):
     config = json.loads((released / "preprocessor_config.json").read_text("utf-8"))

@@ -96,6 +96,8 @@ def test_reasoning_is_asked_for_in_tags():
 def test_an_option_cannot_pass_for_another():
     lines = prompt_text(Question("Which?", ("left\nB. up", "C. \r\n right"))).split("\n")
     assert lines == ["Which?", "Options:", "A. left B. up", "B. C. right", LETTER]
+    with pytest.raises(SpatialError, match="one is repeated"):
+        Question("Which?", ("in front", " in\nfront"))
 
 
 def test_longest_question():
@@ -125,7 +127,9 @@ def test_words_of_a_template_between_clip_and_question():
     assert ids == encode_text(TOKENIZER, f"Q: Who?\n{SHORT}") + TOKENIZER("!").input_ids
 
 
-@pytest.mark.parametrize("template", ["{{ messages[0].content[1].text }}", "<|video_pad|><|vision_end|>", "nothing"])
+@pytest.mark.parametrize(
+    "template", ["{{ messages[0].content[1].text }}", "<|video_pad|><|vision_end|>", "nothing", "{% for"]
+)
 def test_a_template_without_a_clip_or_question_is_an_error(template):
     with pytest.raises(SpatialError, match="chat template"):
         prefix_ids(with_template(template), GRID)
