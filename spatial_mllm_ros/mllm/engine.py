@@ -96,7 +96,8 @@ class Engine:
     def encode(self, key: Hashable, images: Images, stop: Stop = never) -> float:
         """See a clip: both encoders and the language model read it once.
 
-        Where a GPU's memory does not allow that, once more with half of the frames, evenly spread.
+        Where a GPU's memory does not allow that, once more without the other scenes, then with half of the frames,
+        evenly spread.
 
         Args:
             key: a name for the scene; one that is known is not encoded again.
@@ -201,9 +202,10 @@ class Engine:
             raise SpatialError(ErrorCode.MODEL_NOT_READY, f"{self.name} has no tokenizer: expected tokenizer.json")
 
     def _encode_within_memory(self, images: Images, stop: Stop) -> Scene:
-        """The scene of all images, or of every other one where that is all that fits."""
+        """The scene of all images, or of every other one where that is all that fits; other scenes go first."""
         frames = range(len(images))
-        for shown in (frames, evenly(frames, len(frames) // 2)):
+        alone = [frames] if self._scenes else []
+        for shown in (frames, *alone, evenly(frames, len(frames) // 2)):
             if not shown:
                 break
             try:

@@ -91,11 +91,11 @@ class Channel:
                 send_handle(self._connection, packed.fd, 0)
 
     def receive(self) -> Message | None:
-        """Wait for the next message; None once the other process has ended."""
+        """Wait for the next message; None once the other process has ended, or cannot be understood any more."""
         try:
             kind, values, layout = pickle.loads(self._connection.recv_bytes())
             return Message(kind, values, _mapped(recv_handle(self._connection), layout) if layout else [])
-        except (EOFError, OSError):
+        except Exception:  # besides its end: no descriptors left, no memory to map, bytes that are no message
             return None
 
 

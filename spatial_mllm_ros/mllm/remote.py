@@ -36,7 +36,8 @@ class ModelProcess:
 
     Frames are decoded, and sent, only where the process does not know the scene yet. One job is in work at a time:
     first questions, in the order they came, then windows of geometry, then warming up. A process that ends takes the
-    question in work with it (FAILED) and is started again, later and later while it does not stay alive.
+    question in work with it (FAILED) and is started again, later and later while it does not stay alive. A question
+    that is late while its scene is encoded leaves that to be finished for the next one, unless it is about another.
 
     Args:
         params: the group ``ask``; :attr:`params` may be replaced while it runs, for what is live.
@@ -207,6 +208,7 @@ class ModelProcess:
                 calls += self._settle(ticket, SpatialError(ErrorCode.CANCELED, "canceled by the client"))
             elif now >= ticket.deadline:
                 calls += self._settle(ticket, self._late(ticket))
+                self._go_on_encoding(ticket)
             elif self._life.stage == "failed":
                 calls += self._settle(ticket, SpatialError(ErrorCode.MODEL_NOT_READY, self._life.message))
         for kind, queue in self._queues.items():
@@ -239,6 +241,11 @@ class ModelProcess:
                 ErrorCode.MODEL_NOT_READY, f"the model was not loaded within {ticket.seconds:g} s: {self._life.message}"
             )
         return SpatialError(ErrorCode.TIMEOUT, f"no answer within {ticket.seconds:g} s; it was {ticket.stage}")
+
+    def _go_on_encoding(self, late: Ticket) -> None:
+        """A question that is late leaves its scene to be encoded to the end, where the next one finds it."""
+        if late is self._running and late.kind == "ask" and late.stage == "encoding":
+            self._running = Ticket("warm", late.frames, late.values[:1], wake=self._notify)
 
     def _settle(self, ticket: Ticket, outcome: Any) -> list[Callable[[], None]]:
         """Give a ticket its outcome, unless it has one."""
@@ -333,6 +340,8 @@ class ModelProcess:
     def _progress(self, ticket: Ticket, kind: str, value: str) -> list[Callable[[], None]]:
         if kind == "stage":
             ticket.stage = value
+            if ticket.kind == "warm" and value == "generating":  # an answer that nobody waits for any more
+                return self._settle(ticket, None)
         tell, stage, text = ticket.on_progress, ticket.stage, value if kind == "text" else ""
         return [] if tell is None or ticket.settled else [lambda: tell(stage, text)]
 

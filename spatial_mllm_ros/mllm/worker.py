@@ -152,7 +152,7 @@ class Worker:
 
 def _reason(error: Exception) -> str:
     """One line for a caller, without paths or a traceback, which go to the log."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
         return f"out of memory; {DETAILS}"
     return f"the model failed ({type(error).__name__}); {DETAILS}"
 

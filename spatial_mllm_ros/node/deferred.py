@@ -88,18 +88,22 @@ class DeferredActionServer(ActionServer):
 
     def _end(self, goal: ServerGoalHandle, result: Any) -> Any:
         key, deadline = bytes(goal.goal_id.uuid), monotonic() + TRANSITION
+        with self._changed:  # rclpy sets the state only after the callback that has led here
+            while self._open[key] and not goal.is_cancel_requested and monotonic() < deadline:
+                self._changed.wait(0.001)
+        self._finish(goal, result)
+        return result
+
+    async def _execute_goal(self, execute_callback: Any, goal_handle: ServerGoalHandle) -> None:
+        """rclpy's, which ends with the result on its way to the client: only then is the goal no longer in work."""
         try:
-            with self._changed:  # rclpy sets the state only after the callback that has led here
-                while self._open[key] and not goal.is_cancel_requested and monotonic() < deadline:
-                    self._changed.wait(0.001)
-            self._finish(goal, result)
-            return result
+            await super()._execute_goal(execute_callback, goal_handle)
         finally:
             with self._changed:
-                del self._open[key]
+                del self._open[bytes(goal_handle.goal_id.uuid)]
                 self._changed.notify_all()
 
     def drain(self, seconds: float) -> None:
-        """Wait until no goal is in work, at most so long."""
+        """Wait until no goal is in work, its result sent where the client asked for it, at most so long."""
         with self._changed:
             self._changed.wait_for(lambda: not self._open, seconds)

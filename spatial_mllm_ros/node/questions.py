@@ -121,8 +121,7 @@ class Questions:
 
 def finish(goal: ServerGoalHandle, result: Any) -> None:
     """Set the goal's final state, as the result says."""
-    if goal.is_cancel_requested:
-        fail(result, ErrorCode.CANCELED, "canceled by the client")
+    if result.error_code == ErrorCode.CANCELED and goal.is_cancel_requested:
         goal.canceled()
     elif result.error_code:
         goal.abort()

@@ -10,7 +10,7 @@ from ..errors import ErrorCode
 from ..messages import stamp_ns
 from ..mllm.question import AnswerType, Question, bad
 
-WAITING = QoSProfile(depth=100)  # requests that DDS keeps; the default would silently lose the 11th of a burst
+WAITING = QoSProfile(depth=1000)  # requests that DDS keeps; the default would silently lose the 11th of a burst
 
 
 def check_question(request: Any, cameras: list[str]) -> Question:

@@ -7,11 +7,13 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SpatialError
+from ..errors import ErrorCode, SpatialError
 from ..frames import Frame
 from ..memory import FrameKey
 from ..mllm.remote import ModelProcess
 from ..pipeline import SpatialPipeline
+
+PASSING = (ErrorCode.CANCELED, ErrorCode.TIMEOUT, ErrorCode.MODEL_NOT_READY)  # why another try may succeed
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class Scene:
     def __init__(self, pipeline: SpatialPipeline, model: ModelProcess):
         self._pipeline, self._memory, self._model = pipeline, pipeline.memory, model
         self._kept: Kept | None = None
+        self._failed: Kept | None = None
         self._lock = Lock()
 
     def frames(
@@ -65,20 +68,27 @@ class Scene:
             return
         with self._lock:
             kept = self._kept
-            if kept and (kept.most, kept.starts) == (params.max_frames, state.restarts) and not self._is_old(kept):
+            if (
+                kept
+                and (kept is self._failed or kept.starts == state.restarts)
+                and kept.most == params.max_frames
+                and not self._is_old(kept)
+            ):
                 return
             try:
                 kept = self._kept = self._now(params.max_frames)
                 warmed = self._model.warm(kept.frames, kept.epoch)
             except SpatialError:
                 return  # no frames, or the model has just ended: the next time will tell
-        warmed.add_done_callback(lambda future: self._forget(kept) if future.exception() else None)
+        warmed.add_done_callback(lambda future: self._warmed(kept, future.exception()))
 
-    def _forget(self, kept: Kept) -> None:
-        """A scene that could not be encoded is tried again."""
+    def _warmed(self, kept: Kept, error: BaseException | None) -> None:
+        """A scene that gave way is tried again; one that cannot be encoded is not, until another is to be shown."""
         with self._lock:
-            if self._kept is kept:
-                self._kept = None
+            if isinstance(error, SpatialError) and error.code in PASSING:
+                self._kept = None if self._kept is kept else self._kept
+            elif error is not None:
+                self._failed = kept
 
     def _now(self, most: int) -> Kept:
         epoch, selected = self._pipeline.epoch, self._selected()

@@ -343,12 +343,25 @@ class TestMemory:
         engine.encode("old", clip(9))
         given = self.short(engine, monkeypatch, most=4)
         answer = engine.ask(images, QUESTIONS[0])
-        assert given == [8, 4] and answer.frames == (0, 2, 5, 7)
+        assert given == [8, 8, 4] and answer.frames == (0, 2, 5, 7)
         assert "4 of 8 frames" in answer.note
         assert not engine.has("old"), "what could be freed was not"
         monkeypatch.undo()
         expected = generated(engine, [images[i] for i in answer.frames], QUESTIONS[0])
         assert answer.text == said(engine, expected).strip()
+
+    def test_other_scenes_make_room_before_frames_are_left_out(self, engine, monkeypatch):
+        engine.encode("old", clip(9))
+        encode = engine.model.model.encode
+
+        def limited(*args, **clip):
+            if engine.has("old"):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return encode(*args, **clip)
+
+        monkeypatch.setattr(engine.model.model, "encode", limited)
+        answer = engine.ask(clip(11, frames=8), QUESTIONS[0])
+        assert (answer.frames, answer.note) == (tuple(range(8)), "")
 
     @pytest.mark.parametrize("frames", [1, 8])
     def test_what_fails_twice_says_what_helps(self, engine, monkeypatch, frames):

@@ -1,6 +1,7 @@
 """The model's process from outside: every question gets one outcome, whatever happens in there."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from spatial_mllm_ros.config import AskParams
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame, Pixels
 from spatial_mllm_ros.mllm import lifetime, remote
+from spatial_mllm_ros.mllm.protocol import Channel
 from spatial_mllm_ros.mllm.question import Question
 from spatial_mllm_ros.mllm.remote import ModelProcess
 
@@ -113,9 +115,10 @@ def fds(pid="self"):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def shared_memory():
-    """Names in shared memory, without those of DDS, which other processes may be using now."""
-    return {name for name in os.listdir("/dev/shm") if "fastrtps" not in name and "fastdds" not in name}
+def shared_memory(pid="self"):
+    """Files in shared memory that a process maps: what has a name could be left behind."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {line[line.index("/dev/shm/") :] for line in lines if "/dev/shm/" in line}
 
 
 def test_an_answer_comes_from_the_frames_that_were_sent(bench):
@@ -212,13 +215,38 @@ def test_the_deadline_holds_while_the_process_is_stuck(bench):
     stuck = b.ask(timeout=0.5)
     waits = b.ask(timeout=0.7)
     assert outcome(stuck) == (ErrorCode.TIMEOUT, "no answer within 0.5 s; it was encoding")
-    assert 0.5 <= monotonic() - start < 0.65
+    assert 0.5 <= monotonic() - start < 2.0
     assert outcome(waits) == (ErrorCode.TIMEOUT, "no answer within 0.7 s; it was waiting")
-    assert 0.7 <= monotonic() - start < 0.85
+    assert 0.7 <= monotonic() - start < 2.0
     (b.folder / "encode").unlink()
     last = b.ask("last")
     b.open("encoding")
     assert last.result(SECONDS)
+
+
+def test_a_late_question_leaves_its_scene_encoded_for_the_next(bench):
+    b = bench()
+    b.stage("ready")
+    (b.folder / "encode").write_text("wait")
+    late = b.ask("late", timeout=0.3)
+    assert outcome(late)[0] == ErrorCode.TIMEOUT
+    b.open("encoding")
+    answer = b.ask("next").result(SECONDS)
+    assert (answer.text, answer.seconds_encode) == ("[10, 20] 0.5", 0.0)
+    assert len([c for c in b.calls if c.startswith("encode")]) == 1
+
+
+def test_what_a_late_question_left_gives_way_to_another_scene(bench):
+    b = bench()
+    b.stage("ready")
+    (b.folder / "encode").write_text("slow")  # until it is stopped
+    late = b.ask("late", timeout=0.3)
+    assert outcome(late)[0] == ErrorCode.TIMEOUT
+    (b.folder / "encode").unlink()
+    assert b.ask("next", images=frames(3)).result(SECONDS).text == "[10, 20, 30] 0.5"
+    assert "stopped" in b.calls
+    assert "answer late" not in b.calls
+    assert b.model.state.restarts == 0
 
 
 def test_a_process_that_does_not_move_after_its_cancellation_is_killed(bench, monkeypatch):
@@ -226,7 +254,10 @@ def test_a_process_that_does_not_move_after_its_cancellation_is_killed(bench, mo
     b = bench(timeout=0.3)
     pid = b.stage("ready").pid
     (b.folder / "encode").write_text("wait")
-    assert outcome(b.ask())[0] == ErrorCode.TIMEOUT
+    stuck = b.ask(timeout=SECONDS)
+    b.called("gate", "encoding")
+    stuck.cancel()
+    assert outcome(stuck)[0] == ErrorCode.CANCELED
     (b.folder / "encode").unlink()
     assert b.ask(timeout=SECONDS).result(SECONDS)
     assert b.model.state.restarts == 1
@@ -473,14 +504,23 @@ def test_descriptors_and_memory_files_stay_flat(bench):
     for i in range(5):
         b.ask(images=frames(4, i)).result(SECONDS)
     pid = b.model.state.pid
-    before, shared = (fds(), fds(pid)), shared_memory()
+    before, shared = (fds(), fds(pid)), (shared_memory(), shared_memory(pid))
     for i in range(60):
         b.ask(images=frames(4, i)).result(SECONDS)
         b.model.geometry(frames(2, i)).result(SECONDS)
     poll(lambda: fds() <= before[0] and fds(pid) <= before[1], f"{before} descriptors")
     mapped = [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "memfd:arrays" in line]
     assert len(mapped) <= 1
-    assert shared_memory() <= shared
+    assert (shared_memory(), shared_memory(pid)) == shared
+
+
+@pytest.mark.parametrize("body", [b"no pickle", pickle.dumps(("two", ())), pickle.dumps(("x", (), [((2,), "u1", 0)]))])
+def test_what_is_no_message_ends_the_conversation(body):
+    ours, theirs = Channel.pair()
+    theirs._connection.send_bytes(body)
+    theirs.close()  # where a descriptor is announced, none comes
+    assert ours.receive() is None
+    ours.close()
 
 
 def test_a_defect_on_this_side_fails_what_waits_and_says_so(bench, monkeypatch):

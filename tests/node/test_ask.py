@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
+from rclpy.qos import QoSProfile
 from spatial_mllm_msgs.action import AskSpatial as AskAction
 from spatial_mllm_msgs.msg import CoverageStatus, MotionReward
 from spatial_mllm_msgs.srv import AskSpatial
@@ -184,8 +185,9 @@ def test_progress_and_a_goal_that_succeeds(robot, scene, action):
 
 def test_a_goal_is_canceled_while_it_talks_and_while_it_waits(robot, scene, action):
     heard = []
-    talking, waiting = goal(action, "long", heard), goal(action, "waits")
+    talking = goal(action, "long", heard)
     until(lambda: [text for _, text in heard if text], "words")
+    waiting = goal(action, "waits")
     for handle in (waiting, talking):
         assert finished(handle.cancel_goal_async(), "cancel").goals_canceling
         code, answer = result(handle)
@@ -204,6 +206,15 @@ def test_more_than_may_wait_are_busy_and_all_others_answered(robot, scene, model
     assert {(a.error_code, a.error_msg) for a in busy} == {(R.BUSY, "4 questions are waiting; ask again later")}
     model.open("answering")
     assert [finished(f, "ask").error_code for f in [first, *others]].count(0) == 5
+
+
+def test_no_request_of_a_burst_is_lost(robot, scene):
+    client = robot.node.create_client(AskSpatial, ASK, qos_profile=QoSProfile(depth=1000))
+    assert client.wait_for_service(10)
+    calls = [client.call_async(Q(question="what")) for _ in range(300)]
+    codes = {finished(call, f"question {i}").error_code for i, call in enumerate(calls)}
+    assert codes <= {R.NONE, R.BUSY}
+    robot.node.destroy_client(client)
 
 
 def test_a_deadline_holds_and_the_node_answers_meanwhile(robot, scene, model):
@@ -236,6 +247,7 @@ def test_32_clients_half_of_which_give_up_each_get_one_outcome(robot, scene, sen
     for end in ends:
         wanted = {R.NONE: GoalStatus.STATUS_SUCCEEDED, R.CANCELED: GoalStatus.STATUS_CANCELED}
         assert end.status == wanted.get(end.result.error_code, GoalStatus.STATUS_ABORTED)
+        assert bool(end.result.answer) == bool(end.result.evidence) == (end.result.error_code == R.NONE)
     assert R.NONE in codes
     assert ask(robot).error_code == 0
     for a in actions:
@@ -287,8 +299,10 @@ def test_diagnostics_show_the_model(robot, scene):
 
 
 def test_shutdown_cancels_what_is_asked_and_leaves_no_process(robot, scene, action, node):
-    handle, waiting = goal(action, "long"), send(robot, "waits")
-    answers = handle.get_result_async()
+    heard = []
+    answers = goal(action, "long", heard).get_result_async()
+    until(lambda: [text for _, text in heard if text], "words")  # accepted is not yet asked
+    waiting = send(robot, "waits")
     polled(lambda: status(robot)[1]["questions waiting"] == "1", "a question that waits")
     pid = int(status(robot)[1]["process"])
     assert node.signal() == 0

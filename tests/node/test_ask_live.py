@@ -29,6 +29,7 @@ def untrained(tmp_path_factory):
 
 def test_a_recording_loses_no_frame_while_questions_are_answered(robot, start, redkitchen, untrained):
     parameters = {"ask.model": str(untrained), "ask.max_tokens": 16, "ask.max_frames": 8, "status_rate": 10.0}
+    parameters["sync.queue_size"] = 30  # a second: other work on the machine is no loss, a model in the way is
     node = start(COMPRESSED | parameters)
     node.says("the model is ready", seconds=60)
     rewards = robot.listen(MotionReward, "/spatial_mllm/motion_reward")

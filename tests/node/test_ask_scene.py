@@ -94,6 +94,19 @@ def test_it_is_encoded_again_after_a_reset_a_restart_and_a_failure():
     assert len(b.model.warmed) == 4
 
 
+def test_a_scene_that_cannot_be_encoded_is_not_tried_again_until_another_is_to_be_shown():
+    b = Bench()
+    b.see(1, 0.0)
+    b.scene.warm()
+    b.model.warmed[-1][2].set_exception(SpatialError(ErrorCode.FAILED, "the model's process ended"))
+    b.model.state.restarts = 1
+    b.scene.warm()
+    assert len(b.model.warmed) == 1
+    b.see(2, 2.0)
+    b.scene.warm()
+    assert b.model.stamps == [1, 2]
+
+
 @pytest.mark.parametrize("busy", [{"stage": "loading", "waiting": 0}, {"stage": "ready", "waiting": 1}])
 def test_nothing_is_warmed_while_there_is_something_else_to_do(busy):
     b = Bench()
