@@ -11,7 +11,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SAY := @echo "==>"
-HAS_TORCH := $(BIN)/python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)'
+# The model needs torch and, for transformers, Python 3.11 or newer.
+HAS_TORCH := $(BIN)/python -c 'import importlib.util, sys; sys.exit(sys.version_info < (3, 11) or importlib.util.find_spec("torch") is None)'
 
 # ROS 2 traffic stays on this machine, in a domain of its own for each run; its logs stay in this folder.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST

@@ -65,8 +65,9 @@ setup(
     extras_require={
         "simulate": ["embreex"],
         "report": ["jinja2"],
-        # The model. On Linux pip takes torch with gigabytes of CUDA; `make setup` installs the build for CPUs first.
-        "mllm": ["torch>=2.6", "transformers>=5.18,<6", "tokenizers", "safetensors", "peft", "huggingface_hub"],
+        # The model, on Python 3.11 or newer (transformers). On Linux pip takes torch with gigabytes of CUDA;
+        # `make setup` installs the build for CPUs first.
+        "mllm": ["torch>=2.6", "transformers>=5.23,<6", "tokenizers", "safetensors", "peft", "huggingface_hub"],
         "ros": [wheel + WHEELS_EXIST for wheel in ROS_WHEELS],
         "dev": [
             "pytest",

@@ -23,7 +23,7 @@ ROS_WHEELS = (
     "'ros-rclpy[fastrtps]==7.1.6' ros-jazzy-sensor-msgs ros-jazzy-nav-msgs ros-jazzy-std-srvs"
     " ros-jazzy-diagnostic-msgs ros-jazzy-visualization-msgs"
 )
-MODEL = {"torch": "torch", "transformers": "'transformers>=5.18,<6'", "safetensors": "safetensors", "peft": "peft"}
+MODEL = {"torch": "torch", "transformers": "'transformers>=5.23,<6'", "safetensors": "safetensors", "peft": "peft"}
 CPU_TORCH = "--index-url https://download.pytorch.org/whl/cpu"  # without it pip takes gigabytes of CUDA
 GPU_TORCH = "--index-url https://download.pytorch.org/whl/cu130"
 
@@ -100,9 +100,11 @@ def extras() -> Iterator[Check]:
 
 def model() -> Iterator[Check]:
     group = "questions and geometry from colour"
+    too_old = " (the model needs Python 3.11 or newer)" * (sys.version_info < (3, 11))
     yield package(group, "torch")
     for module in ("transformers", "safetensors", "peft"):  # importing them takes seconds
-        yield Check(group, module, supported(module, version_of(module)), remedy=install_command(module))
+        found = supported(module, version_of(module))
+        yield Check(group, module, found, remedy=install_command(module) + too_old)
     card = gpu()
     found = f"{card[0]}, {card[1]:.1f} GB" if card else ""
     yield Check(group, "NVIDIA GPU", found, remedy="the model runs on the CPU, slowly")
@@ -168,7 +170,7 @@ def version_of(distribution: str) -> str:
 def supported(distribution: str, version: str) -> str:
     """The version, or an empty string for one that the model does not run with."""
     first_two = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    return version if distribution != "transformers" or (5, 18) <= first_two < (6,) else ""
+    return version if distribution != "transformers" or (5, 23) <= first_two < (6,) else ""
 
 
 def processor() -> str:

@@ -24,18 +24,20 @@ def main(bag: Path) -> None:
     model = [("ask.model", str(untrained()))] if find_spec("torch") else []
     parameters = [p for name, value in compressed + model for p in ("-p", f"{name}:={value}")]
     quiet = ["--ros-args", "--log-level", "warn"]
-    node = subprocess.Popen([BIN / "spatial_mllm_node", *quiet, *parameters])
-    player = None
+    # The player is there first and waits for the node, as cameras are there before it on a robot.
+    player = subprocess.Popen([BIN / "spatial-mllm", "play", bag, "--restamp", "--wait", str(SECONDS)])
+    processes = [player]
     rclpy.init()
     try:
         robot = Robot()
-        robot.wait(lambda: robot.ask.service_is_ready() and robot.measure.service_is_ready(), "the node")
-        player = subprocess.Popen([BIN / "spatial-mllm", "play", bag, "--restamp", "--wait", "30"])
+        robot.wait(lambda: robot.node.count_publishers("/tf") or player.poll() is not None, "the player")
+        processes.append(subprocess.Popen([BIN / "spatial_mllm_node", *quiet, *parameters]))
         robot.wait(lambda: player.poll() is not None, "the end of the recording")
+        robot.wait(lambda: robot.ask.service_is_ready() and robot.measure.service_is_ready(), "the node")
         robot.questions()
     finally:
-        for process in (player, node):
-            if process is not None and process.poll() is None:
+        for process in processes:
+            if process.poll() is None:
                 process.send_signal(signal.SIGINT)
                 process.wait(SECONDS)
         rclpy.shutdown()

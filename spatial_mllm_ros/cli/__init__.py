@@ -259,6 +259,8 @@ def report(
         list[str] | None, typer.Option("--ask", help="Ask the model, may be repeated.", metavar="QUESTION")
     ] = None,
     model: OptionalModel = "",
+    device: Device = ASK.device,
+    dtype: Dtype = ASK.dtype,
     answers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Show these answers too: what ask --json printed.")
     ] = None,
@@ -276,7 +278,7 @@ def report(
     followed = targets(target, goal, lambda: first_stamp(bag, topics))
     if question:
         wanted = [parse.question(text, (), "auto", False) for text in question]
-        asked += answered(bag, wanted, ask_params(model=model), topics)
+        asked += answered(bag, wanted, ask_params(model=model, device=device, dtype=dtype), topics)
     analysis = analyse(bag, config, followed, lambda frames: track(frames, "reading", total), asked, **topics)
     write_whole(output, render(analysis, bag.stem))
     note(f"wrote {output}")

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..doctor import Check, can_run
 from ..mllm import AnswerType, Verdict
+from .terminal import printable
 
 if TYPE_CHECKING:
     from ..asking import Asked
@@ -91,7 +92,7 @@ def answer_lines(asked: Asked) -> Iterator[Any]:
     if not isnan(answer.value):
         known.add_row("value", f"{answer.value:g} {answer.unit}".strip())
     if answer.choice >= 0:
-        known.add_row("choice", f"{answer.choice}: {asked.question.options[answer.choice]}")
+        known.add_row("choice", f"{answer.choice}: {printable(asked.question.options[answer.choice])}")
     if any(answer.vector):
         known.add_row(*vector(asked))
     if answer.reasoning:
@@ -106,12 +107,7 @@ def answer_lines(asked: Asked) -> Iterator[Any]:
         evidence.add_row(str(number), f"{stamp / 1e9:.3f}", camera)
     yield evidence
     if answer.note:
-        yield Text(f"! {answer.note}", style="yellow")
-
-
-def printable(text: str) -> str:
-    """What a model said, without characters that a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+        yield Text(f"! {printable(answer.note)}", style="yellow")
 
 
 def vector(asked: Asked) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """How commands talk: results on stdout; progress, warnings and errors on stderr, an error in one line."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +15,8 @@ from rich.text import Text
 from ..errors import SpatialError
 
 WIDE = 200  # columns where nobody looks: tables in files and pipes are not folded
-out = Console(emoji=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
-err = Console(emoji=False, highlight=False, stderr=True)
+out = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 Item = TypeVar("Item")
 
@@ -26,6 +27,7 @@ class Commands(typer.Typer):
     debug = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a video is said here
         warnings.showwarning = lambda message, *_, **__: say("warning", str(message))
         try:
             return super().__call__(*args, **kwargs)
@@ -57,8 +59,7 @@ def fail(text: str, code: int = 1) -> NoReturn:
 
 def say(kind: str, text: str) -> None:
     style = {"error": "bold red", "warning": "yellow"}[kind]
-    err.print(f"[{style}]{kind}:[/] ", end="")
-    err.print(" ".join(text.split()), markup=False, soft_wrap=True)
+    err.print(Text.assemble((f"{kind}:", style), " ", printable(" ".join(text.split()))), soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -67,7 +68,12 @@ def warn(text: str) -> None:
 
 def note(text: str) -> None:
     """What was done, on stderr so that stdout stays the result."""
-    err.print(text, markup=False, soft_wrap=True)
+    err.print(printable(text), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """What a model, a recording or a file name says, without characters that a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 @contextmanager
@@ -83,7 +89,7 @@ def progress(what: str) -> Iterator[Callable[[float, float | None], None]]:
 def writing() -> Iterator[Callable[[str], None]]:
     """The end of an answer that grows, on a terminal; yields a function that takes the text so far."""
     with err.status("looking") as shown:
-        yield lambda text: shown.update(Text("answering: " + " ".join(text.split())[-60:]))
+        yield lambda text: shown.update(Text(printable("answering: " + " ".join(text.split())[-60:])))
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:

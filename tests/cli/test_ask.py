@@ -116,6 +116,12 @@ def test_sampling_by_the_models_own_geometry(call, model, film, tmp_path):
     assert {e["stamp_ns"] for e in values["evidence"]} == {f["stamp_ns"] for f in out["frames"]}
 
 
+def test_what_looks_like_markup_is_shown_as_it_is(call, model, film):
+    options = ["--option", "[/green]", "--option", "[/green] too", "--not-observed", 1]
+    said = call("ask", film, "Which [b]?", "--model", model, *options, *ASK).stdout
+    assert "[/green]" in said and "answered" in said
+
+
 def test_the_report_shows_answers_new_and_old(call, model, simulated_bag, tmp_path):
     pytest.importorskip("jinja2")
     ask = ["ask", simulated_bag, "What was it?", "--model", model, "--not-observed", 0, *ASK, "--json"]

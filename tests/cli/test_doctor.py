@@ -62,8 +62,8 @@ def test_the_largest_gpu_counts():
 
 
 def test_versions_and_commands():
-    assert supported("transformers", "5.23.0") and supported("transformers", "5.18.0.dev0")
-    assert not any(supported("transformers", v) for v in ("4.57.1", "5.17.3", "6.0.0", ""))
+    assert supported("transformers", "5.23.0") and supported("transformers", "5.24.0.dev0")
+    assert not any(supported("transformers", v) for v in ("4.57.1", "5.22.3", "6.0.0", ""))
     assert supported("peft", "0.1")
-    assert "transformers>=5.18,<6" in install_command("transformers")
+    assert "transformers>=5.23,<6" in install_command("transformers")
     assert "whl/cpu" in install_command("torch") and "whl/cpu" not in install_command("peft")
