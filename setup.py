@@ -67,7 +67,15 @@ setup(
         "report": ["jinja2"],
         # The model, on Python 3.11 or newer (transformers). On Linux pip takes torch with gigabytes of CUDA;
         # `make setup` installs the build for CPUs first.
-        "mllm": ["torch>=2.6", "transformers>=5.23,<6", "tokenizers", "safetensors", "peft", "huggingface_hub"],
+        "mllm": [
+            "torch>=2.6",
+            "transformers>=5.23,<6",
+            "tokenizers",
+            "safetensors",
+            "peft",
+            "huggingface_hub",
+            "jinja2",
+        ],
         "ros": [wheel + WHEELS_EXIST for wheel in ROS_WHEELS],
         "dev": [
             "pytest",

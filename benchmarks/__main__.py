@@ -3,10 +3,12 @@
 import argparse
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.common import machine
 
+NEED_TORCH = ("model", "ask")
 MODULES = ("coverage", "motion", "node", "annotate", "memory", "mapping", "model", "ask")
 
 
@@ -20,6 +22,9 @@ def main() -> int:
     print(machine())
     lines, failed = [f"Measured on {machine()}."], []
     for module in chosen.modules:
+        if module in NEED_TORCH and find_spec("torch") is None:
+            print(f"\n{module}\n  left out: it needs torch")
+            continue
         # Each in a process of its own: memory, threads and ROS of one do not disturb the next.
         with subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.{module}"], stdout=subprocess.PIPE, text=True

@@ -29,6 +29,12 @@ class Asked:
     answer: Answer
     evidence: tuple[FrameKey, ...]
 
+    @property
+    def has_vector(self) -> bool:
+        """The answer is a pixel or a vector; all zeros can be one."""
+        kinds = AnswerType.PIXEL, AnswerType.VECTOR
+        return self.question.answer_type in kinds and self.answer.verdict == Verdict.ANSWERED
+
     def values(self) -> dict[str, Any]:
         """As JSON values: kinds and verdicts by their names, null for a value that is no number.
 

@@ -150,7 +150,7 @@ class AskParams:
     not_observed: float = param(
         0.5,
         "NOT_OBSERVED where the probability of 'not visible', against that of the best answer, is above this;"
-        " 1 never refuses",
+        " at 1 only an answer that itself says so",
         low=0.0,
         high=1.0,
         live=True,

@@ -93,7 +93,7 @@ def answer_lines(asked: Asked) -> Iterator[Any]:
         known.add_row("value", f"{answer.value:g} {answer.unit}".strip())
     if answer.choice >= 0:
         known.add_row("choice", f"{answer.choice}: {printable(asked.question.options[answer.choice])}")
-    if any(answer.vector):
+    if asked.has_vector:
         known.add_row(*vector(asked))
     if answer.reasoning:
         known.add_row("reasoning", Text(printable(answer.reasoning)))

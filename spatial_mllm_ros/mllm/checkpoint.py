@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import get_session, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -21,10 +21,12 @@ from ..errors import ErrorCode, SpatialError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+HUB_SECONDS = 10.0  # that the hub may be silent for
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SHOWN = 5  # names in a message
+LONGEST = 300  # characters of what a library says
 Progress = Callable[[float], None]
 MEMORY_MARGIN = 1.05  # what loading takes beyond the weights
 
@@ -63,13 +65,30 @@ def find_folder(model: str | Path, what: str = "model") -> Path:
         hub_id = None
     if not hub_id:
         raise ModelError(f"{what} '{show(model)}': expected a folder or a hub id owner/name", ErrorCode.BAD_REQUEST)
+    hooks = get_session().event_hooks["request"]
+    if _in_time not in hooks:
+        hooks.append(_in_time)
     try:
         return Path(snapshot_download(str(model), allow_patterns=HUB_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"{what} '{model}': no such folder, and the hub does not give it ({type(error).__name__})",
-            ErrorCode.BAD_REQUEST,
-        ) from None
+    except RepositoryNotFoundError:
+        why = "the hub has none of that name that you may read (private and gated ones need a login)"
+    except LocalEntryNotFoundError:
+        why = "it is not in the cache, and the hub cannot be reached"
+    except Exception as error:  # of several libraries for the network, and of the disk
+        why = f"the hub does not give it: {one_line(error)}"
+    raise ModelError(f"{what} '{model}': no such folder, and {why}", ErrorCode.BAD_REQUEST)
+
+
+def _in_time(request: Any) -> None:
+    """Requests to the hub have no timeout of their own: a network that accepts and never answers would hold us."""
+    if not any(request.extensions.get("timeout", {}).values()):
+        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), HUB_SECONDS)
+
+
+def one_line(error: Exception) -> str:
+    """What a library says, on one short line."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if len(said) <= LONGEST else said[:LONGEST] + "..."
 
 
 def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:

@@ -25,6 +25,7 @@ from .checkpoint import (
     fill,
     find_folder,
     listing,
+    one_line,
     parse_device,
     parse_dtype,
     read_config,
@@ -34,7 +35,6 @@ from .checkpoint import (
 from .model import SpatialMLLMForConditionalGeneration
 from .spatial_config import ARCHITECTURE, SpatialMLLMConfig
 
-LONGEST = 300  # characters of what a library says
 HIGHEST_RANK = 4096  # of an adapter
 
 # Names in released checkpoints and in modules; the latter are also what current transformers writes.
@@ -99,8 +99,7 @@ def blame(what: str) -> Iterator[None]:
     except KeyError as error:
         raise ModelError(f"{what}: {error} is unknown or missing") from None
     except Exception as error:  # transformers and PEFT raise many kinds
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"{what}: {said[:LONGEST]}{'...' * (len(said) > LONGEST)}") from None
+        raise ModelError(f"{what}: {one_line(error)}") from None
 
 
 def empty_model(config: SpatialMLLMConfig, dtype: torch.dtype = torch.float32) -> SpatialMLLMForConditionalGeneration:

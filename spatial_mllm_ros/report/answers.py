@@ -16,7 +16,7 @@ THUMBNAIL = 168  # pixels wide
 def answer_card(asked: Asked, frames: dict[FrameKey, Frame], start_ns: int) -> dict[str, Any]:
     """One question and its answer; ``frames`` holds those that the recording has of its evidence."""
     answer, question = asked.answer, asked.question
-    mark = answer.vector[:2] if question.answer_type == AnswerType.PIXEL and any(answer.vector) else None
+    mark = answer.vector[:2] if question.answer_type == AnswerType.PIXEL and asked.has_vector else None
     return {
         "question": question.text,
         "answer": answer.text,
@@ -50,7 +50,7 @@ def detail(asked: Asked) -> str:
     x, y, z = answer.vector
     if not isnan(answer.value):
         return f"{answer.value:.4g} {answer.unit}".strip()
-    if not any(answer.vector):
+    if not asked.has_vector:
         return ""
     if asked.question.answer_type == AnswerType.PIXEL:
         return "marked in the first frame"

@@ -2,13 +2,23 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+HAS_TORCH = find_spec("torch") is not None
+WITHOUT_TORCH = {  # test_loading says what is missing
+    *("mllm", "test_loading.py"),
+    *("test_parsing.py", "test_quantity.py", "test_refusal.py", "test_remote.py"),
+}
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return None if HAS_TORCH or collection_path.name in WITHOUT_TORCH else True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,9 +4,6 @@ import json
 import shutil
 
 import pytest
-
-pytest.importorskip("torch", reason="the model needs torch: pip install 'spatial_mllm_ros[mllm]'")
-
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="the model needs torch: pip install 'spatial_mllm_ros[mllm]'")
+pytest.importorskip(
+    "torch", reason="the model, and nearly all tests of it, need torch: pip install 'spatial_mllm_ros[mllm]'"
+)
 
 import torch
 from peft import LoraConfig, get_peft_model

@@ -4,9 +4,6 @@ import json
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch", reason="the model needs torch: pip install 'spatial_mllm_ros[mllm]'")
-
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 

@@ -3,9 +3,6 @@
 from copy import deepcopy
 
 import pytest
-
-pytest.importorskip("torch", reason="the model needs torch: pip install 'spatial_mllm_ros[mllm]'")
-
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st

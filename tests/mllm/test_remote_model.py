@@ -9,8 +9,6 @@ from time import monotonic
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the model needs torch")
-
 from spatial_mllm_ros.config import AskParams
 from spatial_mllm_ros.errors import ErrorCode
 from spatial_mllm_ros.frames import Camera, Frame

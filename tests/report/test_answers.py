@@ -11,6 +11,7 @@ from spatial_mllm_ros.bags import read_frames
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
 from spatial_mllm_ros.report import analyse, render
+from spatial_mllm_ros.report.answers import detail
 from tests.report.test_report import Page, decoded
 
 pytest.importorskip("jinja2")
@@ -49,10 +50,17 @@ def test_questions_answers_and_their_frames_are_shown(simulated_bag, keys):
         assert same, "an evidence frame is not on the page"
 
 
+@pytest.mark.parametrize(("kind", "shown"), [("PIXEL", "marked in the first frame"), ("VECTOR", "0.000 m forward")])
+def test_zeros_are_an_answer(kind, shown):
+    asked = Asked(Question("Where to?", answer_type=AnswerType[kind]), Answer(Verdict.ANSWERED, "there"), ())
+    assert shown in detail(asked)
+    assert not detail(replace(asked, answer=Answer(Verdict.NOT_OBSERVED, "Not visible.")))
+
+
 def test_a_pixel_is_marked_where_it_is(simulated_bag, keys):
     question = Question("Where is the ball?", answer_type=AnswerType.PIXEL)
     answer = Answer(Verdict.ANSWERED, "there", vector=(0.25, 0.75, 0.0))
-    without = page_of(simulated_bag, [Asked(question, replace(answer, vector=(0.0, 0.0, 0.0)), (keys[5],))])[0]
+    without = page_of(simulated_bag, [Asked(question, replace(answer, verdict=Verdict.UNSURE), (keys[5],))])[0]
     marked = page_of(simulated_bag, [Asked(question, answer, (keys[5],))])[0]
     (before,) = set(without.images) - set(marked.images)
     (after,) = set(marked.images) - set(without.images)
