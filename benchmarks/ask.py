@@ -26,7 +26,7 @@ from spatial_mllm_ros.config import AskParams
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.mllm import Question
-from spatial_mllm_ros.mllm.remote import ModelProcess
+from spatial_mllm_ros.mllm.process.remote import ModelProcess
 
 TOKENS = 16  # longest answer
 KILLS = 10
@@ -209,7 +209,7 @@ def run(path: Path | None = None, model: str = "", questions: int = 1000) -> Ite
     path = path or (RECORDING if RECORDING.exists() else None)
     with tempfile.TemporaryDirectory() as folder:
         if not model:
-            from spatial_mllm_ros.mllm.untrained import make_untrained
+            from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
 
             model = str(make_untrained(Path(folder) / "tiny"))
         if path is None:

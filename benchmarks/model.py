@@ -20,12 +20,18 @@ import torch
 
 from benchmarks.common import Row, show
 from benchmarks.memory import resident_mb
-from spatial_mllm_ros.mllm.engine import Engine
-from spatial_mllm_ros.mllm.loading import empty_model
+from spatial_mllm_ros.mllm.answering.engine import Engine
+from spatial_mllm_ros.mllm.checkpoints.loading import empty_model
+from spatial_mllm_ros.mllm.checkpoints.untrained import (
+    PIXELS,
+    make_untrained,
+    preprocessor_config,
+    released_config,
+    write_json,
+)
 from spatial_mllm_ros.mllm.processor import SpatialMLLMProcessor
 from spatial_mllm_ros.mllm.question import AnswerType, Question
 from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
-from spatial_mllm_ros.mllm.untrained import PIXELS, make_untrained, preprocessor_config, released_config, write_json
 from spatial_mllm_ros.mllm.vggt import VGGT
 
 FIRST = Question("What is to the left of the chair?", answer_type=AnswerType.TEXT)

@@ -16,7 +16,7 @@ from .mllm import Answer, AnswerType, Question, Verdict
 from .sampling import Even, Sample, voxels_or_reason
 
 if TYPE_CHECKING:
-    from .mllm.engine import Engine
+    from .mllm.answering.engine import Engine
 
 OnText = Callable[[str], None]
 

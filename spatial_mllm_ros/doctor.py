@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 
-from .mllm.published import FRAMES, PUBLISHED, Checkpoint
+from .mllm.checkpoints.published import FRAMES, PUBLISHED, Checkpoint
 
 REQUIRED = ("numpy", "scipy", "cv2", "numba", "PIL", "rosbags", "rosbags.image", "typer", "rich", "yaml")
 DISTRIBUTIONS = {

@@ -46,7 +46,7 @@ def main(bag: Path) -> None:
 def untrained() -> Path:
     """A model of the right shape and of random weights."""
     if not UNTRAINED.exists():
-        from spatial_mllm_ros.mllm.untrained import make_untrained
+        from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
 
         make_untrained(UNTRAINED)
     return UNTRAINED

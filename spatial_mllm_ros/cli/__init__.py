@@ -208,7 +208,7 @@ def join(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.", show_default=False)],
 ) -> None:
     """Join a Qwen2.5-VL and a VGGT into a fresh Spatial-MLLM: the start of training."""
-    from ..mllm.join import join
+    from ..mllm.checkpoints.join import join
 
     join(qwen, vggt, output)
     note(f"wrote {output}")

@@ -15,12 +15,12 @@ from .terminal import progress, track, writing
 
 if TYPE_CHECKING:
     from ..asking import Asked
-    from ..mllm.engine import Engine
+    from ..mllm.answering.engine import Engine
 
 
 def load_engine(params: AskParams) -> Engine:
     """The model that answers here, in this process. Raises SpatialError where it cannot be loaded."""
-    from ..mllm.engine import Engine
+    from ..mllm.answering.engine import Engine
 
     with progress("loading the model") as move:
         return Engine(

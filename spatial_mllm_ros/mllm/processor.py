@@ -11,9 +11,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.processing_utils import ProcessorMixin
 
 from ..errors import ErrorCode, SpatialError
-from .checkpoint import ModelError, find_folder, show
+from .checkpoints.files import ModelError, find_folder, show
 from .packing import MEAN, MERGE, PAIR, PATCH, STD, TRAINED_PIXELS, Frames, pack
-from .tokenizer import CHAT_TEMPLATE, encode_text
+from .text.tokenizer import CHAT_TEMPLATE, encode_text
 
 CLIP_RATE = 2.0  # frames per second that a clip without times is said to have
 

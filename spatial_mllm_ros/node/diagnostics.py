@@ -6,7 +6,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..config import Config
-from ..mllm.remote import ModelProcess
+from ..mllm.process.remote import ModelProcess
 from ..pipeline import SpatialPipeline
 from .inputs import Stream
 from .models import Models

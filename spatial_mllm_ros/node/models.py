@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..config import Config
-from ..mllm.remote import ModelProcess
+from ..mllm.process.remote import ModelProcess
 
 
 class Models:

@@ -14,8 +14,8 @@ from spatial_mllm_msgs.srv import AskSpatial
 
 from ..errors import ErrorCode, SpatialError
 from ..frames import Frame
+from ..mllm.process.remote import ModelProcess, Ticket
 from ..mllm.question import Answer, AnswerType, Question, Verdict
-from ..mllm.remote import ModelProcess, Ticket
 from ..pipeline import SpatialPipeline
 from .convert import header
 from .deferred import DeferredActionServer, create_service

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..errors import ErrorCode, SpatialError
 from ..frames import Frame
 from ..memory import FrameKey
-from ..mllm.remote import ModelProcess
+from ..mllm.process.remote import ModelProcess
 from ..pipeline import SpatialPipeline
 
 PASSING = (ErrorCode.CANCELED, ErrorCode.TIMEOUT, ErrorCode.MODEL_NOT_READY)  # why another try may succeed

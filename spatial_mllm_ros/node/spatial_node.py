@@ -14,7 +14,7 @@ from rclpy.timer import Timer
 from ..assembler import FrameAssembler
 from ..config import Config
 from ..frames import Frame
-from ..mllm.remote import ENGINE
+from ..mllm.process.remote import ENGINE
 from ..pipeline import Processed, SpatialPipeline
 from . import parameters
 from .diagnostics import Diagnostics

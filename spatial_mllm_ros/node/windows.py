@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ErrorCode, SpatialError
 from ..frames import Frame
 from ..geometry.window import WindowGeometry
-from ..mllm.remote import ModelProcess
+from ..mllm.process.remote import ModelProcess
 from ..pipeline import SpatialPipeline
 
 RETRY = 1.0  # s between looks at a model that is not ready

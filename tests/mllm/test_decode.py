@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.mllm.decode import TextStream, Turn
+from spatial_mllm_ros.mllm.answering.decode import TextStream, Turn
 
 from .tiny_qwen import PREFIX, VOCABULARY, log_probabilities, make_model, read_scene
 

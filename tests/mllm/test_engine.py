@@ -14,16 +14,16 @@ import torch
 from safetensors.torch import save_file
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.mllm import engine as engine_module
-from spatial_mllm_ros.mllm.answering import Speech
-from spatial_mllm_ros.mllm.decode import TextStream, Turn
+from spatial_mllm_ros.mllm.answering import engine as engine_module
+from spatial_mllm_ros.mllm.answering.answer import Speech
+from spatial_mllm_ros.mllm.answering.decode import TextStream, Turn
+from spatial_mllm_ros.mllm.answering.engine import Engine, content_key, evenly
+from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
 from spatial_mllm_ros.mllm.device import choose
-from spatial_mllm_ros.mllm.engine import Engine, content_key, evenly
-from spatial_mllm_ros.mllm.prompts import prefix_ids, question_ids
 from spatial_mllm_ros.mllm.question import AnswerType, Question, Verdict
-from spatial_mllm_ros.mllm.refusal import REFUSAL
 from spatial_mllm_ros.mllm.spatial_view import fit
-from spatial_mllm_ros.mllm.tokenizer import encode_text
+from spatial_mllm_ros.mllm.text.prompts import prefix_ids, question_ids
+from spatial_mllm_ros.mllm.text.tokenizer import encode_text
 
 TOKENS = 16
 QUESTIONS = [

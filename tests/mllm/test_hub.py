@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from spatial_mllm_ros.errors import ErrorCode
-from spatial_mllm_ros.mllm import checkpoint
-from spatial_mllm_ros.mllm.checkpoint import ModelError, find_folder
-from spatial_mllm_ros.mllm.loading import load_model
+from spatial_mllm_ros.mllm.checkpoints import files as checkpoint
+from spatial_mllm_ros.mllm.checkpoints.files import ModelError, find_folder
+from spatial_mllm_ros.mllm.checkpoints.loading import load_model
 
 SHA = "0123456789012345678901234567890123456789"
 

@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from spatial_mllm_ros.errors import ErrorCode
-from spatial_mllm_ros.mllm.checkpoint import INDEX, WEIGHTS, ModelError
-from spatial_mllm_ros.mllm.join import join
-from spatial_mllm_ros.mllm.loading import load_model
-from spatial_mllm_ros.mllm.untrained import released_config
+from spatial_mllm_ros.mllm.checkpoints.files import INDEX, WEIGHTS, ModelError
+from spatial_mllm_ros.mllm.checkpoints.join import join
+from spatial_mllm_ros.mllm.checkpoints.loading import load_model
+from spatial_mllm_ros.mllm.checkpoints.untrained import released_config
 
 SPATIAL = "spatial_encoder.vggt_model."
 
@@ -75,7 +75,7 @@ def test_keeps_every_tensor(parts, tmp_path):
 
 
 def test_large_models_are_written_in_shards(parts, tmp_path, monkeypatch):
-    monkeypatch.setattr("spatial_mllm_ros.mllm.saving.SHARD_BYTES", 3_000_000)
+    monkeypatch.setattr("spatial_mllm_ros.mllm.checkpoints.saving.SHARD_BYTES", 3_000_000)
     out = join(*parts, tmp_path / "out")
     names = set(json.loads((out / INDEX).read_text())["weight_map"].values())
     assert len(names) > 2 and names == {file.name for file in out.glob("*.safetensors")}

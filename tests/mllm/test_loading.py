@@ -16,16 +16,16 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.mllm import checkpoint
-from spatial_mllm_ros.mllm.checkpoint import INDEX, WEIGHTS, ModelError
-from spatial_mllm_ros.mllm.loading import load_model
+from spatial_mllm_ros.mllm.checkpoints import files as checkpoint
+from spatial_mllm_ros.mllm.checkpoints.files import INDEX, WEIGHTS, ModelError
+from spatial_mllm_ros.mllm.checkpoints.loading import load_model
+from spatial_mllm_ros.mllm.checkpoints.saving import new_folder, save_shards
+from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
 from spatial_mllm_ros.mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.packing import TRAINED_PIXELS
-from spatial_mllm_ros.mllm.prompts import prefix_ids, question_ids
 from spatial_mllm_ros.mllm.question import Question
-from spatial_mllm_ros.mllm.saving import new_folder, save_shards
-from spatial_mllm_ros.mllm.tokenizer import encode_text
-from spatial_mllm_ros.mllm.untrained import make_untrained
+from spatial_mllm_ros.mllm.text.prompts import prefix_ids, question_ids
+from spatial_mllm_ros.mllm.text.tokenizer import encode_text
 
 LORA = r".*language_model.*\.(q_proj|v_proj|down_proj)"
 

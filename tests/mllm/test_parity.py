@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from spatial_mllm_ros.mllm.checkpoint import Entry, check_names
-from spatial_mllm_ros.mllm.loading import (
+from spatial_mllm_ros.mllm.checkpoints.files import Entry, check_names
+from spatial_mllm_ros.mllm.checkpoints.loading import (
     TRACK_HEAD,
     empty_model,
     load_model,
@@ -16,9 +16,9 @@ from spatial_mllm_ros.mllm.loading import (
     module_name,
     released_name,
 )
+from spatial_mllm_ros.mllm.checkpoints.untrained import released_config
 from spatial_mllm_ros.mllm.packing import unpatchify
 from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
-from spatial_mllm_ros.mllm.untrained import released_config
 
 CLOSE = 1e-4
 CLIPS = ("video_4x56x84", "video_8x84x56")

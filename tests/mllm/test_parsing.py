@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_mllm_ros.mllm.parsing import answer_span, parse, plain
 from spatial_mllm_ros.mllm.question import AnswerType, Question, Verdict
+from spatial_mllm_ros.mllm.text.parsing import answer_span, parse, plain
 
 MUG = Question("Where is the mug?", ("left of the door", "right of the door", "On the table."))
 NONE, ZERO = None, (0.0, 0.0, 0.0)

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_mllm_ros.mllm.loading import load_model
+from spatial_mllm_ros.mllm.checkpoints.loading import load_model
+from spatial_mllm_ros.mllm.checkpoints.untrained import released_config
 from spatial_mllm_ros.mllm.positions import rope_index
 from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
-from spatial_mllm_ros.mllm.untrained import released_config
 
 TEXT, IMAGE, VIDEO = 7, 151655, 151656
 CONFIG = SpatialMLLMConfig.from_dict(released_config("3b"))  # 2 positions a second

@@ -9,7 +9,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.packing import MEAN, STD, TRAINED_PIXELS, pack
 from spatial_mllm_ros.mllm.processor import SpatialMLLMProcessor, count_tokens
-from spatial_mllm_ros.mllm.tokenizer import build_tokenizer, encode_text
+from spatial_mllm_ros.mllm.text.tokenizer import build_tokenizer, encode_text
 
 SMALL = 56 * 56, 112 * 112
 VIDEO, IMAGE = "<|vision_start|><|video_pad|><|vision_end|>", "<|vision_start|><|image_pad|><|vision_end|>"

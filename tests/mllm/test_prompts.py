@@ -5,9 +5,9 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm.processor import SpatialMLLMProcessor
-from spatial_mllm_ros.mllm.prompts import prefix_ids, prompt_text, question_ids
 from spatial_mllm_ros.mllm.question import AnswerType, Question
-from spatial_mllm_ros.mllm.tokenizer import SPECIAL_TOKENS, build_tokenizer, encode_text
+from spatial_mllm_ros.mllm.text.prompts import prefix_ids, prompt_text, question_ids
+from spatial_mllm_ros.mllm.text.tokenizer import SPECIAL_TOKENS, build_tokenizer, encode_text
 
 PROCESSOR = SpatialMLLMProcessor(Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=12544), build_tokenizer())
 TOKENIZER = PROCESSOR.tokenizer

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_mllm_ros.mllm.parsing import parse
-from spatial_mllm_ros.mllm.quantity import asked_unit
 from spatial_mllm_ros.mllm.question import AnswerType, Question, Verdict
+from spatial_mllm_ros.mllm.text.parsing import parse
+from spatial_mllm_ros.mllm.text.quantity import asked_unit
 
 
 def number(text, question="What number is it?"):

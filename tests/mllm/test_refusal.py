@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spatial_mllm_ros.mllm.refusal import probability
+from spatial_mllm_ros.mllm.answering.refusal import probability
 
 SCORES = st.floats(-1e4, 0)
 

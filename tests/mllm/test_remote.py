@@ -18,10 +18,10 @@ import pytest
 from spatial_mllm_ros.config import AskParams
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame, Pixels
-from spatial_mllm_ros.mllm import lifetime, remote
-from spatial_mllm_ros.mllm.protocol import Channel
+from spatial_mllm_ros.mllm.process import lifetime, remote
+from spatial_mllm_ros.mllm.process.protocol import Channel
+from spatial_mllm_ros.mllm.process.remote import ModelProcess
 from spatial_mllm_ros.mllm.question import Question
-from spatial_mllm_ros.mllm.remote import ModelProcess
 
 ENGINE = "tests.mllm.engines:Engine"
 SECONDS = 20.0
@@ -539,7 +539,7 @@ def test_a_defect_on_this_side_fails_what_waits_and_says_so(bench, monkeypatch):
 
 
 def test_this_side_needs_no_torch():
-    code = "import sys, spatial_mllm_ros.mllm.remote; sys.exit('torch' in sys.modules)"
+    code = "import sys, spatial_mllm_ros.mllm.process.remote; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

@@ -12,8 +12,8 @@ import pytest
 from spatial_mllm_ros.config import AskParams
 from spatial_mllm_ros.errors import ErrorCode
 from spatial_mllm_ros.frames import Camera, Frame
+from spatial_mllm_ros.mllm.process.remote import ModelProcess
 from spatial_mllm_ros.mllm.question import AnswerType, Question
-from spatial_mllm_ros.mllm.remote import ModelProcess
 
 from .test_remote import Log, fds, outcome, poll
 
@@ -29,7 +29,7 @@ def frames(seed=0, count=4):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from spatial_mllm_ros.mllm.untrained import make_untrained
+    from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
 
     return make_untrained(tmp_path_factory.mktemp("untrained") / "tiny")
 
@@ -46,7 +46,7 @@ def model(folder):
 def test_it_answers_as_the_engine_does_in_this_process(model, folder):
     import torch
 
-    from spatial_mllm_ros.mllm.engine import Engine
+    from spatial_mllm_ros.mllm.answering.engine import Engine
 
     torch.set_num_threads(1)
     engine = Engine(folder, device="cpu", max_tokens=24, not_observed=1.0)

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spatial_mllm_ros.mllm.decode import Turn
-from spatial_mllm_ros.mllm.kv_cache import ROOM, GrowingLayer, KVCache
-from spatial_mllm_ros.mllm.scene_cache import SceneCache
+from spatial_mllm_ros.mllm.answering.decode import Turn
+from spatial_mllm_ros.mllm.answering.kv_cache import ROOM, GrowingLayer, KVCache
+from spatial_mllm_ros.mllm.answering.scene_cache import SceneCache
 
 from .tiny_qwen import PREFIX, log_probabilities, make_model, read_scene
 

@@ -3,8 +3,8 @@
 import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from spatial_mllm_ros.mllm.kv_cache import KVCache
-from spatial_mllm_ros.mllm.scene import Scene
+from spatial_mllm_ros.mllm.answering.kv_cache import KVCache
+from spatial_mllm_ros.mllm.answering.scene import Scene
 
 VOCABULARY = 64
 PREFIX = [3, 1, 4, 1, 5, 9, 2, 6, 5]

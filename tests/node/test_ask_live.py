@@ -22,7 +22,7 @@ COMPRESSED = {"camera.image_transport": "compressed", "camera.depth_transport": 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
     pytest.importorskip("torch", reason="the model needs torch")
-    from spatial_mllm_ros.mllm.untrained import make_untrained
+    from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
 
     return make_untrained(tmp_path_factory.mktemp("untrained") / "tiny")
 

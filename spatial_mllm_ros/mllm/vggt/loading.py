@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ..checkpoint import (
+from ..checkpoints.files import (
     Entry,
     ModelError,
     Progress,

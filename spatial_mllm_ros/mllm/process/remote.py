@@ -13,18 +13,18 @@ from time import monotonic
 from traceback import format_exc
 from typing import Any
 
-from ..config import AskParams
-from ..errors import ErrorCode, SpatialError
-from ..frames import Frame
-from ..geometry.window import WindowGeometry
+from ...config import AskParams
+from ...errors import ErrorCode, SpatialError
+from ...frames import Frame
+from ...geometry.window import WindowGeometry
+from ..question import Question
 from .child import Child
 from .lifetime import Lifetime, ModelState
 from .protocol import Message
-from .question import Question
 from .sending import send_frames
 from .ticket import Ticket, scene
 
-ENGINE = "spatial_mllm_ros.mllm.engine:Engine"
+ENGINE = "spatial_mllm_ros.mllm.answering.engine:Engine"
 CLOSED = "the node is shutting down"
 GRACE = 30.0  # s that a job may go on after it was canceled; longer where ask.timeout is
 KINDS = ("ask", "geometry", "warm")  # jobs, the most urgent first

@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import ErrorCode, SpatialError
-from ..geometry.window import WindowGeometry
-from .answering import Answerer, OnText
-from .checkpoint import find_folder, read_entries, show
+from ...errors import ErrorCode, SpatialError
+from ...geometry.window import WindowGeometry
+from ..checkpoints.files import find_folder, read_entries, show
+from ..checkpoints.loading import load_model
+from ..device import choose
+from ..packing import check_frames
+from ..question import Answer, Question
+from ..spatial_view import see
+from ..vggt import VGGT
+from ..vggt.loading import load_vggt
+from .answer import Answerer, OnText
 from .decode import Stop, check, never
-from .device import choose
 from .encoding import encode
-from .loading import load_model
-from .packing import check_frames
-from .question import Answer, Question
 from .scene import Scene
 from .scene_cache import SceneCache
-from .spatial_view import see
-from .vggt import VGGT
-from .vggt.loading import load_vggt
 
 Images = Sequence[NDArray[np.uint8]]  # RGB [H, W, 3]
 Progress = Callable[[str, float], None]

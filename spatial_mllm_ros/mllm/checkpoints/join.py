@@ -9,12 +9,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import ErrorCode
-from .checkpoint import DTYPES, Entry, ModelError, check_names, find_folder, read_config, read_entries, show
+from ...errors import ErrorCode
+from ..spatial_config import ARCHITECTURE, CONNECTOR, SpatialMLLMConfig
+from ..vggt import VGGTConfig
+from .files import DTYPES, Entry, ModelError, check_names, find_folder, read_config, read_entries, show
 from .loading import blame, empty_model, module_entries, released_name
 from .saving import new_folder, save_shards, write_json
-from .spatial_config import ARCHITECTURE, CONNECTOR, SpatialMLLMConfig
-from .vggt import VGGTConfig
 
 QWEN = "Qwen2_5_VLForConditionalGeneration"
 SPATIAL = "spatial_encoder.vggt_model."

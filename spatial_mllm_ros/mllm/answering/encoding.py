@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..packing import PAIR
+from ..processor import CLIP_RATE
+from ..text.prompts import prefix_ids
 from .decode import Stop, check
 from .kv_cache import KVCache
-from .packing import PAIR
-from .processor import CLIP_RATE
-from .prompts import prefix_ids
 from .scene import Scene
 
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..question import Answer, AnswerType, Question, Verdict
 from .quantity import COUNTS, UNITS, asked_unit, read_quantity, to_float
-from .question import Answer, AnswerType, Question, Verdict
 
 THINK = ("<think>", "</think>")
 ANSWER = ("<answer>", "</answer>")

@@ -5,8 +5,8 @@ from concurrent.futures import Future
 from time import monotonic
 from typing import Any
 
-from ..frames import Frame
-from .question import Answer
+from ...frames import Frame
+from ..question import Answer
 
 BACKGROUND = 600.0  # s that a job nobody waits for may take
 

@@ -16,8 +16,10 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VLVisionRotaryEmbedding,
 )
 
-from ..errors import ErrorCode
-from .checkpoint import (
+from ...errors import ErrorCode
+from ..model import SpatialMLLMForConditionalGeneration
+from ..spatial_config import ARCHITECTURE, SpatialMLLMConfig
+from .files import (
     PICKLED,
     Entry,
     ModelError,
@@ -32,8 +34,6 @@ from .checkpoint import (
     read_entries,
     show,
 )
-from .model import SpatialMLLMForConditionalGeneration
-from .spatial_config import ARCHITECTURE, SpatialMLLMConfig
 
 HIGHEST_RANK = 4096  # of an adapter
 
@@ -166,7 +166,7 @@ def load_processor(folder: Path, config: SpatialMLLMConfig) -> Any:
     """
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         return None
-    from .processor import SpatialMLLMProcessor
+    from ..processor import SpatialMLLMProcessor
 
     processor = SpatialMLLMProcessor.from_pretrained(folder)
     for name in ("image_token_id", "video_token_id"):

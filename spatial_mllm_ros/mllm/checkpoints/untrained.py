@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..spatial_config import ARCHITECTURE, SpatialMLLMConfig
+from ..text.tokenizer import build_tokenizer
 from .loading import empty_model, released_name
 from .saving import new_folder, save_shards, write_json
-from .spatial_config import ARCHITECTURE, SpatialMLLMConfig
-from .tokenizer import build_tokenizer
 
 GAIN = 2.0  # of the language model, so that its layers outweigh the token they began from
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ErrorCode, SpatialError
+from ...errors import ErrorCode, SpatialError
+from ..question import Answer, Question, Verdict
+from ..text.parsing import ANSWER, LETTERS, THINK, answer_span, parse
+from ..text.prompts import question_ids
+from ..text.tokenizer import encode_text
 from .decode import Stop, TextStream, Turn
-from .parsing import ANSWER, LETTERS, THINK, answer_span, parse
-from .prompts import question_ids
-from .question import Answer, Question, Verdict
 from .refusal import REFUSAL, probability
 from .scene import Scene
-from .tokenizer import encode_text
 
 OnText = Callable[[str], None]
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
-from .checkpoint import ModelError
+from ..checkpoints.files import ModelError
+from ..processor import SpatialMLLMProcessor, count_tokens
+from ..question import AnswerType, Question
 from .parsing import ANSWER, LETTERS, PIXEL_RANGE, THINK, kind_of
-from .processor import SpatialMLLMProcessor, count_tokens
 from .quantity import asked_unit
-from .question import AnswerType, Question
 from .tokenizer import encode_text
 
 SHORT = "Please answer the question using a single word or phrase."  # these as in the training of the released models

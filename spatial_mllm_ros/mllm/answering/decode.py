@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ErrorCode, SpatialError
+from ...errors import ErrorCode, SpatialError
 from .kv_cache import KVCache
 from .scene import Scene
 

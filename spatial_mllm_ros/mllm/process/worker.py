@@ -1,4 +1,4 @@
-"""The model's process: ``python -m spatial_mllm_ros.mllm.worker``, started by :mod:`remote` and by nobody else.
+"""The model's process: ``python -m spatial_mllm_ros.mllm.process.worker``, started by :mod:`remote` and by nobody else.
 
 It is told what to load, then does one job after the other. It ends with the process that started it, yields the
 processor to images (nice), and leaves Ctrl-C to its parent.
@@ -19,9 +19,9 @@ from time import monotonic
 from traceback import print_exc
 from typing import Any
 
-from ..errors import ErrorCode, SpatialError
+from ...errors import ErrorCode, SpatialError
+from ..question import Question
 from .protocol import Channel, Message, Packed
-from .question import Question
 
 NICE = 10
 PR_SET_PDEATHSIG = 1

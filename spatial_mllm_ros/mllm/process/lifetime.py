@@ -5,7 +5,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from ..errors import ErrorCode
+from ...errors import ErrorCode
 from .child import how_it_ended
 
 LOADING = 1800.0  # s without any progress after which loading is given up

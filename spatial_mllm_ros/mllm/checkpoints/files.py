@@ -17,7 +17,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundEr
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..errors import ErrorCode, SpatialError
+from ...errors import ErrorCode, SpatialError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BadMessage, ErrorCode, SpatialError
+from ...errors import BadMessage, ErrorCode, SpatialError
 from .child import Child
 from .protocol import Packed
 from .ticket import Ticket

@@ -11,7 +11,7 @@ from typing import Any
 
 from .protocol import Channel, Message
 
-MODULE = "spatial_mllm_ros.mllm.worker"
+MODULE = "spatial_mllm_ros.mllm.process.worker"
 MOST_LINES, MOST_CHARACTERS = 200, 500  # of what the process prints, in the log
 LAST_WORDS = 5.0  # s that a process which closed its channel has to end
 

@@ -10,8 +10,8 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import ErrorCode
-from .checkpoint import INDEX, WEIGHTS, ModelError, show
+from ...errors import ErrorCode
+from .files import INDEX, WEIGHTS, ModelError, show
 
 SHARD_BYTES = 2_000_000_000
 

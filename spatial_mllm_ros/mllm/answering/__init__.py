@@ -1,0 +1,1 @@
+"""Scenes encoded once, questions answered on them."""

@@ -1,0 +1,1 @@
+"""Text that goes in and comes out: tokens, prompts, and answers read strictly."""
