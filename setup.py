@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "spatial_mllm_ros"
+TRAINING = "spatial_mllm_training"
 
 # The ROS 2 Jazzy wheels on PyPI, for machines without a ROS installation: what runs, then what builds msg/.
 # They exist for these interpreters only; elsewhere the extra installs nothing.
@@ -46,8 +47,13 @@ setup(
     license="Apache-2.0",
     author="spatial_mllm_ros maintainers",
     python_requires=">=3.10",
-    packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "definitions/*.msg"], f"{NAME}.report": ["*.j2"]},
+    packages=find_packages(include=[NAME, f"{NAME}.*"]) + find_packages("training"),
+    package_dir={TRAINING: f"training/{TRAINING}"},
+    package_data={
+        NAME: ["py.typed", "definitions/*.msg"],
+        f"{NAME}.report": ["*.j2"],
+        TRAINING: ["py.typed", "*/*.j2", "*/*/*.yaml"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -59,6 +65,7 @@ setup(
         "console_scripts": [
             f"spatial-mllm = {NAME}.cli:app",
             f"spatial_mllm_node = {NAME}.node.main:main",
+            f"spatial-mllm-training = {TRAINING}.cli:app",
         ]
     },
     install_requires=[line for line in text("requirements.txt").splitlines() if not line.startswith("#")],
@@ -76,6 +83,8 @@ setup(
             "huggingface_hub",
             "jinja2",
         ],
+        "training": ["pyarrow", "datasets", "pycocoevalcap", "embreex", "jinja2"],
+        "cluster": ["ray[data]"],
         "ros": [wheel + WHEELS_EXIST for wheel in ROS_WHEELS],
         "dev": [
             "pytest",

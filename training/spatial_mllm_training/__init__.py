@@ -1,0 +1,1 @@
+"""From recordings to spatial questions, and from answers to published figures."""

@@ -1,0 +1,1 @@
+"""Answers scored as the published benchmarks score them."""

@@ -1,0 +1,1 @@
+"""Benchmarks, each read from the folder that its authors publish."""

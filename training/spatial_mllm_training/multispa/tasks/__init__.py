@@ -1,0 +1,1 @@
+"""Tasks: each module proposes the questions that a scene allows."""
