@@ -20,10 +20,11 @@ from spatial_mllm_ros.mllm.checkpoints import files as checkpoint
 from spatial_mllm_ros.mllm.checkpoints.files import INDEX, WEIGHTS, ModelError
 from spatial_mllm_ros.mllm.checkpoints.loading import load_model
 from spatial_mllm_ros.mllm.checkpoints.saving import new_folder, save_shards
-from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
+from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained, released_config
 from spatial_mllm_ros.mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.packing import TRAINED_PIXELS
 from spatial_mllm_ros.mllm.question import Question
+from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
 from spatial_mllm_ros.mllm.text.prompts import prefix_ids, question_ids
 from spatial_mllm_ros.mllm.text.tokenizer import encode_text
 
@@ -472,6 +473,12 @@ def test_hub_id_from_the_cache(tiny, tmp_path, monkeypatch, model):
     assert torch.equal(logits(load_model("owner/tiny")[0]), logits(model))
     (cached / "snapshots" / revision / WEIGHTS).unlink()
     assert refusal("owner/tiny").message.startswith("owner/tiny: no weights")
+
+
+def test_one_checkpoint_made_does_not_change_the_next():
+    before = json.dumps(released_config("tiny"))
+    SpatialMLLMConfig.from_dict(released_config("tiny") | {"vocab_size": 300_000})
+    assert json.dumps(released_config("tiny")) == before
 
 
 def test_transformers_own_loader_is_refused(tiny):

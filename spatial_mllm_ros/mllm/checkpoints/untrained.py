@@ -1,6 +1,7 @@
 """Checkpoints with random weights: complete in every file, and knowing nothing. For tests, demos and benchmarks."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def released_config(size: str = "3b") -> dict[str, Any]:
     """
     if size not in SIZES:
         raise ValueError(f"size '{size}' is unknown: expected {', '.join(SIZES)}")
-    sizes = SIZES[size]
+    sizes = deepcopy(SIZES[size])  # transformers writes into what it is given
     vision = {"model_type": "qwen2_5_vl", "hidden_act": "silu", "in_channels": 3, "in_chans": 3, "patch_size": 14}
     vision |= {"spatial_patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "tokens_per_second": 2}
     return {
