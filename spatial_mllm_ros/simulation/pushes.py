@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from .layout import Layout, bounds, pose
 from .models import Rng
 
+MOST = 5  # of one room
 SHORTEST, LONGEST = 0.05, 0.5
 PEAK_SPEED = 0.6  # m/s
 
@@ -62,15 +63,17 @@ def plan_pushes(rng: Rng, room: Layout, count: int, base_ns: int, duration: floa
     """
     slot = 0.8 * duration / max(count, 1)
     pushes: list[Push] = []
+    ended = 0.0
     for index in _candidates(rng, room):
         if len(pushes) == count:
             break
-        start = (0.12 * duration + len(pushes) * slot) * (1 + 0.1 * rng.random())
+        start = max(ended, (0.12 * duration + len(pushes) * slot) * (1 + 0.1 * rng.random()))
         seconds = min(3.0, 0.75 * slot)
         times = base_ns + round(start * 1e9), base_ns + round((start + seconds) * 1e9)
         push = _find_track(rng, room, index, times, seconds, turning=len(pushes) == 1)
         if push is not None:
             pushes.append(push)
+            ended = start + seconds
             swept = _swept(room, push)
             room.kept_free.append((np.min([b[0] for b in swept], axis=0), np.max([b[1] for b in swept], axis=0)))
     return pushes

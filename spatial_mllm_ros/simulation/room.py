@@ -15,7 +15,7 @@ from .layout import Layout, furnish, pose
 from .light import Lamps, bake
 from .materials import Texture
 from .noise import sensor_depth, sensor_image
-from .pushes import Push, plan_pushes
+from .pushes import MOST, Push, plan_pushes
 from .render import render
 from .scene import Caster, Triangles, flatten
 from .textures import surface_color
@@ -216,7 +216,7 @@ def make_room(
         size: (width, height) of the images, pixels, 16 to 4096.
         fps: frames a second, up to 240; duration: seconds, up to 3600; at least two frames.
         cameras: 1 (``camera``) to 4 (``front``, ``left``, ``right``, ``rear``, fixed to base_link).
-        pushes: things pushed one after another, 0 to 3; None chooses by the duration. Fewer where there is no room.
+        pushes: things pushed one after another, 0 to 5; None chooses by the duration. Fewer where there is no room.
         noise: multiple of the sensors' noise; 0 gives exact depth without holes and clean images.
 
     Raises:
@@ -233,7 +233,7 @@ def make_room(
         raise ValueError(f"duration = {duration} s at {fps} frames a second: expected at least two frames")
     _check("cameras", cameras, int, 1, len(CAMERA_NAMES))
     if pushes is not None:
-        _check("pushes", pushes, int, 0, 3)
+        _check("pushes", pushes, int, 0, MOST)
     _check("noise", noise, float, 0, 100)
     return Room(
         int(seed), (int(size[0]), int(size[1])), float(fps), float(duration), int(cameras), pushes, float(noise)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -194,7 +195,7 @@ def test_stamps_increase_at_the_rate():
         ({"duration": -1}, "duration = -1"),
         ({"duration": 0.02}, "expected at least two frames"),
         ({"cameras": 5}, "cameras = 5: expected a whole number from 1 to 4"),
-        ({"pushes": 4}, "pushes = 4: expected a whole number from 0 to 3"),
+        ({"pushes": 6}, "pushes = 6: expected a whole number from 0 to 5"),
         ({"noise": -0.1}, "noise = -0.1"),
     ],
 )
@@ -215,6 +216,15 @@ def test_unknown_camera_and_frame_are_named():
 def test_no_pushes():
     room = make_room(1, size=(64, 48), fps=5, duration=1, pushes=0)
     assert room.pushes == [] and not any(thing.moving for thing in room.objects)
+
+
+def test_many_pushes_follow_one_another():
+    for seed in range(6):
+        room = make_room(seed, size=(64, 48), fps=5, duration=10, pushes=5)
+        pushes = room.pushes
+        assert len(pushes) == 5 and len({p.object for p in pushes}) == 5
+        assert all(a.end_ns <= b.start_ns for a, b in pairwise(pushes))
+        assert pushes[0].start_ns > room.stamps[0] and pushes[-1].end_ns <= room.stamps[0] + 10 * SECOND
 
 
 def test_missing_ray_caster_says_what_to_install():
