@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment
 from numpy.typing import NDArray
 
 from .analysis import Analysis, Coverage, Selected, Series
 from .answers import answer_card
 from .charts import Plot, map_svg, number
 from .pictures import data_uri
+from .templates import template
 
 AFTER_LOSS_NS = 1_000_000_000  # shown of a target that was lost for good
 NO_COVERAGE = "no frame has both depth and a camera pose, and coverage needs both."
@@ -21,9 +20,7 @@ NO_COVERAGE = "no frame has both depth and a camera pose, and coverage needs bot
 
 def render(analysis: Analysis, title: str) -> str:
     """The page of an analysis under a title."""
-    template = files("spatial_mllm_ros.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(context(analysis, title))
+    return template("report.html.j2").render(context(analysis, title))
 
 
 def context(a: Analysis, title: str) -> dict[str, Any]:
