@@ -60,6 +60,7 @@ class Scene:
         lacks: what is not there, and why: keys of PARTS.
         vocabulary: labels that scenes of this source can have; some of them are not in this one.
         world_up: unit vector float64 [3], or None where it is not known.
+        dropped: how many frames of the recording are not in ``frames``, by reason.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Scene:
     lacks: dict[str, str] = field(default_factory=dict)
     vocabulary: Sequence[str] = ()
     world_up: NDArray[np.float64] | None = None
+    dropped: dict[str, int] = field(default_factory=dict)
 
     def missing(self, parts: Sequence[str]) -> str:
         """Why a task that needs these parts cannot be asked here; empty where it can."""
@@ -79,14 +81,17 @@ class Scene:
 
 
 class SceneRef(Protocol):
-    """A scene that can be opened, in this process or another: small and picklable.
+    """A scene that can be opened, in this process or another: small and picklable."""
 
-    Attributes:
-        source, name: as of the scene that it opens.
-    """
+    @property
+    def source(self) -> str:
+        """As of the scene that it opens."""
+        ...
 
-    source: str
-    name: str
+    @property
+    def name(self) -> str:
+        """As of the scene that it opens."""
+        ...
 
     def open(self) -> Scene:
         """Read what is needed to know the scene. Raises SpatialError with what is wrong with it."""
