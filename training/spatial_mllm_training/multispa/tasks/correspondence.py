@@ -1,0 +1,81 @@
+"""The same point in two images (Xu et al., 2025, section 3.1: visual correspondence)."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..covisibility import SceneIndex
+from ..item import CORRESPONDENCE, LETTERS, Candidate, Point
+from ..scene import Scene
+from ..spread import spread
+
+TYPES = CORRESPONDENCE
+NEEDS = ("depth", "pose")
+POINTS = 16  # shared points to choose from in a pair
+OTHERS = 64  # points of the second image that wrong choices are taken from
+TRIES = 4  # pairs looked at for each question that is wanted
+Wrong = Callable[..., NDArray[np.int64] | None]
+
+
+def propose(
+    scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int, wrong_points: Wrong | None = None
+) -> Iterator[Candidate]:
+    """Up to ``count`` candidates of each type: pairs spread over their overlap, points over the second image.
+
+    Args:
+        wrong_points: as of ``distractors``, which is also the default.
+    """
+    if wrong_points is None:
+        from ..distractors import wrong_points
+    pairs, overlaps = index.pairs()
+    made: Counter[str] = Counter()
+    used: Counter[tuple[str, int]] = Counter()
+    for k in spread(overlaps, TRIES * count, rng).tolist():
+        wanted = [kind for kind in TYPES if made[kind] < count]
+        if not wanted:
+            return
+        i, j = rng.permutation(pairs[k]).tolist()
+        here, there = index.co_visible(i, j, POINTS, rng)
+        if not len(here):
+            continue
+        camera = index.scene.frames[j].camera
+        cells = 3 * (3 * there[:, 1] // camera.height) + 3 * there[:, 0] // camera.width
+        for kind in wanted:
+            best = min(range(len(here)), key=lambda n, kind=kind: used[kind, int(cells[n])])
+            bins: dict[str, int | str] = {"overlap": int(overlaps[k]), "place": int(cells[best])}
+            point = Point(0, *here[best].tolist())
+            if kind == "correspondence_coordinate":
+                yield _coordinate((i, j), point, there[best], camera.width, camera.height, bins)
+            else:
+                others = index.samples(j, OTHERS, rng)
+                wrong = wrong_points(there[best], others, camera.width, rng, count=len(LETTERS) - 1)
+                if wrong is None:
+                    continue
+                right = int(rng.integers(len(LETTERS)))
+                yield _choice((i, j), point, np.insert(wrong, right, there[best], axis=0), LETTERS[right], bins)
+            made[kind] += 1
+            used[kind, int(cells[best])] += 1
+
+
+def thousandths(pixel: NDArray[np.int64], width: int, height: int) -> list[float]:
+    """A pixel (u, v) as [x, y] in whole thousandths of width and height."""
+    return [float(1000 * int(pixel[0]) // width), float(1000 * int(pixel[1]) // height)]
+
+
+def choices(pixels: NDArray[np.int64]) -> tuple[Point, ...]:
+    """Pixels [4, 2] of the second image as lettered points."""
+    return tuple(Point(1, *pixel, name=letter) for pixel, letter in zip(pixels.tolist(), LETTERS))
+
+
+def _coordinate(frames, point: Point, pixel: NDArray[np.int64], width: int, height: int, bins):
+    facts = {"answer_pixel": pixel.tolist()}
+    truth = thousandths(pixel, width, height)
+    return Candidate(TYPES[0], frames, truth, "pixel", "coordinate", (point,), bins=bins, facts=facts)
+
+
+def _choice(frames, point: Point, pixels: NDArray[np.int64], letter: str, bins):
+    return Candidate(
+        TYPES[1], frames, letter, "choice", "dot", (point, *choices(pixels)), bins={**bins, "answer": letter}
+    )

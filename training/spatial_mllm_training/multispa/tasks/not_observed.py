@@ -1,0 +1,151 @@
+"""Questions in the form of others, about what the images do not show.
+
+A point of the first image that the second does not show, or a thing that is nowhere in the scene. Missing depth proves
+nothing: a point counts as hidden where it lies well outside the second image, or where all that surrounds its place
+there is well in front of it.
+"""
+
+from collections.abc import Iterator
+from itertools import cycle
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spatial_mllm_ros.geometry.cameras import project
+from spatial_mllm_ros.geometry.poses import inverse, transform
+
+from ..covisibility import SceneIndex, patches
+from ..item import LETTERS, NOT_OBSERVED, OBJECT_MOTION, OBJECT_SIZE, Candidate, Point
+from ..scene import Scene, Tracks
+from ..spread import spread
+from ..tracks import moving_groups
+from .correspondence import OTHERS, Wrong, choices
+
+TYPES = (NOT_OBSERVED,)
+NEEDS = ("depth", "pose")
+TRUTH = "not observed"
+POINTS = 32  # looked at in a pair
+TRIES = 4  # pairs looked at for each question that is wanted
+OUTSIDE = 0.1  # of the width, beyond the border
+BEHIND = 0.05  # metres behind the camera
+COVERED, COVERED_SHARE = 0.1, 0.1  # metres, and of the depth, that what hides a point is nearer
+AROUND = 0.015  # of the width: radius of what has to hide it
+SHOWN = 3  # images of a question about a thing
+
+
+def propose(
+    scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int, wrong_points: Wrong | None = None
+) -> Iterator[Candidate]:
+    """Up to ``count`` candidates, forms in turn; a form is used where the scene can have answers to it.
+
+    Args:
+        wrong_points: as of ``distractors``, which is also the default.
+    """
+    if wrong_points is None:
+        from ..distractors import wrong_points
+    labels = absent(scene) if scene.things and len(index.numbers) else []
+    share = round(count * len(OBJECT_SIZE) / (len(OBJECT_SIZE) + len(_point_forms(scene)))) if labels else 0
+    made = 0
+    for candidate in _hidden_points(scene, index, rng, count - share, wrong_points):
+        made += 1
+        yield candidate
+    for n in range(count - made if labels else 0):
+        yield _absent_thing(index, rng, OBJECT_SIZE[n % len(OBJECT_SIZE)], labels[int(rng.integers(len(labels)))])
+
+
+def absent(scene: Scene) -> list[str]:
+    """Labels of the vocabulary that share no word with a thing of the scene, sorted."""
+    words = {word for thing in scene.things for word in _words(thing.label)}
+    return sorted({label for label in scene.vocabulary if not words & _words(label)})
+
+
+def _words(label: str) -> set[str]:
+    """Its words without a plural's s."""
+    return {word.rstrip("s") for word in label.lower().replace("-", " ").split()}
+
+
+def hidden(index: SceneIndex, i: int, j: int, pixels: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Why frame j does not show what pixels [N, 2] of frame i show: ``outside``, ``covered``; ``""`` where it may."""
+    return unseen(index, j, index.world(i, pixels))
+
+
+def unseen(index: SceneIndex, j: int, world: NDArray[np.float64]) -> NDArray[np.str_]:
+    """The same for points [N, 3] of the world, where they are when frame j is taken; NaN where that is not known."""
+    camera = index.scene.frames[j].camera
+    points = transform(inverse(index.pose(j)), world)
+    places, in_view = project(camera, points)
+    margin, size = OUTSIDE * camera.width, np.array([camera.width, camera.height])
+    with np.errstate(invalid="ignore"):
+        beyond = ((places < -margin) | (places > size + margin)).any(axis=1)
+    out = np.where(beyond | (points[:, 2] < -BEHIND), "outside", "")
+    at = np.flatnonzero(in_view)
+    around = patches(index.depth(j), np.rint(places[at]).astype(np.int64), max(1, round(AROUND * camera.width)))
+    z = points[at, 2]
+    out[at[around.max(axis=1) < z - np.maximum(COVERED, COVERED_SHARE * z)]] = "covered"
+    return out
+
+
+def _point_forms(scene: Scene) -> tuple[str, ...]:
+    moves = OBJECT_MOTION if scene.tracks is not None else ()
+    return ("correspondence_coordinate", "correspondence_choice", *moves)
+
+
+def _hidden_points(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int, wrong_points: Wrong):
+    pairs, overlaps = index.pairs()
+    forms, reasons = cycle(_point_forms(scene)), cycle(("covered", "outside"))
+    made, form, reason = 0, next(forms), next(reasons)
+    tracks = scene.tracks() if scene.tracks is not None else None
+    moving = np.flatnonzero(moving_groups(tracks) >= 0) if tracks is not None else np.empty(0, np.int64)
+    for k in spread(overlaps, TRIES * count, rng).tolist():
+        if made == count:
+            return
+        i, j = rng.permutation(pairs[k]).tolist()
+        if form in OBJECT_MOTION:
+            pixels, world = _moving_points(tracks, moving, i, j, rng)
+            why = unseen(index, j, world)
+        else:
+            pixels = index.samples(i, POINTS, rng)
+            pixels = pixels[index.still(i, pixels)]
+            why = hidden(index, i, j, pixels)
+        wanted = np.flatnonzero(why == reason)
+        wanted = wanted if len(wanted) else np.flatnonzero(why != "")
+        if not len(wanted):
+            form = next(forms)  # this one may have few places
+            continue
+        n = wanted[0]
+        points: tuple[Point, ...] = (Point(0, *pixels[n].tolist()),)
+        if form == "correspondence_choice":
+            points += _wrong_choices(index, rng, i, j, pixels[n], wrong_points)
+            if len(points) == 1:
+                continue
+        bins: dict[str, int | str] = {"asks": form, "reason": str(why[n]), "overlap": int(overlaps[k])}
+        referring = "dot" if form == "correspondence_choice" else form.rpartition("_")[2]
+        yield Candidate(NOT_OBSERVED, (i, j), TRUTH, "text", referring, points, bins=bins, facts={"asks": form})
+        made, form, reason = made + 1, next(forms), next(reasons)
+
+
+def _moving_points(
+    tracks: Tracks | None, moving: NDArray[np.int64], i: int, j: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Points of moving bodies that frame i shows: their pixels [N, 2] there, and where they are in frame j."""
+    if tracks is None:
+        return np.empty((0, 2), np.int64), np.empty((0, 3))
+    shown = rng.permutation(moving[tracks.visible[i, moving]])[:POINTS]
+    return np.rint(tracks.pixels[i, shown]).astype(np.int64), tracks.points[j, shown]
+
+
+def _wrong_choices(index: SceneIndex, rng: np.random.Generator, i: int, j: int, pixel, wrong_points: Wrong):
+    """Four points of frame j, none of which is where the hidden point would be; empty where there are not enough."""
+    camera = index.scene.frames[j].camera
+    points = transform(inverse(index.pose(j)), index.world(i, pixel[None]))
+    place = np.nan_to_num(project(camera, points)[0][0], nan=-camera.width).clip(-camera.width, 2 * camera.width)
+    truth = np.rint(place).astype(np.int64)
+    wrong = wrong_points(truth, index.samples(j, OTHERS, rng), camera.width, rng, count=len(LETTERS))
+    return () if wrong is None else choices(wrong)
+
+
+def _absent_thing(index: SceneIndex, rng: np.random.Generator, form: str, label: str) -> Candidate:
+    shown = min(SHOWN, len(index.numbers))
+    frames = tuple(sorted(rng.choice(index.numbers, shown, replace=False).tolist()))
+    bins: dict[str, int | str] = {"asks": form, "reason": "absent"}
+    return Candidate(NOT_OBSERVED, frames, TRUTH, "text", "label", label=label, bins=bins, facts={"asks": form})
