@@ -21,14 +21,14 @@ export ROS_LOG_DIR := $(CURDIR)/log/ros
 
 # A sourced ROS 2 installation is used as it is; without one, rclpy and the messages come from PyPI wheels.
 ifdef ROS_DISTRO
-  EXTRAS := simulate,report,dev
+  EXTRAS := simulate,report,training,cluster,dev
   VENV_OPTIONS := --system-site-packages
   CONSTRAINT := --constraint $(VENV)/constraints.txt
   ROS_FROM := ROS 2 $(ROS_DISTRO) is sourced and used
   export AMENT_PREFIX_PATH := $(abspath $(VENV)):$(AMENT_PREFIX_PATH)
   export LD_LIBRARY_PATH := $(abspath $(VENV))/lib:$(LD_LIBRARY_PATH)
 else
-  EXTRAS := simulate,report,ros,dev
+  EXTRAS := simulate,report,training,cluster,ros,dev
   ROS_FROM := ROS 2 from wheels where Python has them
   FROM_WHEELS = -DPython3_EXECUTABLE=$(abspath $(BIN))/python -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/msg/cmake/from_wheels.cmake
 endif

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.common import machine
 
 NEED_TORCH = ("model", "ask")
-MODULES = ("coverage", "motion", "node", "annotate", "memory", "mapping", "model", "ask")
+MODULES = ("coverage", "motion", "node", "annotate", "memory", "mapping", "model", "ask", "multispa")
 
 
 def main() -> int:

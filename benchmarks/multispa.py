@@ -8,16 +8,16 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
-from spatial_mllm_training.multispa.covisibility import SceneIndex
-from spatial_mllm_training.multispa.engine import GenerateOptions, generate
-from spatial_mllm_training.multispa.overlap import overlap_of
-from spatial_mllm_training.multispa.scene import Scene
-from spatial_mllm_training.multispa.sources import open_sources
 
 from benchmarks.common import RECORDING, Row, show
 from spatial_mllm_ros.bags import read_frames
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.simulation import make_room
+from spatial_mllm_training.multispa.covisibility import SceneIndex
+from spatial_mllm_training.multispa.engine import GenerateOptions, generate
+from spatial_mllm_training.multispa.overlap import overlap_of
+from spatial_mllm_training.multispa.scene import Scene
+from spatial_mllm_training.multispa.sources import open_sources
 
 FRAMES = 300
 RUNS = 5

@@ -12,7 +12,19 @@ PACKAGE = Path(__file__).parents[2] / "spatial_mllm_ros"
 ROWS = [
     {"errors", "config", "frames"},
     {"geometry", "coverage"},
-    {"messages", "assembler", "mapping", "memory", "motion", "mllm", "pipeline", "bags", "simulation", "sampling", "asking"},
+    {
+        "messages",
+        "assembler",
+        "mapping",
+        "memory",
+        "motion",
+        "mllm",
+        "pipeline",
+        "bags",
+        "simulation",
+        "sampling",
+        "asking",
+    },
     {"node", "cli", "report", "doctor"},
 ]
 ROW = {part: i for i, row in enumerate(ROWS) for part in row}
@@ -25,9 +37,10 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def imported(path: Path) -> set[str]:
-    """Absolute names of the modules that a file imports, anywhere in it."""
-    package = ["spatial_mllm_ros", *path.relative_to(PACKAGE).parent.parts]
+def imported(path: Path, root: Path | None = None) -> set[str]:
+    """Absolute names of the modules that a file of a package imports, anywhere in it."""
+    root = root or PACKAGE
+    package = ["spatial_mllm_ros" if root == PACKAGE else root.name, *path.relative_to(root).parent.parts]
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -77,6 +90,20 @@ def test_ros_stays_in_its_place(path):
 def test_torch_stays_in_its_place(path):
     used = {name for name in imported(path) if name.split(".")[0] in ("torch", "transformers", "safetensors", "peft")}
     assert not used or part_of(path) == "mllm"
+
+
+TRAINING = PACKAGE.parent / "training" / "spatial_mllm_training"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_id)
+def test_training_is_not_needed(path):
+    assert not [name for name in imported(path) if name.startswith(TRAINING.name)]
+
+
+@pytest.mark.parametrize("path", sorted(TRAINING.rglob("*.py")), ids=lambda path: path.relative_to(TRAINING).as_posix())
+def test_training_needs_neither_ros_nor_torch(path):
+    roots = {name.split(".")[0] for name in imported(path, TRAINING)}
+    assert not roots & {"rclpy", "torch", "transformers"} and not [root for root in roots if root.endswith("_msgs")]
 
 
 def test_the_reader_of_imports_sees_every_form(tmp_path, monkeypatch):
