@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
+
 from spatial_mllm_training.multispa.dots import draw
 from spatial_mllm_training.multispa.item import Point
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from spatial_mllm_training.multispa.scene import Scene, Tracks
 
 from spatial_mllm_ros.geometry.cameras import project
 from spatial_mllm_ros.geometry.poses import inverse, transform
+from spatial_mllm_training.multispa.scene import Scene, Tracks
 
 from ..geometry.room import frames_of, walk
 

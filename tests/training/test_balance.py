@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spatial_mllm_training.multispa.balance import cell_quotas, choose, histogram, quotas
 
 from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_training.multispa.balance import cell_quotas, choose, histogram, quotas
 
 COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=12)
 ROWS = st.lists(

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+
 from spatial_mllm_training.multispa.covisibility import SceneIndex
 from spatial_mllm_training.multispa.item import CAMERA_MOTION, Candidate
 from spatial_mllm_training.multispa.scene import Scene

@@ -1,6 +1,7 @@
 """The same point in two images of an exact room, worked out from its planes."""
 
 import numpy as np
+
 from spatial_mllm_training.multispa.covisibility import SceneIndex
 from spatial_mllm_training.multispa.item import Candidate
 from spatial_mllm_training.multispa.tasks.correspondence import propose, thousandths

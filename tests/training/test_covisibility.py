@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from spatial_mllm_ros.errors import BadMessage
+from spatial_mllm_ros.frames import Camera, Frame, Pixels
 from spatial_mllm_training.multispa import covisibility
 from spatial_mllm_training.multispa.covisibility import SceneIndex
 from spatial_mllm_training.multispa.overlap import overlap_of
 from spatial_mllm_training.multispa.scene import Scene, Thing
-
-from spatial_mllm_ros.errors import BadMessage
-from spatial_mllm_ros.frames import Camera, Frame, Pixels
 
 from ..geometry.room import CAMERAS, HEIGHT, WIDTH, K, depth_of, frames_of, look, walk
 from .scenes import room_scene

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from spatial_mllm_training.multispa.covisibility import SceneIndex
 from spatial_mllm_training.multispa.item import DEPTH, Candidate
 from spatial_mllm_training.multispa.scene import Scene

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spatial_mllm_training.multispa.distractors import wrong_numbers, wrong_points
 
 WIDTH, HEIGHT = 640, 480

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from spatial_mllm_training.multispa.dots import COLOURS, draw, glyph, is_drawn, places
 from spatial_mllm_training.multispa.item import LETTERS, Point
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from spatial_mllm_training.multispa.histograms import bars, bins_of
 
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from spatial_mllm_ros.frames import Frame
 from spatial_mllm_training.multispa.covisibility import SceneIndex
 from spatial_mllm_training.multispa.item import OBJECT_MOTION, OBJECT_SIZE, Candidate
 from spatial_mllm_training.multispa.scene import Scene, Thing
 from spatial_mllm_training.multispa.tasks.not_observed import absent, hidden, propose
-
-from spatial_mllm_ros.frames import Frame
 
 from ..geometry.room import BOXES, HEIGHT, WIDTH, depth_of, frames_of, look, walk
 from .scenes import moving_scene, room_scene

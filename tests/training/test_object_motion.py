@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from spatial_mllm_ros.frames import Camera, Frame
+from spatial_mllm_ros.geometry.cameras import project
+from spatial_mllm_ros.geometry.poses import inverse, transform
 from spatial_mllm_training.multispa import tracks as tracks_module
 from spatial_mllm_training.multispa.item import OBJECT_MOTION, Candidate
 from spatial_mllm_training.multispa.scene import Tracks
 from spatial_mllm_training.multispa.tasks import object_motion
 from spatial_mllm_training.multispa.tracks import shown_points
-
-from spatial_mllm_ros.frames import Camera, Frame
-from spatial_mllm_ros.geometry.cameras import project
-from spatial_mllm_ros.geometry.poses import inverse, transform
 
 from .scenes import body_tracks, moving_scene, room_scene
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+
+from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_training.multispa.covisibility import SceneIndex
 from spatial_mllm_training.multispa.item import OBJECT_SIZE, Candidate
 from spatial_mllm_training.multispa.scene import Scene, Thing
 from spatial_mllm_training.multispa.tasks import object_size
-
-from spatial_mllm_ros.frames import Camera, Frame
 
 CAMERA = Camera("camera", "camera", 200, 150, np.array([[150.0, 0, 99.5], [0, 150.0, 74.5], [0, 0, 1]]))
 FORWARD = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.0], [0, 0, 0, 1]])  # looks along the world's x

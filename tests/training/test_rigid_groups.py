@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from spatial_mllm_training.multispa import rigid_groups as module
 from spatial_mllm_training.multispa.rigid_groups import distance_changes, noise_of, rigid_groups
 from spatial_mllm_training.multispa.scene import Tracks

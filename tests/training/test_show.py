@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
-from spatial_mllm_training.multispa.records import write_parquet
-from spatial_mllm_training.multispa.show import card, drawn, rings, show
 
 from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_training.multispa.records import write_parquet
+from spatial_mllm_training.multispa.show import card, drawn, rings, show
 
 from .generated import HEIGHT, WIDTH, record, records, write_folder
 

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 import pytest
-from spatial_mllm_training.multispa.sources.simulated import LABELS, SimulatedRef, Views, simulated_refs
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_training.multispa.sources.simulated import LABELS, SimulatedRef, Views, simulated_refs
 
 pytest.importorskip("embreex", reason="rooms are simulated with embreex")
 SIZE = (96, 72)

@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from spatial_mllm_training.multispa.sources import open_sources
-from spatial_mllm_training.multispa.sources.usable import usable
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_training.multispa.sources import open_sources
+from spatial_mllm_training.multispa.sources.usable import usable
 
 from .scenes import room_scene
 from .source_files import picture, tapvid3d_arrays, write_bag, write_image, write_scannet, write_seven_scenes, write_tum

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
-from spatial_mllm_training.multispa.sources import open_sources
-from spatial_mllm_training.multispa.sources.bag import THINNED, BagRef, thinned
 
 from spatial_mllm_ros.bags import read_any
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.geometry.cameras import back_project, project
 from spatial_mllm_ros.geometry.poses import inverse, is_rigid, transform
+from spatial_mllm_training.multispa.sources import open_sources
+from spatial_mllm_training.multispa.sources.bag import THINNED, BagRef, thinned
 
 from ..geometry.room import HEIGHT, START_NS, STEP_NS, WIDTH, K
 from .source_files import picture, write_bag

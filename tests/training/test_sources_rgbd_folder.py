@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spatial_mllm_training.multispa.sources import open_sources
-from spatial_mllm_training.multispa.sources.rgbd_folder import TOLERANCE, RgbdFolderRef, mutual_nearest
 
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.geometry.cameras import project, unproject
+from spatial_mllm_training.multispa.sources import open_sources
+from spatial_mllm_training.multispa.sources.rgbd_folder import TOLERANCE, RgbdFolderRef, mutual_nearest
 
 from ..geometry.room import HEIGHT, WIDTH, K, walk
 from .source_files import matrix_text, picture, write_image, write_seven_scenes, write_text, write_tum

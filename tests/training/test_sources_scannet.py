@@ -5,12 +5,12 @@ import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from spatial_mllm_training.multispa.sources import open_sources
-from spatial_mllm_training.multispa.sources.stored import reading
 
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.geometry.cameras import back_project
 from spatial_mllm_ros.geometry.poses import transform
+from spatial_mllm_training.multispa.sources import open_sources
+from spatial_mllm_training.multispa.sources.stored import reading
 
 from ..geometry.room import HEIGHT, WIDTH, K
 from .source_files import matrix_text, picture, write_image, write_scannet, write_text

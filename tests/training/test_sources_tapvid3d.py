@@ -3,10 +3,10 @@ import pickle
 import cv2
 import numpy as np
 import pytest
-from spatial_mllm_training.multispa.sources import open_sources
-from spatial_mllm_training.multispa.sources.tapvid3d import TapVid3dRef
 
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
+from spatial_mllm_training.multispa.sources import open_sources
+from spatial_mllm_training.multispa.sources.tapvid3d import TapVid3dRef
 
 from ..geometry.room import HEIGHT, WIDTH, K
 from .source_files import picture, tapvid3d_arrays

@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_training.multispa.item import QUESTION_TYPES
 from spatial_mllm_training.multispa.records import write_parquet
 from spatial_mllm_training.multispa.stats import Statistics, answer_group, read_records, shares, statistics
-
-from spatial_mllm_ros.errors import SpatialError
 
 from .generated import records, write_folder
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spatial_mllm_training.multispa import item, wording
-from spatial_mllm_training.multispa.item import NOT_OBSERVED, QUESTION_TYPES, Candidate, Point
-from spatial_mllm_training.multispa.wording import TASKS, Template, templates, word
 
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm.question import AnswerType, Question, Verdict
 from spatial_mllm_ros.mllm.text.parsing import parse
 from spatial_mllm_ros.mllm.text.quantity import asked_unit
+from spatial_mllm_training.multispa import item, wording
+from spatial_mllm_training.multispa.item import NOT_OBSERVED, QUESTION_TYPES, Candidate, Point
+from spatial_mllm_training.multispa.wording import TASKS, Template, templates, word
 
 SIZE = (640, 480)
 DOT = Point(0, 64, 48)
