@@ -1,0 +1,102 @@
+"""Where answers come from: a file of predictions, or a model that is shown each record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.mllm import AnswerType, Question, Verdict
+
+from .reading import is_refusal
+from .suites import bad, read_lines, take
+
+if TYPE_CHECKING:
+    from spatial_mllm_ros.config import AskParams
+
+REFUSAL = "not visible"
+TYPES = {"scalar": AnswerType.NUMBER, "vector": AnswerType.VECTOR, "pixel": AnswerType.PIXEL}
+Record = dict[str, Any]
+
+
+def read_predictions(path: Path) -> dict[str, Any]:
+    """Predictions of a JSONL file of ``{"id": ..., "prediction": ...}``, by id as text.
+
+    Raises:
+        SpatialError: BAD_REQUEST with the line that is something else, or the id that is there twice.
+    """
+    found: dict[str, Any] = {}
+    for number, row in enumerate(read_lines(path), 1):
+        name = str(take(row, "id", (str, int), f"{path.name}, prediction {number}"))
+        if "prediction" not in row:
+            raise bad(f"{path.name}, prediction {number}: field 'prediction' is missing; it has {', '.join(row)}")
+        if name in found:
+            raise bad(f"{path.name}: id '{name}' is there twice")
+        found[name] = row["prediction"]
+    return found
+
+
+class Model:
+    """A Spatial-MLLM as a function from a record to text; it is loaded when it is first asked.
+
+    Args:
+        params: which model, where, and how many frames it is shown at most (evenly spread).
+        root: what the images of records are relative to.
+    """
+
+    def __init__(self, params: AskParams, root: Path):
+        self._params, self._root = params, root
+        self._engine: Any = None
+
+    def __call__(self, record: Record) -> str:
+        """Raises SpatialError: the model cannot be loaded or cannot answer, or an image is missing."""
+        images = self._images(record)
+        if self._engine is None:
+            from spatial_mllm_ros.cli.model import load_engine
+
+            self._engine = load_engine(self._params)
+        answer = self._engine.ask(images, question_of(record))
+        return REFUSAL if answer.verdict == Verdict.NOT_OBSERVED and not is_refusal(answer.text) else answer.text
+
+    def _images(self, record: Record) -> list[NDArray[np.uint8]]:
+        """What the record shows, RGB uint8 [H, W, 3]."""
+        paths, video = record["images"], record["meta"].get("video", "")
+        if not paths and not video:
+            raise SpatialError(
+                ErrorCode.NO_FRAMES, f"record {record['id']}: neither images nor a video beside the data"
+            )
+        if video:
+            from spatial_mllm_ros.asking import choose_frames
+            from spatial_mllm_ros.bags import read_any
+            from spatial_mllm_ros.cli.options import coverage_config
+
+            frames = choose_frames(read_any(self._root / video), coverage_config(k=self._params.max_frames).coverage)
+            return [frame.image for frame in frames if frame.image is not None]
+        count = min(len(paths), self._params.max_frames)
+        chosen = np.linspace(0, len(paths) - 1, count).round().astype(int)
+        return [read_image(self._root / paths[i]) for i in chosen]
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3]. Raises SpatialError NO_FRAMES where there is none, or none that can be decoded."""
+    try:
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise SpatialError(ErrorCode.NO_FRAMES, f"{path.name} is missing, or no image that can be decoded")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def question_of(record: Record) -> Question:
+    """A record as the model is asked it. Options that its text already names are not listed again."""
+    text, meta = record["conversations"][0]["value"].replace("<image>", "").strip(), record["meta"]
+    options = tuple(option for option in meta.get("options") or () if isinstance(option, str))
+    if options and not all(option in text for option in options):
+        return Question(text, options, AnswerType.CHOICE)
+    return Question(text, answer_type=TYPES.get(meta.get("output", ""), AnswerType.TEXT))

@@ -1,0 +1,179 @@
+"""Any prediction to a value, by rules that are all written here; what is in doubt is unreadable, never guessed.
+
+| prediction | rule |
+|---|---|
+| None, empty, only spaces | unreadable: empty |
+| a number, a list of numbers, a list with one text | as if it had been written as text |
+| a list of several texts, anything else | unreadable: not one answer |
+| ``<answer>`` or ``<think>`` not closed, more than one of them | unreadable: what was cut off may have changed it |
+| "not visible", "cannot be determined" and the like, as the whole answer | a refusal |
+| a number with a unit | converted to the unit that is asked for; a unit of another dimension is unreadable |
+| a number without a unit | in the unit that is asked for |
+| words up to twelve | numbers; other number words are unreadable |
+| ranges, bounds, several numbers, other languages around a number | unreadable |
+| a choice | its letter, its text, or a sentence that names one option and denies nothing |
+| a pixel, a vector | alone, or the only one in brackets |
+| a pixel with decimals | rounded; unreadable where both are at most 1: they may be fractions |
+| more than 2000 characters where a value is asked for | unreadable: too long |
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spatial_mllm_ros.mllm import AnswerType, Question, Verdict
+from spatial_mllm_ros.mllm.text.parsing import (
+    LETTERS,
+    MILLIMETRE,
+    PIXEL_RANGE,
+    answer_span,
+    parse,
+    plain,
+    read_choice,
+    read_pixel,
+    read_vector,
+)
+from spatial_mllm_ros.mllm.text.quantity import UNITS, asked_unit, read_quantity
+
+MAX_ANSWER = 2000  # characters of an answer that is to be a value
+KINDS = ("scalar", "vector", "pixel", "choice", "text")
+NAMES = {"scalar": "number", "choice": "option"}
+
+_LENGTH = "|".join(sorted((re.escape(name) for name, (unit, _) in UNITS.items() if unit == "m"), key=len, reverse=True))
+_BRACKETS = re.compile(rf"[\[(][^\[\]()]*[\])](?:\s*(?:{_LENGTH})\b)?", re.IGNORECASE)
+_NAMED_LETTER = re.compile(r"(?:\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?: is)?:?\s+\(?|^\(?(?=[A-Z][.:)]))([A-Z])\b")
+_MAYBE_ARTICLE = re.compile(r"\bA (?!is\b|was\b)[a-z]")  # "A point ..."
+_ALIASES = {"back": "backward"}
+_DENIED = re.compile(r"\b(?:not|no|never|neither|nor|or|either|cannot|unsure)\b|n't\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a prediction says.
+
+    Attributes:
+        value: a float in the unit asked for; (right, down, forward) in millimetres; (x, y) in thousandths of width and
+            height; the number of an option; or text. None where it is a refusal or unreadable.
+        refused: it says that the thing is not to be seen or cannot be determined.
+        problem: why it is unreadable; else empty.
+        said: the answer without reasoning and tags.
+    """
+
+    value: float | tuple[float, ...] | int | str | None = None
+    refused: bool = False
+    problem: str = ""
+    said: str = ""
+
+
+def read(prediction: Any, kind: str, unit: str = "", options: Sequence[str] = (), question: str = "") -> Reading:
+    """A prediction as an answer of a kind, see the module.
+
+    Args:
+        kind: one of KINDS. unit: of a scalar, a key of ``UNITS``; empty for a count.
+        options: of a choice. question: a unit of the same dimension that it names is that of a bare number.
+    """
+    text, problem = as_text(prediction)
+    if problem:
+        return Reading(problem=problem)
+    start, end = answer_span(text)
+    said = text[start:end].strip()
+    if not said or any(tag in said for tag in ("<think>", "</think>", "<answer>", "</answer>")):
+        return Reading(problem="a tag is not closed, or nothing follows it")
+    if len(said) > MAX_ANSWER and kind != "text":
+        return Reading(problem=f"longer than {MAX_ANSWER} characters", said=said)
+    if kind == "choice" and (choice := find_choice(said, options)) is not None:
+        return Reading(choice, said=said)
+    if is_refusal(said):
+        return Reading(refused=True, said=said)
+    if kind == "text":
+        return Reading(said, said=said)
+    value = _value(said, kind, unit, question) if kind != "choice" else None
+    if value is None:
+        return Reading(problem=f"no single {NAMES.get(kind, kind)} in it", said=said)
+    return Reading(value, said=said)
+
+
+def as_text(prediction: Any) -> tuple[str, str]:
+    """(text, "") of a prediction, or ("", why it is none)."""
+    if isinstance(prediction, list) and len(prediction) == 1:
+        prediction = prediction[0]
+    if is_number(prediction):
+        return f"{prediction}", ""
+    if isinstance(prediction, list) and prediction and all(map(is_number, prediction)):
+        return f"[{', '.join(f'{number}' for number in prediction)}]", ""
+    if prediction is None or prediction == [] or (isinstance(prediction, str) and not prediction.strip()):
+        return "", "empty"
+    if not isinstance(prediction, str):
+        return "", "not one answer"
+    return prediction, ""
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_refusal(said: str) -> bool:
+    """Whether an answer says that it was not seen or cannot be determined: NOT_OBSERVED of ``mllm.text.parsing``."""
+    return parse(said, Question("?", answer_type=AnswerType.TEXT)).verdict == Verdict.NOT_OBSERVED
+
+
+def find_choice(said: str, options: Sequence[str]) -> int | None:
+    """Number of the one option that is meant; None where that is in doubt."""
+    if (choice := read_choice(said, options)) is not None:
+        return choice
+    if _DENIED.search(said):
+        return None
+    found = {LETTERS.index(letter) for letter in _NAMED_LETTER.findall(said)}
+    names = {plain(option): i for i, option in enumerate(options) if plain(option)}
+    names |= {alias: names[name] for alias, name in _ALIASES.items() if name in names and alias not in names}
+    words, flags = " ".join(said.split()), re.IGNORECASE
+    if all(len(name) == 1 for name in names):  # letters: a small one is none
+        names, flags = {name.upper(): i for name, i in names.items()}, 0
+        words = "" if _MAYBE_ARTICLE.search(words) else words
+    longest_first = sorted(map(re.escape, names), key=len, reverse=True)
+    if names:
+        named = re.finditer(rf"(?<!\w)({'|'.join(longest_first)})(?:s|wards?)?(?!\w)", words, flags)
+        found |= {names[match[1] if match[1] in names else plain(match[1])] for match in named}
+    return found.pop() if len(found) == 1 and max(found) < len(options) else None
+
+
+def _value(said: str, kind: str, unit: str, question: str) -> float | tuple[float, ...] | None:
+    match kind:
+        case "scalar":
+            return read_number(said, unit, question)
+        case "vector":
+            metres = _only(said, lambda part: read_vector(part, "unit: mm"))
+            return tuple(value / MILLIMETRE for value in metres) if metres else None
+        case "pixel":
+            point = _only(said, lambda part: read_pixel(_whole(part)))
+            return tuple(value * PIXEL_RANGE for value in point[:2]) if point else None
+    raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
+
+
+def read_number(said: str, unit: str, question: str = "") -> float | None:
+    """The one number of an answer in ``unit``; None where there is any doubt, see ``read_quantity``."""
+    if not unit:
+        found = read_quantity(said, "")
+        return found.value if found and not found.unit else None
+    named = asked_unit(question)
+    if named is None or UNITS[named][0] != UNITS[unit][0]:
+        named = unit
+    found = read_quantity(said, f"unit: {named}")
+    return round(found.value / UNITS[unit][1], 9) if found else None
+
+
+def _whole(said: str) -> str:
+    """A pixel with its decimals rounded; none where all numbers are at most 1: they may be fractions."""
+    numbers = re.findall(r"[0-9]+(?:\.[0-9]+)?", said)
+    if "." not in said or max(map(float, numbers), default=0.0) <= 1:
+        return said
+    return re.sub(r"[0-9]+\.[0-9]+", lambda found: str(round(float(found.group()))), said)
+
+
+def _only(said: str, read_one: Callable[[str], tuple[float, ...] | None]) -> tuple[float, ...] | None:
+    """The whole answer read, or the only part of it in brackets that can be."""
+    if (whole := read_one(said)) is not None:
+        return whole
+    parts = [value for part in _BRACKETS.findall(said) if (value := read_one(part)) is not None]
+    return parts[0] if len(parts) == 1 else None
