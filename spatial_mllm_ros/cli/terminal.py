@@ -49,7 +49,7 @@ def explain(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, (SpatialError, ValueError)):
         return str(error)
-    return f"unexpected {type(error).__name__}: {error} (spatial-mllm --debug shows where)"
+    return f"unexpected {type(error).__name__}: {error} (--debug before the command shows where)"
 
 
 def fail(text: str, code: int = 1) -> NoReturn:
