@@ -1,5 +1,6 @@
 """Which frames of a recording cover its scene best: in one pass as a robot would, or with all frames at hand."""
 
+import errno
 import json
 import os
 from collections import Counter
@@ -235,7 +236,12 @@ def nothing_usable(skipped: Counter[str]) -> SpatialError:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and rename it there. Raises OSError, and leaves nothing behind."""
+    """Write a file beside its place and rename it there. Raises OSError, and leaves nothing behind.
+
+    A device or a pipe, ``/dev/null`` or ``/dev/stdout``, is not replaced but refused.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)

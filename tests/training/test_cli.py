@@ -80,6 +80,17 @@ def test_stats_count_the_records(made):
     assert "depth_estimation_dot" in run("multispa", "stats", out).stdout
 
 
+def test_stats_say_what_was_left_out(tmp_path):
+    state = {"proposed": {"dropped": {"broken pixels": 3}}}
+    manifest = {"shards": {"a": state}, "skipped": {}, "faults": {"frame: it is torn": 2}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    said = run("multispa", "stats", tmp_path).stdout
+    assert "3 frames: broken pixels" in said and "2 faults: frame: it is torn" in said and "not finished" not in said
+    del manifest["skipped"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert "not finished" in run("multispa", "stats", tmp_path).stdout
+
+
 def test_show_writes_a_page(made, tmp_path):
     out, _ = made
     run("multispa", "show", out, "--out", tmp_path / "page.html", "--count", 1)
@@ -119,3 +130,14 @@ def test_errors_are_one_line(made, tmp_path, capsys):
     text = error_of(capsys, "evaluate", "multispa", out, "--baseline", "luck", "--out", new)
     assert text == "baseline 'luck': expected chance, majority, geometry"
     assert not new.exists()
+
+
+def test_answers_of_a_model_are_told_apart_by_what_they_depend_on(tmp_path, monkeypatch, capsys):
+    def failing(*_: object, settings: str, **__: object):
+        raise ValueError(settings)
+
+    monkeypatch.setattr("spatial_mllm_training.benchmarks.evaluate.evaluate", failing)
+    asked = ["evaluate", "multispa", tmp_path, "--model", "m", "--out", tmp_path]
+    changes = [], ["--adapter", "a"], ["--dtype", "float16"], ["--max-tokens", 7], ["--not-observed", 0.9]
+    seen = {error_of(capsys, *asked, *change) for change in changes}
+    assert len(seen) == 5 and all(settings.startswith("adapter=") for settings in seen)

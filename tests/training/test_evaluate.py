@@ -81,6 +81,7 @@ def test_predictions_of_a_file(data, tmp_path):
         ('{"id": [1], "prediction": 1}\n', "field 'id' is list"),
         ('{"id": 1, "prediction": 1}\n{"id": "1", "prediction": 2}\n', "id '1' is there twice"),
         ("[]\n", "said.jsonl, line 1: expected a JSON object"),
+        pytest.param("[" * 9999 + "]" * 9999, "said.jsonl, line 1: expected a JSON object", id="deep"),
     ],
 )
 def test_broken_predictions(tmp_path, content, text):
@@ -175,6 +176,27 @@ def test_a_journal_of_another_run(data, tmp_path):
     (tmp_path / "out" / NAME).write_text('{"id": 1, "asked": 2}\n' * 2)
     with pytest.raises(SpatialError, match="is no journal of answers"):
         evaluate("multispa", data, answer, tmp_path / "out")
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_predictions_where_the_journal_goes_are_not_lost(data, tmp_path, count, end):
+    content = "\n".join(json.dumps({"id": name, "prediction": BY_ID[name]}) for name in list(BY_ID)[:count]) + end
+    (tmp_path / NAME).write_text(content)
+    with pytest.raises(SpatialError, match="is no journal of answers"):
+        evaluate("multispa", data, answer, tmp_path)
+    assert (tmp_path / NAME).read_text() == content
+
+
+def test_answers_of_other_settings_are_not_gone_on_with(data, tmp_path):
+    evaluate("multispa", data, answer, tmp_path, name="m", settings="adapter=one")
+    with pytest.raises(SpatialError, match="holds answers of settings 'adapter=one', not 'adapter='"):
+        evaluate("multispa", data, answer, tmp_path, name="m", settings="adapter=")
+
+
+def test_predictions_need_no_training_split(data, tmp_path):
+    (data / "train.jsonl").write_text("broken\n")
+    assert total(evaluate("multispa", data, BY_ID, tmp_path / "out")) == 1
 
 
 def test_two_runs_in_one_folder(data, tmp_path):
@@ -273,6 +295,19 @@ def test_a_baseline_learns_from_the_training_split(tmp_path):
         assert evaluate("multispa", data, "majority", tmp_path / name).tables[0].rows[0].cells[0].value == 0
 
 
+def test_what_a_baseline_learned_from_fewer_questions_is_not_kept(tmp_path):
+    (tmp_path / "data").mkdir()
+    rows = [record(i, "camera_distance", value, "scalar") for i, value in enumerate([100, 1000, 1000])]
+    write_lines(tmp_path / "data" / "test.jsonl", rows)
+    assert total_of_one(evaluate("multispa", tmp_path / "data", "majority", tmp_path / "out", limit=1)) == 1
+    found = evaluate("multispa", tmp_path / "data", "majority", tmp_path / "out")
+    assert total_of_one(found) == pytest.approx(2 / 3)
+
+
+def total_of_one(result):
+    return result.tables[0].rows[0].cells[0].value
+
+
 def test_worst_cases(data, tmp_path):
     said = dict(zip(BY_ID, WRONG)) | {
         RECORDS[7]["id"]: "<answer>1 m",
@@ -323,6 +358,17 @@ def test_the_page_needs_nothing_else(data, tmp_path):
     links.feed(page)
     assert links.found == [] and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
     assert "\x07" not in page
+
+
+def test_names_that_no_page_can_hold(data, tmp_path):
+    write_lines(data / "test.jsonl", [record(0, "not_observed", "not observed", "text", bins={"asks": "\ud800"})])
+    result = evaluate("abstention", data, {}, tmp_path / "out", name="\ud800")
+    assert "answers of ?" in (tmp_path / "out" / "result.html").read_text()
+    console = Console(width=200)
+    with console.capture() as captured:
+        for line in lines(result):
+            console.print(line)
+    assert captured.get().encode()
 
 
 def test_the_true_and_the_said_pixel_are_drawn(data, tmp_path):

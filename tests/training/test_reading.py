@@ -231,3 +231,28 @@ def test_the_same_length_in_every_unit(length):
     metres = f"{length // 1000}.{length % 1000:03d}"
     centimetres = f"{length // 10}.{length % 10}"
     assert value(f"{length} mm") == value(f"{metres} m") == value(f"{centimetres} cm") == length
+
+
+@pytest.mark.parametrize("said", ["As the image shows, it is close.", "As far as I know.", "Bs", "A 3D view is hard."])
+def test_words_that_begin_with_a_letter_choose_nothing(said):
+    assert problem(said, "choice", options=("A", "B")) == "no single option in it"
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [("r\u0131ght", None), ("The r\u0131ght one", None), ("The RIGHT one", 1), ("leftwards it is", 0)],
+)
+def test_letters_that_only_look_alike_in_capitals(said, wanted):
+    assert value(said, "choice", options=("left", "right")) == wanted
+
+
+@pytest.mark.parametrize("number", [0.1 + 0.2, 7 / 3, 1 / 15, 1 / 150, 700 / 3])
+def test_floats_as_programs_write_them(number):
+    assert value(number) == value(f"{number} mm") == pytest.approx(number, abs=1e-9)
+    assert value([number, -number, 100.0], "vector") == pytest.approx((number, -number, 100))
+
+
+@pytest.mark.parametrize("said", ["It is not [100, 200, 300].", "[100, 200, 300] or 500, 100, 200", "never (100, 200)"])
+@pytest.mark.parametrize("kind", ["vector", "pixel"])
+def test_what_is_denied_or_one_of_two_is_unreadable(said, kind):
+    assert problem(said, kind) == f"no single {kind} in it"

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -174,6 +175,13 @@ def test_a_page_is_written_whole_or_not_at_all(folder):
         show(folder, folder / "page.html")
     assert (folder / "page.html").read_bytes() == before
     assert not list(folder.glob(".page*"))
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_page(folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a regular file"):
+        show(folder, tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo() and sorted(os.listdir(tmp_path)) == ["made", "pipe"]
 
 
 def test_a_run_that_is_not_finished_says_so(folder):

@@ -167,6 +167,17 @@ def test_vsi_bench_scores(tmp_path, number, text, score, published):
     assert found["score"] == pytest.approx(score) and found["as published"] == pytest.approx(published)
 
 
+def test_vsi_bench_scores_long_answers_in_no_time(tmp_path):
+    """Ten megabytes; a rule that looked again from every character would take days."""
+    write_lines(tmp_path / "test.jsonl", vsi_rows())
+    for item in load("vsi_bench", tmp_path)[3:5]:
+        for text in ("a" * 10_000_000, "</answer>" * 1_000_000, "20.5 " * 2_000_000):
+            assert find_suite("vsi_bench").score(item, text)["score"] == 0
+        right = "<think>" + "b" * 10_000_000 + f"</think><answer>{item.answers[0]}</answer>"
+        found = find_suite("vsi_bench").score(item, right)
+        assert found["score"] == found["as published"] == 1
+
+
 @pytest.mark.parametrize("truth", range(1, 9))
 def test_the_published_rule_is_the_authors(tmp_path, truth):
     """Their formula: |said - truth| / truth <= 1 - theta, theta evenly spaced; ours differs only at the limits."""
@@ -389,4 +400,37 @@ def test_media_outside_the_folder_is_not_looked_for(tmp_path):
     (tmp_path / "inside").mkdir()
     (tmp_path / "scene.mp4").touch()
     assert find_media(tmp_path / "inside", "../scene") == ((), None)
+    assert find_media(tmp_path / "inside", "scene", "..") == ((), None)
+    assert find_media(tmp_path / "inside", "scene", str(tmp_path)) == ((), None)
+    (tmp_path / "0.jpg").touch()
+    assert find_media(tmp_path / "inside", "..") == ((), None)
     assert find_media(tmp_path, "scene") == ((), Path(tmp_path / "scene.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"images": [3]}, "'images' should be paths"),
+        ({"gt_value": float("nan")}, "gt_value nan is no answer of output 'scalar'"),
+        ({"meta": {"output": "scalar", "options": 5}}, "field 'options' is int, expected list"),
+    ],
+)
+def test_multispa_fields_of_other_kinds(tmp_path, changes, text):
+    write_lines(tmp_path / "test.jsonl", [RECORDS[0] | changes])
+    fails("multispa", tmp_path, text)
+
+
+@pytest.mark.parametrize("size", [[640], [640, 480, 3], ["a", 1]])
+def test_multispa_image_size_is_a_width_and_a_height(tmp_path, size):
+    write_lines(tmp_path / "test.jsonl", [record(2, "correspondence_coordinate", "[5, 3]", "pixel", image_size=size)])
+    fails("multispa", tmp_path, "is no answer of output 'pixel'")
+
+
+def test_vsi_bench_truth_is_finite(tmp_path):
+    write_lines(tmp_path / "test.jsonl", [vsi_row(truth="nan")])
+    fails("vsi_bench", tmp_path, "ground_truth 'nan' is no number")
+
+
+def test_lines_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "test.jsonl").write_text(json.dumps(vsi_row()) + "\n", encoding="utf-8-sig")
+    assert load("vsi_bench", tmp_path)[0].truth == 3

@@ -126,6 +126,11 @@ def stats(folder: Folder, as_json: AsJson = False) -> None:
     out.print(table)
     for reason, count in known.reasons.items():
         out.print(f"{count} scenes: {reason}")
+    for what, counts in (("frames", known.dropped), ("faults", known.faults)):
+        for reason, count in counts.items():
+            out.print(f"{count} {what}: {reason}")
+    if not known.finished:
+        out.print("the run is not finished: this is what there is so far")
 
 
 @multispa.command()
@@ -185,6 +190,7 @@ def evaluate(
     if unknown := {baseline or "chance", *(compare or ())} - set(BASELINES):
         raise ValueError(f"baseline '{unknown.pop()}': expected {', '.join(BASELINES)}")
     answers: Any = baseline
+    settings = ""
     if predictions:
         from .benchmarks.answers import read_predictions
 
@@ -201,6 +207,7 @@ def evaluate(
             not_observed=not_observed,
         )
         answers = Model(params, data if data.is_dir() else data.parent)
+        settings = f"adapter={adapter} dtype={dtype} max_tokens={max_tokens} not_observed={not_observed:g}"
     refs = []
     if source:
         from .multispa.sources import open_sources
@@ -208,7 +215,16 @@ def evaluate(
         refs = open_sources(source)
     name = model or baseline or (predictions.stem if predictions else "")
     known = evaluate(
-        suite, data, answers, output, limit=limit, resume=not anew, name=name, compare=compare or (), refs=refs
+        suite,
+        data,
+        answers,
+        output,
+        limit=limit,
+        resume=not anew,
+        name=name,
+        settings=settings,
+        compare=compare or (),
+        refs=refs,
     )
     out.print(*lines(known), sep="\n")
     note(f"wrote {output / 'result.html'} and {output / 'result.json'}")

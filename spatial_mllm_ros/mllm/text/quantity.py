@@ -121,6 +121,6 @@ def to_float(number: str) -> float | None:
         return float(number.replace(",", ""))
     if re.fullmatch(r"[-+]?[1-9][0-9]{0,2},[0-9]{3}", number):
         return None
-    if re.fullmatch(r"[-+]?[0-9]{1,15}([.,][0-9]{1,15})?", number):
+    if re.fullmatch(r"[-+]?[0-9]{1,15}([.,][0-9]{1,20})?", number):
         return float(number.replace(",", "."))
     return None

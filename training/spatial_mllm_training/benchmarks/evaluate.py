@@ -22,6 +22,7 @@ from .suites import Item, Suite, bad, find_suite, multispa
 Answers = Mapping[str, Any] | Callable[[Record], Any] | str
 """Predictions by id, a function from a record to its answer, or the name of a baseline."""
 
+LEARNING = ("chance", "majority")  # they answer at once, and otherwise where there is more to learn from: never resumed
 GIVE_UP = 20  # failures in a row without any answer before
 
 
@@ -34,6 +35,7 @@ def evaluate(
     limit: int | None = None,
     resume: bool = True,
     name: str = "",
+    settings: str = "",
     compare: Sequence[str] = (),
     refs: Sequence[SceneRef] = (),
 ) -> Result:
@@ -46,7 +48,8 @@ def evaluate(
             again by the next run. A prediction that is missing counts as wrong.
         limit: only so many questions, the first ones.
         resume: go on with answers in ``out``; else they are given up.
-        name: of who answers, as it is shown; answers of another name are not gone on with.
+        name: of who answers, as it is shown. settings: what else its answers depend on. Answers of another name or
+            other settings are not gone on with.
         compare: names of baselines that get a column in every table. They learn from the training split where one lies
             beside the questions, else from the questions themselves.
         refs: scenes that the baseline ``geometry`` may open.
@@ -56,7 +59,7 @@ def evaluate(
     """
     known = find_suite(suite)
     items = load(known, data, limit)
-    learn = _to_learn_from(known, data)
+    learn = _to_learn_from(known, data) if compare or isinstance(answers, str) else []
     who = name or (answers if isinstance(answers, str) else "predictions" if isinstance(answers, Mapping) else "model")
     notes, failed = [], {}
     if isinstance(answers, Mapping):
@@ -65,8 +68,11 @@ def evaluate(
             notes.append(f"Predictions about none of these questions: {strange:,}.")
     else:
         answer = function_of(answers, items, refs, learn)
-        with Journal(out, {"suite": suite, "answers": who}, resume) as journal:
-            said, failed = ask(items, answer, journal)
+        if answers in LEARNING:
+            said, failed = ask(items, answer)
+        else:
+            with Journal(out, {"suite": suite, "answers": who, "settings": settings}, resume) as journal:
+                said, failed = ask(items, answer, journal)
     result = score(known, suite, items, said, failed, who, data.resolve().name, notes)
     for other in compare:
         _compare(result, known, items, other, refs, learn)

@@ -65,13 +65,13 @@ class Journal:
         self._file.seek(0)
         content = self._file.read()
         whole = content.rfind(b"\n") + 1
-        self._file.truncate(whole)
-        first, *lines = map(_values, content[:whole].splitlines() or [b""])
-        if first is None or first.keys() != run.keys():
-            if any(line and "asked" in line for line in lines):
-                text = f"{folder / NAME} is no journal of answers: give another folder, or --anew to give it up"
-                raise SpatialError(ErrorCode.BAD_REQUEST, text)
+        first, *lines = map(_values, content[:whole].splitlines() or [content])
+        if not whole and (first is None or first == run):
             return {}
+        if first is None or first.keys() != run.keys():
+            text = f"{folder / NAME} is no journal of answers: give another folder, or --anew to give it up"
+            raise SpatialError(ErrorCode.BAD_REQUEST, text)
+        self._file.truncate(whole)
         if changed := [f"{name} '{first[name]}', not '{run[name]}'" for name in run if first[name] != run[name]]:
             text = f"{folder} holds answers of {', '.join(changed)}: give another folder, or --anew to give them up"
             raise SpatialError(ErrorCode.BAD_REQUEST, text)

@@ -51,8 +51,8 @@ def context(result: Result) -> dict[str, Any]:
         "problems": [(clean(why), f"{count:,}") for why, count in result.problems.items()],
         "cases": [card(case) for case in result.worst],
         "pixels": any(case.item.kind == "pixel" for case in result.worst),
-        "made": f"{result.title}, data {result.data}, answers of {result.answers}. Intervals hold 95 %: Wilson's for"
-        " rates, a bootstrap of 2000 resamples for other means.",
+        "made": f"{result.title}, data {clean(result.data)}, answers of {clean(result.answers)}. Intervals hold 95 %:"
+        " Wilson's for rates, a bootstrap of 2000 resamples for other means.",
     }
 
 
@@ -80,7 +80,7 @@ def row_of(row: Row, table: Table) -> dict[str, Any]:
     known = isinstance(first, Estimate) and not isnan(first.value)
     low, high = (first.low, first.high) if isinstance(first, Estimate) and not isnan(first.low) else (0.0, 0.0)
     return {
-        "name": row.name,
+        "name": clean(row.name),
         "n": f"{row.n:,}",
         "total": row.total,
         "cells": [(*shown(cell), name in table.against) for name, cell in zip(table.columns, row.cells)],
@@ -185,7 +185,7 @@ def lines(result: Result) -> Iterator[Any]:
         grid = plain_table(table.title, "n", *columns, right=("n", *columns))
         for row in table.rows:
             cells = [shown(cell)[: 1 if name in table.against else 2] for name, cell in zip(table.columns, row.cells)]
-            texts = [row.name, f"{row.n:,}", *(text for pair in cells for text in pair)]
+            texts = [printable(row.name), f"{row.n:,}", *(text for pair in cells for text in pair)]
             grid.add_row(*(Text(text, style="bold" if row.total else "") for text in texts))
         yield grid
     for note in result.notes:

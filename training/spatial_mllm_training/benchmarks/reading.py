@@ -12,7 +12,7 @@
 | words up to twelve | numbers; other number words are unreadable |
 | ranges, bounds, several numbers, other languages around a number | unreadable |
 | a choice | its letter, its text, or a sentence that names one option and denies nothing |
-| a pixel, a vector | alone, or the only one in brackets |
+| a pixel, a vector | alone, or the only one in brackets where nothing is denied |
 | a pixel with decimals | rounded; unreadable where both are at most 1: they may be fractions |
 | more than 2000 characters where a value is asked for | unreadable: too long |
 """
@@ -43,7 +43,7 @@ NAMES = {"scalar": "number", "choice": "option"}
 _LENGTH = "|".join(sorted((re.escape(name) for name, (unit, _) in UNITS.items() if unit == "m"), key=len, reverse=True))
 _BRACKETS = re.compile(rf"[\[(][^\[\]()]*[\])](?:\s*(?:{_LENGTH})\b)?", re.IGNORECASE)
 _NAMED_LETTER = re.compile(r"(?:\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?: is)?:?\s+\(?|^\(?(?=[A-Z][.:)]))([A-Z])\b")
-_MAYBE_ARTICLE = re.compile(r"\bA (?!is\b|was\b)[a-z]")  # "A point ..."
+_MAYBE_ARTICLE = re.compile(r"\bA (?!is\b|was\b)[a-z0-9]")  # "A point ..."
 _ALIASES = {"back": "backward"}
 _DENIED = re.compile(r"\b(?:not|no|never|neither|nor|or|either|cannot|unsure)\b|n't\b", re.IGNORECASE)
 
@@ -127,14 +127,14 @@ def find_choice(said: str, options: Sequence[str]) -> int | None:
     found = {LETTERS.index(letter) for letter in _NAMED_LETTER.findall(said)}
     names = {plain(option): i for i, option in enumerate(options) if plain(option)}
     names |= {alias: names[name] for alias, name in _ALIASES.items() if name in names and alias not in names}
-    words, flags = " ".join(said.split()), re.IGNORECASE
+    words, ending = plain(said), "(?:s|wards?)?"
     if all(len(name) == 1 for name in names):  # letters: a small one is none
-        names, flags = {name.upper(): i for name, i in names.items()}, 0
+        names, words, ending = {name.upper(): i for name, i in names.items()}, " ".join(said.split()), ""
         words = "" if _MAYBE_ARTICLE.search(words) else words
     longest_first = sorted(map(re.escape, names), key=len, reverse=True)
     if names:
-        named = re.finditer(rf"(?<!\w)({'|'.join(longest_first)})(?:s|wards?)?(?!\w)", words, flags)
-        found |= {names[match[1] if match[1] in names else plain(match[1])] for match in named}
+        named = re.finditer(rf"(?<!\w)({'|'.join(longest_first)}){ending}(?!\w)", words)
+        found |= {names[match[1]] for match in named}
     return found.pop() if len(found) == 1 and max(found) < len(options) else None
 
 
@@ -172,8 +172,10 @@ def _whole(said: str) -> str:
 
 
 def _only(said: str, read_one: Callable[[str], tuple[float, ...] | None]) -> tuple[float, ...] | None:
-    """The whole answer read, or the only part of it in brackets that can be."""
+    """The whole answer read, or the only part of it in brackets that can be; not one that is denied, or one of two."""
     if (whole := read_one(said)) is not None:
         return whole
+    if _DENIED.search(said):
+        return None
     parts = [value for part in _BRACKETS.findall(said) if (value := read_one(part)) is not None]
     return parts[0] if len(parts) == 1 else None

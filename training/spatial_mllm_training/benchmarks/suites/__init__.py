@@ -107,22 +107,22 @@ def bad(text: str) -> SpatialError:
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise bad(f"{path.name} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise bad(f"{path.name} is no JSON: {error}") from None
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Objects of a JSONL file. Raises SpatialError BAD_REQUEST with the line that is none."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     try:
                         value = json.loads(line)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         value = None
                     if not isinstance(value, dict):
                         raise bad(f"{path.name}, line {number}: expected a JSON object")
@@ -151,9 +151,9 @@ def find_media(folder: Path, scene: str, dataset: str = "") -> tuple[tuple[Path,
     Looked for as ``SCENE.mp4`` or a folder ``SCENE`` (or ``SCENE/color``) of images, in the folder itself and in its
     ``DATASET``, ``video``, ``videos``, ``scans``, ``frames`` and ``posed_images``.
     """
-    if not scene or Path(scene).name != scene:
+    if not _is_name(scene):
         return (), None
-    for place in (dataset, "", "video", "videos", "scans", "frames", "posed_images"):
+    for place in (dataset if _is_name(dataset) else "", "", "video", "videos", "scans", "frames", "posed_images"):
         base = folder / place
         for kind in VIDEOS:
             if (video := base / f"{scene}{kind}").is_file():
@@ -164,6 +164,11 @@ def find_media(folder: Path, scene: str, dataset: str = "") -> tuple[tuple[Path,
                 if images:
                     return tuple(sorted(images, key=_in_order)), None
     return (), None
+
+
+def _is_name(text: str) -> bool:
+    """Whether it names something in a folder, and not elsewhere."""
+    return text not in ("", "..") and Path(text).name == text
 
 
 def _in_order(path: Path) -> tuple[int, str]:

@@ -5,6 +5,7 @@ Folder: what ``multispa generate`` wrote, of which the test split counts; or one
 
 import json
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,20 @@ def item_of(record: dict[str, Any], root: Path, where: str) -> Item:
     texts = [take(turn, "value", str, where) for turn in turns]
     if len(texts) < 2:
         raise bad(f"{where}: 'conversations' has {len(texts)} turns, expected a question and its answer")
-    images = tuple(root / path for path in take(record, "images", list, where))
+    if not all(isinstance(path, str) for path in take(record, "images", list, where)):
+        raise bad(f"{where}: 'images' should be paths")
+    images = tuple(root / path for path in record["images"])
     question = texts[0].replace("<image>", "").strip()
-    value, options = take(record, "gt_value", (str, int, float, list), where), options_of(record)
+    value, listed = take(record, "gt_value", (str, int, float, list), where), meta.get("options") or []
+    if not isinstance(listed, list):
+        raise bad(f"{where}, meta: field 'options' is {type(listed).__name__}, expected list")
+    options = options_of(record)
     output = "choice" if options else take(meta, "output", str, f"{where}, meta")
     try:
-        if output == "pixel" and kind != NOT_OBSERVED and min(take(meta, "image_size", list, f"{where}, meta")) <= 0:
-            raise ValueError
+        if output == "pixel" and kind != NOT_OBSERVED:
+            width, height = take(meta, "image_size", list, f"{where}, meta")
+            if min(width, height) <= 0:
+                raise ValueError
         truth = truth_of(value, output, options) if kind != NOT_OBSERVED else None
     except (ValueError, TypeError):
         raise bad(f"{where}: gt_value {value!r} is no answer of output '{output}'") from None
@@ -80,15 +88,21 @@ def truth_of(value: Any, output: str, options: Sequence[str]) -> Any:
             return options.index(value)
         return LETTERS[: len(options)].index(value)
     if output == "scalar":
-        return float(value)
+        return _finite(value)
     if output in ("pixel", "vector"):
-        numbers = tuple(map(float, json.loads(value) if isinstance(value, str) else value))
+        numbers = tuple(map(_finite, json.loads(value) if isinstance(value, str) else value))
         if len(numbers) != (2 if output == "pixel" else 3):
             raise ValueError
         return numbers
     if output != "text":
         raise ValueError
     return str(value)
+
+
+def _finite(value: Any) -> float:
+    if not isfinite(number := float(value)):
+        raise ValueError
+    return number
 
 
 def score(item: Item, text: Any) -> dict[str, float]:

@@ -6,6 +6,7 @@ Folder as published: ``test.jsonl``, or ``test-*.parquet``, and beside it ``DATA
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,9 @@ def _item(media: Callable[..., tuple[tuple[Path, ...], Path | None]], row: dict[
         try:
             value = float(truth)
         except ValueError:
-            raise bad(f"{where}: ground_truth '{truth}' is no number") from None
+            value = nan
+        if not isfinite(value):
+            raise bad(f"{where}: ground_truth '{truth}' is no number")
         answer = f"{truth} {NUMBERS[kind]}".strip()
     images, video = media(scene, meta["dataset"])
     return Item(
@@ -120,8 +123,8 @@ def score(item: Item, text: Any) -> dict[str, float]:
 def _published(item: Item, text: Any) -> float:
     """The published rule, of what stands between answer tags where there are some: the first word, without its full
     stop, is the letter or the number; an error at the limit counts as inside."""
-    words = re.sub(r".*<answer>|</answer>.*|.*</think>", "", as_text(text)[0], flags=re.DOTALL).strip().split(" ")
-    word = words[0].rstrip(".").strip()
+    said = as_text(text)[0].rpartition("<answer>")[2].rpartition("</think>")[2].partition("</answer>")[0]
+    word = said.strip().split(" ", 1)[0].rstrip(".").strip()
     if item.kind == "choice":
         return float(word.lower() == item.answers[0].lower())
     try:
