@@ -125,7 +125,7 @@ def test_lines_and_parquet_hold_the_same(whole):
     out, _ = whole
     for split in ("train", "test"):
         found = [r for file in sorted((out / "annotations" / split).glob("*.parquet")) for r in read_parquet(file)]
-        assert found == records(out, split)
+        assert [known | {"image": known["images"]} for known in found] == records(out, split)
 
 
 def test_parquet_alone_holds_the_same_and_leaves_no_images(whole, tmp_path):
@@ -416,6 +416,25 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert content(tmp_path) == {"thesis.txt": b"precious"}
     generate([RoomRef("a")], tmp_path, replace(OPTIONS, overwrite=True))
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["images/holiday.jpg", "annotations/train/mine.jsonl", "train.jsonl"])
+def test_files_that_no_run_has_written_are_never_overwritten(tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("precious")
+    with pytest.raises(SpatialError, match=rf"holds {name.split('/')[0]} of something else"):
+        generate([RoomRef("a")], tmp_path, replace(OPTIONS, overwrite=True))
+    assert content(tmp_path) == {name: b"precious"}
+
+
+def test_a_link_to_another_disk_is_not_followed_when_overwriting(made, tmp_path):
+    before = content(made)
+    (made / "images").rename(tmp_path / "disk")
+    (made / "images").symlink_to(tmp_path / "disk")
+    generate([RoomRef("a")], made, replace(OPTIONS, seed=5, overwrite=True))
+    generate([RoomRef("a")], made, replace(OPTIONS, overwrite=True))
+    assert content(made) == before and any((tmp_path / "disk").iterdir())
 
 
 def test_two_runs_in_one_folder(made):

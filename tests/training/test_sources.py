@@ -91,6 +91,13 @@ def test_names_that_meet_are_told_apart_by_as_little_as_needed(tmp_path):
     )
 
 
+def test_no_name_is_longer_than_a_file_can_be_called(tmp_path):
+    for last in "ab":
+        write_seven_scenes(tmp_path / (250 * "n" + last), 2)
+    names = [ref.name for ref in open_sources([str(tmp_path)])]
+    assert len(set(names)) == 2 and all(len(name) <= 120 for name in names)
+
+
 def test_parts_of_one_recording_are_one_scene(tmp_path):
     for name in ("room_0.mcap", "room_1.mcap"):
         (tmp_path / name).write_bytes(b"\x89MCAP0\r\n")

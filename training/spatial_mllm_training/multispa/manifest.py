@@ -24,6 +24,7 @@ from .item import QUESTION_TYPES
 NAME = "manifest.json"
 FOLDERS = ("candidates", "images", "annotations/train", "annotations/test")
 JOINED = ("train.jsonl", "test.jsonl")
+OUTPUT = (*dict.fromkeys(folder.split("/")[0] for folder in FOLDERS), *JOINED)
 FORMAT = 1
 FORMATS = ("jsonl", "parquet", "both")
 PATIENCE = 30.0  # s, for workers of a killed run to end
@@ -164,6 +165,8 @@ class Manifest:
             changed, shards = ["folder"] if any(self.out.iterdir()) else [], {}
             if changed and not overwrite:
                 raise bad(f"{self.out} holds other files: give a new or an empty folder") from None
+            if taken := [name for name in OUTPUT if _holds_files(self.out / name)]:
+                raise bad(f"{self.out} holds {', '.join(taken)} of something else: give another folder") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             found, changed, shards = {}, ["manifest"], {}
         if not changed:
@@ -177,11 +180,10 @@ class Manifest:
                 raise bad(f"{self.out} was made with {'; '.join(changed)}: use those, another folder, or --overwrite")
             what = {"manifest": "a damaged manifest", "scenes": "other scenes"}.get(changed[0], f"another {changed[0]}")
             raise bad(f"{self.out} was made with {what}: give another folder, or --overwrite")
-        (self.out / NAME).unlink(missing_ok=True)
-        for name in {folder.split("/")[0] for folder in FOLDERS}:
-            shutil.rmtree(self.out / name, ignore_errors=True)
-        for name in JOINED:
-            (self.out / name).unlink(missing_ok=True)
+        for name in OUTPUT:
+            if (self.out / name).exists():
+                _remove(self.out / name)
+        (self.out / NAME).unlink(missing_ok=True)  # last: without it, the rest would be of something else
         return {}
 
     def _wait_for_workers(self) -> None:
@@ -243,10 +245,14 @@ def bad(text: str) -> SpatialError:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def _holds_files(path: Path) -> bool:
+    return path.is_file() or any(not below.is_dir() for below in path.rglob("*"))
 
 
 def _versions() -> dict[str, str]:

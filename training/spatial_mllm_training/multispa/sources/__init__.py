@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from . import bag, rgbd_folder, scannet, tapvid3d
 from .stored import bad
 
 SIMULATED = "simulated:"
+LONGEST = 120  # characters of a name, which files are named after
 DEEPEST = 4  # folders below the one that was named
 KINDS: tuple[tuple[Callable[[Path], list[Path]], Callable[[Path, str], SceneRef]], ...] = (
     (scannet.find, scannet.ScanNetRef),
@@ -88,4 +90,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _name(path: Path, length: int, whole: bool) -> str:
     last = path.name if whole or path.is_dir() else path.stem
-    return re.sub(r"[^\w.-]", "_", ".".join((*path.parts[-length:-1], last)), flags=re.ASCII)
+    name = re.sub(r"[^\w.-]", "_", ".".join((*path.parts[-length:-1], last)), flags=re.ASCII)
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[: LONGEST - 9]}-{sha256(name.encode()).hexdigest()[:8]}"

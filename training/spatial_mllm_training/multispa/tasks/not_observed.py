@@ -20,17 +20,18 @@ from ..scene import Scene, Tracks
 from ..spread import spread
 from ..tracks import moving_groups
 from .correspondence import OTHERS, Wrong, choices
+from .object_size import IMAGES
 
 TYPES = (NOT_OBSERVED,)
 NEEDS = ("depth", "pose")
 TRUTH = "not observed"
+STILL_FORMS = ("correspondence_coordinate", "correspondence_choice")
 POINTS = 32  # looked at in a pair
 TRIES = 4  # pairs looked at for each question that is wanted
 OUTSIDE = 0.1  # of the width, beyond the border
 BEHIND = 0.05  # metres behind the camera
 COVERED, COVERED_SHARE = 0.1, 0.1  # metres, and of the depth, that what hides a point is nearer
 AROUND = 0.015  # of the width: radius of what has to hide it
-SHOWN = 3  # images of a question about a thing
 
 
 def propose(
@@ -43,8 +44,9 @@ def propose(
     """
     if wrong_points is None:
         from ..distractors import wrong_points
-    labels = absent(scene) if scene.things and len(index.numbers) else []
-    share = round(count * len(OBJECT_SIZE) / (len(OBJECT_SIZE) + len(_point_forms(scene)))) if labels else 0
+    labels = absent(scene) if scene.things and len(index.numbers) >= IMAGES[0] else []
+    points = len(STILL_FORMS) + len(OBJECT_MOTION) * (scene.tracks is not None)
+    share = round(count * len(OBJECT_SIZE) / (len(OBJECT_SIZE) + points)) if labels else 0
     made = 0
     for candidate in _hidden_points(scene, index, rng, count - share, wrong_points):
         made += 1
@@ -85,25 +87,24 @@ def unseen(index: SceneIndex, j: int, world: NDArray[np.float64]) -> NDArray[np.
     return out
 
 
-def _point_forms(scene: Scene) -> tuple[str, ...]:
-    moves = OBJECT_MOTION if scene.tracks is not None else ()
-    return ("correspondence_coordinate", "correspondence_choice", *moves)
-
-
 def _hidden_points(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int, wrong_points: Wrong):
     pairs, overlaps = index.pairs()
-    forms, reasons = cycle(_point_forms(scene)), cycle(("covered", "outside"))
-    made, form, reason = 0, next(forms), next(reasons)
     tracks = scene.tracks() if scene.tracks is not None else None
     moving = np.flatnonzero(moving_groups(tracks) >= 0) if tracks is not None else np.empty(0, np.int64)
+    starts = index.numbers[tracks.visible[np.ix_(index.numbers, moving)].any(axis=1)] if tracks is not None else moving
+    forms, reasons = cycle(STILL_FORMS + OBJECT_MOTION * bool(len(starts))), cycle(("covered", "outside"))
+    made, form, reason = 0, next(forms), next(reasons)
     for k in spread(overlaps, TRIES * count, rng).tolist():
         if made == count:
             return
-        i, j = rng.permutation(pairs[k]).tolist()
-        if form in OBJECT_MOTION:
+        bins: dict[str, int | str] = {"asks": form}
+        if form in OBJECT_MOTION:  # of any two images, like those that have an answer
+            i, j = int(rng.choice(starts)), int(rng.choice(index.numbers))
             pixels, world = _moving_points(tracks, moving, i, j, rng)
             why = unseen(index, j, world)
         else:
+            i, j = rng.permutation(pairs[k]).tolist()
+            bins["overlap"] = int(overlaps[k])
             pixels = index.samples(i, POINTS, rng)
             pixels = pixels[index.still(i, pixels)]
             why = hidden(index, i, j, pixels)
@@ -118,7 +119,7 @@ def _hidden_points(scene: Scene, index: SceneIndex, rng: np.random.Generator, co
             points += _wrong_choices(index, rng, i, j, pixels[n], wrong_points)
             if len(points) == 1:
                 continue
-        bins: dict[str, int | str] = {"asks": form, "reason": str(why[n]), "overlap": int(overlaps[k])}
+        bins["reason"] = str(why[n])
         referring = "dot" if form == "correspondence_choice" else form.rpartition("_")[2]
         yield Candidate(NOT_OBSERVED, (i, j), TRUTH, "text", referring, points, bins=bins, facts={"asks": form})
         made, form, reason = made + 1, next(forms), next(reasons)
@@ -145,7 +146,8 @@ def _wrong_choices(index: SceneIndex, rng: np.random.Generator, i: int, j: int, 
 
 
 def _absent_thing(index: SceneIndex, rng: np.random.Generator, form: str, label: str) -> Candidate:
-    shown = min(SHOWN, len(index.numbers))
-    frames = tuple(sorted(rng.choice(index.numbers, shown, replace=False).tolist()))
+    """As many images, in any order, as a question about a thing that is there has: they must not tell."""
+    shown = rng.integers(IMAGES[0], IMAGES[-1] + 1)
+    frames = tuple(rng.permutation(index.numbers)[:shown].tolist())
     bins: dict[str, int | str] = {"asks": form, "reason": "absent"}
     return Candidate(NOT_OBSERVED, frames, TRUTH, "text", "label", label=label, bins=bins, facts={"asks": form})
