@@ -20,7 +20,10 @@ SHORT = "Please answer the question using a single word or phrase."  # these as 
 OPTIONS = "Options:"
 LETTER_ONLY = "Answer with the option's letter from the given choices directly."
 WITH_UNIT = "Give one number and its unit."
-POINT = f"Give the point in the first image as (x, y): whole numbers from 0 to {PIXEL_RANGE}, across it and down it."
+POINT = (
+    f"Give the point as (x, y), whole numbers from 0 to {PIXEL_RANGE} across and down the first image,"
+    " or the one that is asked about."
+)
 OFFSET = "Give the vector as (right, down, forward), seen from the camera of the first image, in {unit}."
 THINK_FIRST = (
     f"First think, between {THINK[0]} and {THINK[1]}; then put only the answer between {ANSWER[0]} and {ANSWER[1]}."
