@@ -4,7 +4,7 @@ frames -> 2D encoder (Qwen2.5-VL) -> tokens --+
    \\-> spatial encoder (VGGT) -> connector ---+--> language model
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,12 +13,11 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .connector import Connector
-from .packing import MERGE, PATCH_VALUES, unpatchify
+from .packing import MERGE, unpatchify
 from .positions import rope_index
+from .seen import Grid, Seen, check_grids, spatial_counts, visual_counts
 from .spatial_config import SpatialMLLMConfig
 from .vggt import VGGT, VGGTConfig
-
-Grid = tuple[int, int, int]  # pairs of frames, rows and columns of patches
 
 
 class SpatialEncoder(nn.Module):
@@ -39,26 +38,37 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
         self.spatial_encoder = SpatialEncoder(config.vggt)
         self.connector = Connector(2 * config.vggt.embed_dim, config.text.hidden_size)
 
-    def get_video_features(self, pixel_values_videos: Tensor, video_grid_thw: Tensor | None, **kwargs: Any) -> Any:
+    def get_video_features(
+        self,
+        pixel_values_videos: Tensor | None,
+        video_grid_thw: Tensor | None,
+        seen: Seen | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Fused tokens of videos; each video is one clip of the spatial encoder.
 
         Args:
             pixel_values_videos: [sum of t * h * w, 1176] patches of 2 frames, normalised as CLIP does.
             video_grid_thw: int64 [videos, 3].
+            seen: what an encoder saw in them before; that one does not run. Of both: no pixels are needed.
         Returns:
             BaseModelOutputWithPooling; ``pooler_output`` holds [t * h/2 * w/2, hidden] for each video.
         Raises:
-            ValueError: patches and grids do not fit.
+            ValueError: patches, or what was seen, and grids do not fit.
         """
-        grids = check_grids(pixel_values_videos, video_grid_thw)
+        grids = check_grids(pixel_values_videos, video_grid_thw, seen)
         clips = [[i] for i in range(len(grids))]
-        return self._fused(super().get_video_features, pixel_values_videos, video_grid_thw, clips, kwargs)
+        encode = super().get_video_features
+        output, seen = self._see(encode, pixel_values_videos, video_grid_thw, clips, seen, kwargs)
+        output.pooler_output = self._fuse(seen, grids, clips)
+        return output
 
     def get_image_features(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None,
         image_grid_thw: Tensor | None,
         image_counts: Sequence[int] | None = None,
+        seen: Seen | None = None,
         **kwargs: Any,
     ) -> Any:
         """Fused tokens of images; those of one prompt and one size are one clip of the spatial encoder.
@@ -68,14 +78,22 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
         Args:
             image_counts: images of each prompt; None: all are of one prompt.
         """
-        grids = check_grids(pixel_values, image_grid_thw)
+        grids = check_grids(pixel_values, image_grid_thw, seen)
         prompts = [prompt for prompt, n in enumerate(image_counts or [len(grids)]) for _ in range(n)]
         if len(prompts) != len(grids):
             raise ValueError(f"the prompts have tokens for {len(prompts)} images: {len(grids)} were given")
         clips: dict[tuple[int, ...], list[int]] = {}
         for i, (prompt, grid) in enumerate(zip(prompts, grids)):
             clips.setdefault((prompt, *grid), []).append(i)
-        return self._fused(super().get_image_features, pixel_values, image_grid_thw, list(clips.values()), kwargs)
+        encode, together = super().get_image_features, list(clips.values())
+        output, seen = self._see(encode, pixel_values, image_grid_thw, together, seen, kwargs)
+        output.pooler_output = self._fuse(seen, grids, together)
+        return output
+
+    def see(self, pixel_values_videos: Tensor, video_grid_thw: Tensor) -> Seen:
+        """What both encoders see in videos, each video a clip: what ``forward`` takes as ``seen={"video": ...}``."""
+        clips = [[i] for i in range(len(check_grids(pixel_values_videos, video_grid_thw)))]
+        return self._see(super().get_video_features, pixel_values_videos, video_grid_thw, clips, None, {})[1]
 
     def encode(
         self,
@@ -84,19 +102,22 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
         pixel_values_videos: Tensor | None = None,
         image_grid_thw: Tensor | None = None,
         video_grid_thw: Tensor | None = None,
+        seen: Mapping[str, Seen] | None = None,
     ) -> dict[str, BaseModelOutputWithPooling]:
         """What ``forward`` and ``generate`` take as ``mm_encoder_outputs`` in place of pixels, each once.
 
         Args:
             input_ids: [B, L]; tells which images belong together, where there are several prompts.
+            seen: what encoders saw before, of the ``image``s and of the ``video``s.
         """
         outputs: dict[str, BaseModelOutputWithPooling] = {}
-        if pixel_values is not None:
-            grids = check_grids(pixel_values, image_grid_thw)
+        images, videos = ((seen or {}).get(kind) for kind in ("image", "video"))
+        if pixel_values is not None or images is not None:
+            grids = check_grids(pixel_values, image_grid_thw, images)
             counts = None if input_ids is None else self._image_counts(input_ids, grids)
-            outputs["image"] = self.get_image_features(pixel_values, image_grid_thw, image_counts=counts)
-        if pixel_values_videos is not None:
-            outputs["video"] = self.get_video_features(pixel_values_videos, video_grid_thw)
+            outputs["image"] = self.get_image_features(pixel_values, image_grid_thw, image_counts=counts, seen=images)
+        if pixel_values_videos is not None or videos is not None:
+            outputs["video"] = self.get_video_features(pixel_values_videos, video_grid_thw, seen=videos)
         return outputs
 
     def forward(
@@ -105,11 +126,15 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
         pixel_values: Tensor | None = None,
         pixel_values_videos: Tensor | None = None,
         mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        seen: Mapping[str, Seen] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """As ``Qwen2_5_VLModel``; pixels and encoder outputs may come together where they are of different kinds."""
+        """As ``Qwen2_5_VLModel``; pixels and encoder outputs may come together where they are of different kinds.
+
+        ``seen`` (see ``encode``) takes the place of encoders, not of the connector: gradients reach that.
+        """
         grids = {name: kwargs.get(name) for name in ("image_grid_thw", "video_grid_thw")}
-        encoded = self.encode(input_ids, pixel_values, pixel_values_videos, **grids)
+        encoded = self.encode(input_ids, pixel_values, pixel_values_videos, **grids, seen=seen)
         given = mm_encoder_outputs or {}
         if both := [kind for kind in encoded if given.get(kind) is not None]:
             raise ValueError(f"{both[0]}s are given as pixels and as encoder outputs: expected one of them")
@@ -161,30 +186,49 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
             index = index + self.rope_deltas.repeat_interleave(batch // len(self.rope_deltas), 0).to(index.device)
         return index.expand(3, -1, -1)
 
-    def _fused(
+    def _see(
         self,
         encode: Callable[..., Any],
-        pixels: Tensor,
+        pixels: Tensor | None,
         grid_thw: Tensor | None,
         clips: list[list[int]],
+        seen: Seen | None,
         kwargs: dict[str, Any],
-    ) -> Any:
-        """Output of the 2D encoder, its tokens fused; each clip lists items of one grid that are seen together."""
-        output = encode(pixels, grid_thw, **{**kwargs, "return_dict": True})
-        grids = check_grids(pixels, grid_thw)
+    ) -> tuple[Any, Seen]:
+        """Output of the 2D encoder, and what both see; each clip lists items of one grid that are seen together."""
+        visual, spatial = (None, None) if seen is None else (seen.visual, seen.spatial)
+        output: Any = BaseModelOutputWithPooling()
+        if visual is None:
+            output = encode(pixels, grid_thw, **{**kwargs, "return_dict": True})
+            visual = torch.cat(tuple(output.pooler_output))
+        if spatial is None:
+            assert pixels is not None
+            spatial = self._spatial(pixels, check_grids(pixels, grid_thw), clips)
+        return output, Seen(visual, spatial)
+
+    def _spatial(self, pixels: Tensor, grids: list[Grid], clips: list[list[int]]) -> Tensor:
+        """[sum of 2t * h * w, spatial_dim] tokens of the spatial encoder, item after item."""
         patches = pixels.float().split([t * h * w for t, h, w in grids])
-        tokens = list(output.pooler_output)
+        layer, tokens = self.config.spatial_layer, list(patches)
+        for clip in clips:
+            frames = torch.cat([unpatchify(patches[i], grids[i]) for i in clip])
+            layers, first = self.spatial_encoder.vggt_model.aggregate(frames[None], [layer])
+            counts = spatial_counts([grids[i] for i in clip])
+            for i, part in zip(clip, layers[layer][0, :, first:].flatten(0, 1).split(counts)):
+                tokens[i] = part
+        return torch.cat(tokens)
+
+    def _fuse(self, seen: Seen, grids: list[Grid], clips: list[list[int]]) -> tuple[Tensor, ...]:
+        """[t * h/2 * w/2, hidden] fused tokens of each item; a clip goes through the connector at once."""
+        assert seen.visual is not None and seen.spatial is not None
+        tokens, spatial = list(seen.visual.split(visual_counts(grids))), seen.spatial.split(spatial_counts(grids))
         for clip in clips:
             steps, (_, h, w) = [grids[i][0] for i in clip], grids[clip[0]]
-            frames = torch.cat([unpatchify(patches[i], grids[i]) for i in clip])
-            layer = self.config.spatial_layer
-            layers, first = self.spatial_encoder.vggt_model.aggregate(frames[None], [layer])
             visual = torch.cat([tokens[i] for i in clip])
-            fused = self.connector(visual, layers[layer][0, :, first:], (sum(steps), h, w))
+            fused = self.connector(visual, torch.cat([spatial[i] for i in clip]), (sum(steps), h, w))
             for i, part in zip(clip, fused.split([len(tokens[i]) for i in clip])):
                 tokens[i] = part
-        output.pooler_output = tuple(tokens)
-        return output
+        return tuple(tokens)
 
     def _image_counts(self, input_ids: Tensor, grids: list[Grid]) -> list[int]:
         """Images of each prompt, from the image tokens in it."""
@@ -233,14 +277,3 @@ class SpatialMLLMForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
     def _token_types(self, input_ids: Tensor) -> Tensor:
         """int64 [B, L]: 0 text, 1 image, 2 video; transformers asks for them to compute positions."""
         return (input_ids == self.config.image_token_id).long() + 2 * (input_ids == self.config.video_token_id)
-
-
-def check_grids(pixels: Tensor, grid_thw: Tensor | None) -> list[Grid]:
-    """The grids as numbers; ValueError unless they fit the patches [sum of t * h * w, 1176]."""
-    if grid_thw is None:
-        raise ValueError("pixel values without their grid: image_grid_thw or video_grid_thw is missing")
-    grids = [(t, h, w) for t, h, w in grid_thw.tolist()]
-    expected = [sum(t * h * w for t, h, w in grids), PATCH_VALUES]
-    if list(pixels.shape) != expected:
-        raise ValueError(f"pixel values {list(pixels.shape)} with grids {grids}: expected {expected}")
-    return grids

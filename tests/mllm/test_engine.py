@@ -327,7 +327,7 @@ class TestMemory:
         """Encoders that run out of memory with more than ``most`` frames; returns what they were given."""
         given, encode = [], engine.model.model.encode
 
-        def limited(ids, pixel_values=None, pixel_values_videos=None, image_grid_thw=None, video_grid_thw=None):
+        def limited(ids, pixel_values=None, pixel_values_videos=None, image_grid_thw=None, video_grid_thw=None, **_):
             if pixel_values_videos is None:  # they were encoded before
                 return {}
             given.append(2 * int(video_grid_thw[0, 0]))
