@@ -1,0 +1,1 @@
+"""What every training run shares: recipes, the run's folder, callbacks."""

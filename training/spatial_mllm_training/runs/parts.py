@@ -1,0 +1,96 @@
+"""Which parts of a Spatial-MLLM learn, how fast, and whether the language model does so through an adapter (LoRA)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from spatial_mllm_ros.config import param
+
+from .recipe import RecipeError, RunRecipe, mapping
+
+PARTS = {
+    "connector": "model.connector.",
+    "language_model": "model.language_model.",
+    "visual": "model.visual.",
+    "spatial_encoder": "model.spatial_encoder.vggt_model.aggregator.",
+}
+"""Names in recipes -> beginnings of the names of parameters. The heads of VGGT are no part of answers: they stay."""
+LORA_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+"""A list of layer names alone would also hit the 2D encoder's."""
+NO_DECAY = ("bias", "norm", "ln_q")
+
+
+@dataclass(frozen=True)
+class ModelRecipe(RunRecipe):
+    """A run that trains a Spatial-MLLM to answer."""
+
+    train: list[str] = param(  # noqa: RUF009, it makes a default_factory
+        ["connector", "language_model"], "parts that learn, the others are frozen", choices=PARTS
+    )
+    rates: dict[str, float] = mapping(  # noqa: RUF009
+        {}, "learning rates of parts, or of lora, where they differ from learning_rate", low=0.0, high=10.0
+    )
+    lora_rank: int = param(0, "of adapters on the language model's linear layers; 0: none", low=0, high=4096)
+    lora_alpha: float = param(32.0, "the adapters' output is scaled by alpha / rank", low=0.0, high=1e5)
+    lora_dropout: float = param(0.0, "of the adapters' input", low=0.0, high=0.99)
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = [*self.train, *(["lora"] if self.lora_rank else [])]
+        if not known:
+            raise RecipeError(f"train = [] and lora_rank = 0: expected one or more of {', '.join(PARTS)}, or adapters")
+        if odd := [name for name in self.rates if name not in known]:
+            raise RecipeError(f"rates.{odd[0]}: it does not learn: expected {', '.join(known)}")
+        if self.lora_rank and set(self.train) - {"connector"}:
+            raise RecipeError(f"lora_rank = {self.lora_rank}, train = {self.train}: expected [connector] or []")
+
+
+def trainable(model: Any, recipe: ModelRecipe) -> Any:
+    """The model with the recipe's parts learning and the rest frozen; wrapped by PEFT where there are adapters.
+
+    Args:
+        model: SpatialMLLMForConditionalGeneration, float32.
+    """
+    model.requires_grad_(False)
+    if recipe.lora_rank:
+        from peft import LoraConfig, get_peft_model
+
+        settings = LoraConfig(
+            r=recipe.lora_rank,
+            lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]
+            lora_dropout=recipe.lora_dropout,
+            target_modules=LORA_LAYERS,
+            modules_to_save=list(recipe.train) or None,
+            task_type="CAUSAL_LM",
+        )
+        model = get_peft_model(model, settings)
+    else:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = part_of(name) in recipe.train
+    return model.train()
+
+
+def parameter_groups(model: nn.Module, recipe: ModelRecipe) -> list[dict[str, Any]]:
+    """What AdamW takes: one group for each part and for what weight decay spares."""
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decays = not any(part in name.lower() for part in NO_DECAY)
+            groups.setdefault((part_of(name), decays), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": recipe.rates.get(part, recipe.learning_rate),
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (part, decays), parameters in groups.items()
+    ]
+
+
+def part_of(name: str) -> str:
+    """The part, ``lora`` for an adapter, or empty, that a parameter of the model (or of PEFT's) belongs to."""
+    if "lora_" in name:
+        return "lora"
+    found = (part for part, prefix in PARTS.items() if prefix in f".{name}".replace(".base_model.model.", "."))
+    return next(found, "")

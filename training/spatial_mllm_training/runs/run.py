@@ -1,0 +1,39 @@
+"""A run from its newest checkpoint to its end: one way for every trainer."""
+
+from pathlib import Path
+from typing import Any
+
+from spatial_mllm_ros.cli.terminal import note
+
+from .callbacks import is_main, release
+from .folder import RunFolder
+from .saving import save_trained
+
+
+def run(trainer: Any, folder: RunFolder, base: str) -> Path:
+    """Trains from the newest whole checkpoint on, evaluates, and writes what was trained.
+
+    Args:
+        base: folder or hub id of the model that it began with.
+    """
+    newest = folder.newest()
+    if newest and is_main():
+        note(f"going on from {newest.name}")
+    try:
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        measured = [row["step"] for row in trainer.state.log_history if "eval_loss" in row]
+        if trainer.state.global_step not in measured:
+            trainer.evaluate()
+    except BaseException as error:
+        if is_main():
+            folder.state("stopped", why=str(error) or type(error).__name__, steps=trainer.state.global_step)
+        raise
+    finally:
+        release(trainer)
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
+    if is_main():
+        save_trained(trainer.accelerator.unwrap_model(trainer.model_wrapped), base, folder.path, state)
+        folder.state("finished", why="", steps=trainer.state.global_step)
+    trainer.accelerator.wait_for_everyone()
+    return folder.trained

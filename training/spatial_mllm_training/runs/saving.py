@@ -1,0 +1,53 @@
+"""What a run leaves: a model folder, or an adapter, that ``load_model`` reads. Whole or not there."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from spatial_mllm_ros.mllm.checkpoints.files import INDEX, find_folder, read_config
+from spatial_mllm_ros.mllm.checkpoints.loading import released_name
+from spatial_mllm_ros.mllm.checkpoints.saving import new_folder, save_shards
+
+DESCRIPTION = ("*.json", "*.txt", "*.jinja")  # configuration, tokenizer, processor, chat template
+NOT_KEPT = (INDEX, "calibration.json")  # they speak of the weights that it began with
+
+
+def save_trained(model: Any, base: str | Path, out: Path, state: dict[str, Tensor] | None = None) -> Path:
+    """Writes what was trained: ``adapter/`` of a PEFT model, else ``model/`` in the layout of the released checkpoints.
+
+    An older one is replaced. Weights are stored in the number format that the base's configuration names.
+
+    Args:
+        model: SpatialMLLMForConditionalGeneration, or PEFT's wrapper of it.
+        base: folder or hub id of what it began with; configuration, tokenizer and processor come from there.
+        state: all weights, where they are spread over processes; None: the model's own.
+    Returns:
+        The new folder.
+    """
+    place = out / ("adapter" if isinstance(model, PeftModel) else "model")
+    shutil.rmtree(place, ignore_errors=True)
+    with new_folder(place) as part:
+        if isinstance(model, PeftModel):
+            model.save_pretrained(str(part), state_dict=state)
+            (part / "README.md").unlink(missing_ok=True)
+            return place
+        folder = find_folder(base)
+        for file in {file for pattern in DESCRIPTION for file in folder.glob(pattern)}:
+            if file.name not in NOT_KEPT:
+                shutil.copyfile(file, part / file.name)
+        config = read_config(folder)
+        dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
+        save_shards(part, _released(state or model.state_dict(), model.config.tie_word_embeddings, dtype))
+    return place
+
+
+def _released(state: dict[str, Tensor], tied: bool, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """Weights under their released names; a tied output layer is left out."""
+    for name, tensor in state.items():
+        if not (tied and name == "lm_head.weight"):
+            yield released_name(name), tensor.detach().to("cpu", dtype)
