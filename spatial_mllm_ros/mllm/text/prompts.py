@@ -45,15 +45,13 @@ def prefix_ids(processor: SpatialMLLMProcessor, grid: Sequence[int]) -> list[int
     """Everything up to and including the end of a clip with grid (t, h, w): the same for every question about it."""
     frame = _frame(processor)
     clip = [processor.video_token_id] * count_tokens(grid)
-    return _control_ids(processor, frame.before) + clip + _control_ids(processor, VISION_END)
+    return control_ids(processor, frame.before) + clip + control_ids(processor, VISION_END)
 
 
 def question_ids(processor: SpatialMLLMProcessor, question: Question) -> list[int]:
     """What follows the clip: the question, how to answer it, and the start of the assistant's turn."""
     frame = _frame(processor)
-    return encode_text(processor.tokenizer, frame.between + prompt_text(question)) + _control_ids(
-        processor, frame.after
-    )
+    return encode_text(processor.tokenizer, frame.between + prompt_text(question)) + control_ids(processor, frame.after)
 
 
 def prompt_text(question: Question) -> str:
@@ -97,6 +95,6 @@ def _frame(processor: SpatialMLLMProcessor) -> _Frame:
     return _Frame(before, between.removeprefix(VISION_END), after)
 
 
-def _control_ids(processor: SpatialMLLMProcessor, text: str) -> list[int]:
+def control_ids(processor: SpatialMLLMProcessor, text: str) -> list[int]:
     """Tokens of the template's own text, control tokens included."""
     return processor.tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"]

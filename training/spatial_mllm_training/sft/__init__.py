@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: records with answers in, a Spatial-MLLM or an adapter out."""

@@ -1,0 +1,157 @@
+"""What frozen encoders see, kept on disk: a run's later passes, and other runs, read it instead of running them.
+
+One safetensors file for each clip, written beside its place and renamed: whole or not there, memory-mapped when read,
+safe with several processes, and a run that was killed goes on where it was.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_ros.mllm.checkpoints.files import DTYPES
+from spatial_mllm_ros.mllm.seen import Seen
+
+from .records import RecordFault
+
+KEPT = {"both": ("visual", "spatial"), "spatial": ("spatial",)}
+"""What may be kept: of both encoders, or of the spatial one alone, while the 2D encoder learns."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was seen in one clip, float32, and its grid (t, h, w)."""
+
+    grid: tuple[int, int, int]
+    seen: Seen
+
+
+class FeatureStore:
+    """Clips that were seen by certain encoders, in a folder of theirs.
+
+    Args:
+        root: of all stores.
+        fingerprint: of what sees them, see ``fingerprint``.
+        keep: ``both`` or ``spatial``.
+        dtype: ``float32`` is exact, ``bfloat16`` and ``float16`` take half the room.
+        megabytes: most that the folder holds (1e6 bytes each), of all processes together; what comes later is not kept.
+    """
+
+    def __init__(
+        self, root: str | Path, fingerprint: str, keep: str = "both", dtype: str = "float32", megabytes: int = 10_000
+    ):
+        self.folder = Path(root).expanduser() / f"{fingerprint}-{keep}-{dtype}"
+        self.parts, self._dtype, self.limit = KEPT[keep], DTYPES[dtype], megabytes * 1_000_000
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._locked() as size:  # counted anew: a killed process may have left it too large
+            size(sum(file.stat().st_size for file in self.folder.glob("*/*.safetensors")))
+
+    @staticmethod
+    def key(content: Iterable[bytes]) -> str:
+        """The name of a clip: the same for the same stored images or video, in the same order."""
+        digest = blake2b(digest_size=16)
+        for part in content:
+            digest.update(len(part).to_bytes(8, "little") + part)
+        return digest.hexdigest()
+
+    def __contains__(self, key: str) -> bool:
+        return self._file(key).is_file()
+
+    def get(self, key: str) -> Stored | None:
+        """What was seen in a clip; None where it is not kept, or its file is damaged."""
+        try:
+            with safe_open(self._file(key), "pt") as file:
+                t, h, w = file.get_tensor("grid").tolist()
+                return Stored((t, h, w), Seen(**{name: file.get_tensor(name).float() for name in self.parts}))
+        except (OSError, SafetensorError):
+            return None
+
+    def put(self, key: str, grid: Iterable[int], seen: Seen) -> bool:
+        """Keeps what was seen in one clip; False where there is no room for it. Raises OSError."""
+        tensors: dict[str, Tensor] = {"grid": torch.tensor(list(grid))}
+        for name in self.parts:
+            part = getattr(seen, name)
+            tensors[name] = part.detach().to("cpu", self._dtype).contiguous()
+        bytes_needed = sum(tensor.nbytes for tensor in tensors.values()) + 4096  # and a header
+        with self._locked() as size:
+            if (held := size(None)) + bytes_needed > self.limit:
+                return False
+            size(held + bytes_needed)
+        file = self._file(key)
+        file.parent.mkdir(exist_ok=True)
+        beside = file.with_name(f".{file.name}.{os.getpid()}")
+        save_file(tensors, beside)
+        os.replace(beside, file)
+        return True
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes it holds."""
+        with self._locked() as size:
+            return size(None)
+
+    def _file(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    @contextmanager
+    def _locked(self) -> Iterator[Any]:
+        """The number of bytes held, for one process at a time: called with None it is read, else written."""
+        with (self.folder / "size").open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+            def size(value: int | None) -> int:
+                if value is not None:
+                    file.truncate(0)
+                    file.write(str(value))
+                    file.flush()
+                file.seek(0)
+                return int(file.read() or 0)
+
+            yield size
+
+
+def fingerprint(model: Any, processor: Any, dtype: str, keep: str = "both") -> str:
+    """Tells encoders from others: weights, the layer that is fused, the sizes of frames, the computation's dtype."""
+    digest = blake2b(f"{model.config.spatial_layer} {processor.scene_pixels} {dtype}".encode(), digest_size=12)
+    encoders: list[nn.Module] = [model.model.spatial_encoder.vggt_model.aggregator]
+    for encoder in encoders + [model.model.visual] * (keep == "both"):
+        for name, tensor in encoder.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    digest.update(str(model.config.vision.to_dict() if keep == "both" else "").encode())
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def fill(store: FeatureStore, model: Any, clips: Iterable[tuple[str, Any]], dtype: str = "float32") -> int:
+    """Sees clips that are not kept yet, until there is no more room.
+
+    Args:
+        clips: keys, and functions that give pixels and grid of a clip, as ``pack_scene`` does.
+    Returns:
+        How many were added.
+    """
+    added = 0
+    for key, packed in clips:
+        if key in store:
+            continue
+        try:
+            pixels, grid = packed()
+        except (RecordFault, SpatialError):  # said where it is trained on
+            continue
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+            seen = model.model.see(pixels.to(model.device), grid.to(model.device))
+        if not store.put(key, grid[0].tolist(), seen):
+            break
+        added += 1
+    return added
