@@ -44,7 +44,7 @@ def pack(frames: Frames, min_pixels: int, max_pixels: int) -> tuple[torch.Tensor
     checked = check_frames(frames)
     size = checked[0].shape[0], checked[0].shape[1]
     target = fit_size(size[0], size[1], min_pixels, max_pixels)
-    clip = torch.stack([_resize(frame, size, target) for frame in checked])
+    clip = torch.stack([resize_frame(frame, size, target) for frame in checked])
     clip = torch.cat([clip, clip[-1:]]) if len(clip) % PAIR else clip
     values = clip.float().sub_(_channels(MEAN, clip) * 255).div_(_channels(STD, clip) * 255)
     grid = (len(clip) // PAIR, target[0] // PATCH, target[1] // PATCH)
@@ -111,7 +111,7 @@ def check_frames(frames: Frames) -> list[np.ndarray]:
     return listed
 
 
-def _resize(frame: np.ndarray, size: tuple[int, int], target: tuple[int, int]) -> torch.Tensor:
+def resize_frame(frame: np.ndarray, size: tuple[int, int], target: tuple[int, int]) -> torch.Tensor:
     """uint8 [3,h,w] of the target size: as ``size`` is scaled, and for another shape centred on black."""
     height, width = frame.shape[:2]
     fit = min(size[0] / height, size[1] / width)

@@ -31,14 +31,21 @@ class CameraHead(Float32):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Camera tokens [B, S, 2C] of the last layer -> pose encodings [B, S, 9], float32; see ``poses.py``."""
-        tokens = self.token_norm(tokens.float())
-        plain = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
-        known = self.empty_pose_tokens.expand(*tokens.shape[:2], -1)
-        pose = torch.zeros_like(known)
-        for _ in range(REFINEMENTS):
-            shift, scale, gate = self.poseLN_modulation(self.embed_pose(known)).chunk(3, dim=-1)
-            x = tokens + gate * (plain * (1 + scale) + shift)
-            for block in self.trunk:
-                x = block(x)
-            pose = known = pose + self.pose_branch(self.trunk_norm(x))
-        return torch.cat([pose[..., :7], F.relu(pose[..., 7:])], dim=-1)
+        return refine(self, tokens)[-1]
+
+
+def refine(head: CameraHead, tokens: Tensor) -> list[Tensor]:
+    """The pose encodings [B, S, 9] after each refinement; each is conditioned on the one before as on a fixed number."""
+    tokens = head.token_norm(tokens.float())
+    plain = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
+    known = head.empty_pose_tokens.expand(*tokens.shape[:2], -1)
+    pose, steps = torch.zeros_like(known), []
+    for _ in range(REFINEMENTS):
+        shift, scale, gate = head.poseLN_modulation(head.embed_pose(known)).chunk(3, dim=-1)
+        x = tokens + gate * (plain * (1 + scale) + shift)
+        for block in head.trunk:
+            x = block(x)
+        pose = pose + head.pose_branch(head.trunk_norm(x))
+        known = pose.detach()
+        steps.append(torch.cat([pose[..., :7], F.relu(pose[..., 7:])], dim=-1))
+    return steps

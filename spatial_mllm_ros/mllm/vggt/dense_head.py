@@ -111,6 +111,11 @@ def signed_expm1(x: Tensor) -> Tensor:
     return x.sign() * x.abs().expm1()
 
 
+def signed_log1p(x: Tensor) -> Tensor:
+    """The inverse of ``signed_expm1``."""
+    return x.sign() * x.abs().log1p()
+
+
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """[N, C, h, w] -> [N, C, *size], bilinear, corner pixels on corner pixels."""
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)

@@ -19,6 +19,7 @@ from ..scene import Scene, Thing, Tracks
 
 KIND = "simulated"
 SIZE = (640, 480)
+LEAST_SIDE, MOST_SIDE = 64, 4096  # pixels
 SECONDS, RATE = 20.0, 2.0  # of the walk; views a second
 BODIES = range(2, 6)  # that are pushed; the seed picks how many
 MAX_ROOMS = 1_000_000
@@ -32,20 +33,23 @@ LABELS = (
 
 
 def simulated_refs(spec: str) -> list["SimulatedRef"]:
-    """The rooms of ``simulated:SEED`` or ``simulated:FIRST-LAST``.
+    """The rooms of ``simulated:SEED`` or ``simulated:FIRST-LAST``, at another size with ``@WIDTHxHEIGHT``.
 
     Raises:
         SpatialError: the text is neither, or names too many.
     """
-    match = re.fullmatch(rf"{KIND}:(\d{{1,18}})(?:-(\d{{1,18}}))?", spec)
+    match = re.fullmatch(rf"{KIND}:(\d{{1,18}})(?:-(\d{{1,18}}))?(?:@(\d{{1,5}})x(\d{{1,5}}))?", spec)
     if match is None:
-        raise _bad(f"'{spec}': expected simulated:SEED or simulated:FIRST-LAST, like simulated:0-9")
+        raise _bad(f"'{spec}': expected simulated:SEED or simulated:FIRST-LAST, like simulated:0-9 or simulated:0-9@320x240")
+    size = (int(match[3]), int(match[4])) if match[3] else SIZE
+    if not all(LEAST_SIDE <= side <= MOST_SIDE for side in size):
+        raise _bad(f"'{spec}': images of {size[0]}x{size[1]} pixels; expected sides from {LEAST_SIDE} to {MOST_SIDE}")
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
         raise _bad(f"'{spec}': the last seed is below the first")
     if last - first >= MAX_ROOMS:
         raise _bad(f"'{spec}': {last - first + 1} rooms; at most {MAX_ROOMS} at once")
-    return [SimulatedRef(seed) for seed in range(first, last + 1)]
+    return [SimulatedRef(seed, size) for seed in range(first, last + 1)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class SimulatedRef:
 
     @property
     def name(self) -> str:
-        return f"room-{self.seed}"
+        return f"room-{self.seed}" + ("" if self.size == SIZE else "-{}x{}".format(*self.size))
 
     def open(self) -> Scene:
         """The room, furnished and with its walk planned; views are rendered when they are asked for.

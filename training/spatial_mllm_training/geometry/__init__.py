@@ -1,0 +1,1 @@
+"""A VGGT learns geometry from posed scenes with depth (Wang et al., CVPR 2025, section 3)."""

@@ -1,0 +1,187 @@
+"""What is asked of a VGGT (Wang et al., CVPR 2025, section 3.4): cameras, depth, points, and who matches whom.
+
+Two things are added for small models that learn from little. Each patch's token alone must say how far away and where
+its parts are, so that what reads the tokens finds geometry in them. And patches of different frames that show the same
+place must be alike before frames meet (InfoNCE, van den Oord et al. 2018), in place of the track head's loss.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spatial_mllm_ros.mllm.vggt import VGGT
+from spatial_mllm_ros.mllm.vggt.aggregator import SPECIAL
+from spatial_mllm_ros.mllm.vggt.camera_head import POSE, refine
+from spatial_mllm_ros.mllm.vggt.dense_head import signed_log1p
+
+from .clips import Batch
+
+DECAY = 0.6  # of the weight of earlier refinements of a camera
+CONFIDENCE = 0.2  # alpha of section 3.4
+PARTS = 2  # of a patch, in each direction, that its token tells the geometry of
+MATCH_DIM, TEMPERATURE = 64, 0.1
+VISIBLE, VISIBLE_SHARE = 0.05, 0.05  # metres, and of the depth, that depths may differ by at the same place
+
+
+class GeometryLoss(nn.Module):
+    """A VGGT with what is needed to train it; only the VGGT is kept.
+
+    Args:
+        dense_frames: frames of a batch that the dense heads are run on, each time others; they cost most.
+    """
+
+    def __init__(self, vggt: VGGT, dense_frames: int = 8):
+        super().__init__()
+        self.vggt, self.dense_frames = vggt, dense_frames
+        dim = vggt.config.embed_dim
+        self.patch_norm = nn.LayerNorm(2 * dim)
+        self.patch_geometry = nn.Linear(2 * dim, 4 * PARTS**2)  # log depth and a point for each part
+        self.patch_camera = nn.Linear(2 * dim, POSE)
+        self.match = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, MATCH_DIM))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses by name; ``loss`` is their sum."""
+        vggt, config = self.vggt, self.vggt.config
+        last = config.depth - 1
+        images = batch.images.float() / 255
+        alone: list[Tensor] = []  # tokens before frames meet
+        hook = vggt.aggregator.patch_embed.register_forward_hook(lambda _, __, out: alone.append(out))
+        try:
+            tokens, _ = vggt.aggregate(images, {last, *config.dpt_layers}, chunk=images.shape[0] * images.shape[1])
+        finally:
+            hook.remove()
+        points = first_points(batch)
+        poses = encode_poses(batch)
+        losses = {"camera": self._camera(tokens[last][:, :, 0], poses)}
+        losses |= self._patches(self.patch_norm(tokens[last][:, :, SPECIAL:].float()), batch.depth, points, poses)
+        losses["match"] = self._match(alone[0].unflatten(0, batch.depth.shape[:2]), batch, points)
+        losses |= self._dense(tokens, batch.depth, points)
+        return losses | {"loss": sum(losses.values(), start=torch.zeros(()))}
+
+    def _camera(self, tokens: Tensor, truth: Tensor) -> Tensor:
+        steps = refine(self.vggt.camera_head, tokens)
+        weight = [DECAY ** (len(steps) - 1 - i) for i in range(len(steps))]
+        each = [w * F.smooth_l1_loss(step, truth, beta=0.1) for w, step in zip(weight, steps)]
+        return 10 * sum(each, start=torch.zeros(())) / sum(weight)
+
+    def _patches(self, tokens: Tensor, depth: Tensor, points: Tensor, poses: Tensor) -> dict[str, Tensor]:
+        """Geometry of the parts of each patch, and of its camera, from its token: tokens [B, S, P, 2C]."""
+        patch = self.vggt.config.patch_size
+        rows, columns = depth.shape[2] // patch, depth.shape[3] // patch
+        camera = F.smooth_l1_loss(
+            self.patch_camera(tokens), poses[:, :, None].expand(-1, -1, tokens.shape[2], -1), beta=0.1
+        )
+        said = self.patch_geometry(tokens)
+        said = said.unflatten(2, (rows, columns)).unflatten(-1, (PARTS, PARTS, 4))
+        said = said.permute(0, 1, 2, 4, 3, 5, 6).flatten(4, 5).flatten(2, 3)  # [B, S, rows * PARTS, columns * PARTS, 4]
+        step = patch // PARTS
+        centre = slice(step // 2, None, step)
+        z, xyz = depth[:, :, centre, centre], points[:, :, centre, centre]
+        known = z > 0
+        if not known.any():
+            zero = said.sum() * 0
+            return {"patch_camera": camera, "patch_depth": zero, "patch_points": zero}
+        return {
+            "patch_camera": 5 * camera,
+            "patch_depth": F.l1_loss(said[..., 0][known], z[known].log()),
+            "patch_points": F.l1_loss(said[..., 1:][known], signed_log1p(xyz[known])),
+        }
+
+    def _match(self, tokens: Tensor, batch: Batch, points: Tensor) -> Tensor:
+        """InfoNCE between patches of the first frame and of each other one that show the same place."""
+        patch = self.vggt.config.patch_size
+        zero = tokens.sum() * 0
+        if batch.depth.shape[1] < 2:
+            return zero
+        features = F.normalize(self.match(tokens), dim=-1)  # [B, S, P, D]
+        centre = slice(patch // 2, None, patch)
+        seen = points[:, :1, centre, centre].flatten(2, 3)  # [B, 1, P, 3] of the first frame
+        known = batch.depth[:, :1, centre, centre].flatten(2) > 0
+        index, visible = project_into(seen, batch)  # [B, S, P], [B, S, P]
+        visible &= known
+        visible[:, 0] = False
+        column, row = index[..., 0] // patch, index[..., 1] // patch
+        target = row * (batch.depth.shape[3] // patch) + column
+        scores = torch.einsum("bpd,bsqd->bspq", features[:, 0], features) / TEMPERATURE
+        if not visible.any():
+            return zero
+        return 0.2 * F.cross_entropy(scores[visible], target[visible])
+
+    def _dense(self, tokens: dict[int, Tensor], depth: Tensor, points: Tensor) -> dict[str, Tensor]:
+        """The dense heads on some of the frames (DUSt3R's confidence-weighted loss, with gradients across pixels)."""
+        config, size = self.vggt.config, depth.shape[2:]
+        grid = size[0] // config.patch_size, size[1] // config.patch_size
+        picked = torch.randperm(depth.shape[0] * depth.shape[1])[: self.dense_frames]
+        levels = [tokens[layer].flatten(0, 1)[picked, SPECIAL:] for layer in config.dpt_layers]
+        z, xyz = depth.flatten(0, 1)[picked], points.flatten(0, 1)[picked]
+        known = z > 0
+        far, far_sure = self.vggt.depth_head(levels, grid)
+        place, place_sure = self.vggt.point_head(levels, grid)
+        return {
+            "depth": dense_loss(far, z[..., None], far_sure, known),
+            "points": dense_loss(place, xyz, place_sure, known),
+        }
+
+
+def dense_loss(said: Tensor, truth: Tensor, confidence: Tensor, known: Tensor) -> Tensor:
+    """c |error| + c |gradient of error| - alpha log c, over known pixels; errors relative to 1 + |truth|.
+
+    Args:
+        said, truth: [N, H, W, n]; confidence, known: [N, H, W].
+    """
+    if not known.any():
+        return said.sum() * 0
+    error = (said - truth) / (1 + truth.norm(dim=-1, keepdim=True))
+    size = error.abs().sum(-1)
+    down = (error[:, 1:] - error[:, :-1]).abs().sum(-1) * (known[:, 1:] & known[:, :-1])
+    across = (error[:, :, 1:] - error[:, :, :-1]).abs().sum(-1) * (known[:, :, 1:] & known[:, :, :-1])
+    size = size + F.pad(down, (0, 0, 0, 1)) + F.pad(across, (0, 1))
+    return (confidence * size - CONFIDENCE * confidence.log())[known].mean()
+
+
+def encode_poses(batch: Batch) -> Tensor:
+    """Pose encodings [B, S, 9] of the true cameras; see ``mllm.vggt.poses``."""
+    height, width = batch.depth.shape[2:]
+    rotation = batch.first_from_camera[..., :3, :3].transpose(-1, -2)
+    translation = -rotation @ batch.first_from_camera[..., :3, 3:]
+    fov = 2 * torch.atan(torch.tensor([height, width]) / (2 * batch.intrinsics[..., [1, 0]]))
+    return torch.cat([translation[..., 0], quaternion(rotation), fov], dim=-1)
+
+
+def quaternion(rotation: Tensor) -> Tensor:
+    """x y z w, w at least 0, of rotations [..., 3, 3]."""
+    from scipy.spatial.transform import Rotation
+
+    flat = Rotation.from_matrix(rotation.double().reshape(-1, 3, 3).numpy()).as_quat(canonical=True)
+    return torch.from_numpy(flat).float().reshape(*rotation.shape[:-2], 4)
+
+
+def first_points(batch: Batch) -> Tensor:
+    """Points of all pixels in the first frame's camera, float32 [B, S, H, W, 3] metres."""
+    height, width = batch.depth.shape[2:]
+    fx, fy, cx, cy = (batch.intrinsics[..., i, None, None] for i in range(4))
+    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rays = torch.stack([(u - cx) / fx, (v - cy) / fy, torch.ones_like(batch.depth)], dim=-1)
+    camera = rays * batch.depth[..., None]
+    rotation, origin = batch.first_from_camera[..., :3, :3], batch.first_from_camera[..., :3, 3]
+    return torch.einsum("bsij,bshwj->bshwi", rotation, camera) + origin[:, :, None, None]
+
+
+def project_into(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Where points [B, 1, P, 3] of the first camera's frame are seen in every frame.
+
+    Returns:
+        int64 [B, S, P, 2] pixels (column, row), inside the image; bool [B, S, P], where the depth there agrees.
+    """
+    height, width = batch.depth.shape[2:]
+    camera_from_first = torch.linalg.inv(batch.first_from_camera)
+    local = torch.einsum("bsij,bpj->bspi", camera_from_first[..., :3, :3], points[:, 0])
+    local = local + camera_from_first[:, :, None, :3, 3]
+    z = local[..., 2].clamp(min=1e-3)
+    fx, fy, cx, cy = (batch.intrinsics[..., i, None] for i in range(4))
+    u, v = (local[..., 0] / z * fx + cx).round(), (local[..., 1] / z * fy + cy).round()
+    inside = (local[..., 2] > 0.1) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    pixel = torch.stack([u.clamp(0, width - 1), v.clamp(0, height - 1)], dim=-1).long()
+    there = batch.depth.flatten(2).gather(2, pixel[..., 1] * width + pixel[..., 0])
+    agrees = (there - z).abs() <= torch.maximum(torch.tensor(VISIBLE), VISIBLE_SHARE * z)
+    return pixel, inside & agrees

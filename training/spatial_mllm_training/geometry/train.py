@@ -1,0 +1,140 @@
+"""A run that teaches the spatial encoder of a Spatial-MLLM, or a plain VGGT, geometry from posed scenes with depth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Sampler, SequentialSampler
+from transformers import Trainer, TrainingArguments
+
+from spatial_mllm_ros.cli.terminal import progress, warn
+from spatial_mllm_ros.config import param
+from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.mllm import load_model
+
+from ..multispa.sources import open_sources
+from ..runs.arguments import training_arguments
+from ..runs.callbacks import callbacks
+from ..runs.folder import RunFolder
+from ..runs.recipe import RecipeError, RunRecipe
+from ..runs.saving import save_trained
+from .clips import ClipBatches
+from .losses import GeometryLoss
+from .views import Views, make_views, open_views
+
+Losses = Callable[[Any, Any], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class GeometryRecipe(RunRecipe):
+    """How geometry is learnt (Wang et al., CVPR 2025, section 3.4)."""
+
+    scenes: list[str] = param([], "posed scenes with depth, as for multispa generate")  # noqa: RUF009
+    batch: int = param(32, "frames a process sees at a time; clips have 1, 2 or 4", low=1, high=65_536)
+    views: str = param("", "folder that keeps their views at the model's size; empty: in the run's folder")
+    height: int = param(140, "of the images", unit="pixels", low=28, high=4096)
+    width: int = param(196, "of the images", unit="pixels", low=28, high=4096)
+    coarse_height: int = param(112, "of the images in the first part of the run", unit="pixels", low=28, high=4096)
+    coarse_width: int = param(140, "of the images in the first part of the run", unit="pixels", low=28, high=4096)
+    coarse: float = param(0.0, "share of the steps that see coarse images", low=0.0, high=1.0)
+    dense_frames: int = param(8, "frames of a batch that the dense heads learn from", low=1, high=4096)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.steps:
+            raise RecipeError("steps = 0: expected how many batches of clips are drawn")
+
+
+class StepTrainer(Trainer):
+    """Batches that a data set has ready, in their order.
+
+    Args:
+        losses: of a model and a batch: by name, of which ``loss`` is followed.
+    """
+
+    def __init__(self, losses: Losses, *args: Any, **kwargs: Any):
+        self._losses_of = losses
+        super().__init__(*args, **kwargs)
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Sampler:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        losses = self._losses_of(model, inputs["batch"])
+        for name, value in losses.items():
+            self._seen.setdefault(name, []).append(value.detach())
+        return losses["loss"]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "loss" in logs:
+            logs |= {f"losses/{name}": float(torch.stack(values).mean()) for name, values in self._seen.items()}
+            self._seen.clear()
+        super().log(logs, *args, **kwargs)
+
+    @cached_property
+    def _seen(self) -> dict[str, list[Tensor]]:
+        """Losses since the last point of the curves."""
+        return {}
+
+
+def train_geometry(recipe: GeometryRecipe, out: str | Path, overwrite: bool = False) -> Path:
+    """Trains, or goes on with, one run; the model with its new spatial encoder is in ``out/model``.
+
+    Raises:
+        SpatialError: no scenes, no usable model, or a folder that holds something else.
+    """
+    folder = RunFolder(out)
+    scenes = open_scenes(recipe, folder, overwrite)
+    torch.manual_seed(recipe.seed)
+    model, _ = load_model(recipe.model)
+    vggt = model.model.spatial_encoder.vggt_model.requires_grad_(True)
+    batches = recipe.steps * recipe.accumulate
+    clips = ClipBatches(
+        scenes,
+        batches,
+        recipe.seed,
+        recipe.batch,
+        coarse=(recipe.coarse_height, recipe.coarse_width),
+        coarse_count=round(recipe.coarse * batches),
+    )
+    run(GeometryLoss(vggt, recipe.dense_frames).train(), clips, lambda teacher, batch: teacher(batch), recipe, folder)
+    return save_trained(model, recipe.model, folder.path)
+
+
+def open_scenes(recipe: GeometryRecipe, folder: RunFolder, overwrite: bool) -> list[Views]:
+    """Opens the run's folder, and the views of the recipe's scenes, made where they are not there yet."""
+    refs = open_sources(recipe.scenes)
+    data = {"scenes": len(refs), "hash": sha256(repr(refs).encode()).hexdigest()[:16]}
+    folder.open(recipe, data, overwrite=overwrite)
+    size, place = (recipe.height, recipe.width), Path(recipe.views or folder.path / "views")
+    with progress("views") as move:
+        for done, why in enumerate(make_views(refs, size, place, max(1, recipe.workers)), 1):
+            move(done, len(refs))
+            if why and recipe.on_broken == "stop":
+                raise SpatialError(ErrorCode.BAD_REQUEST, why)
+            if why:
+                warn(f"left out: {why}")
+    if not (scenes := open_views(refs, size, place)):
+        raise SpatialError(ErrorCode.NO_GEOMETRY, f"none of {len(refs)} scenes has depth and poses")
+    return scenes
+
+
+def run(model: nn.Module, batches: Dataset, losses: Losses, recipe: RunRecipe, folder: RunFolder) -> None:
+    """Trains what learns of a model on batches that are ready, from the newest checkpoint on; see ``StepTrainer``."""
+    arguments = training_arguments(recipe, folder.path, per_device_train_batch_size=1, dataloader_num_workers=0)
+    trainer = StepTrainer(
+        losses,
+        model,
+        TrainingArguments(**arguments),
+        data_collator=lambda items: {"batch": items[0]},
+        train_dataset=batches,
+        callbacks=callbacks(recipe, folder, recipe.batch * recipe.accumulate),
+    )
+    newest = folder.newest()
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    folder.state("finished", steps=trainer.state.global_step)
