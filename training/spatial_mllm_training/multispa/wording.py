@@ -34,6 +34,7 @@ TASKS = {
 WORD = ("camera_left_right", "camera_up_down", "camera_forward_back", "camera_yaw_direction", "camera_pitch_direction")
 REFUSAL = "not observed"
 WARNED = 0.25  # share of questions that say that the images may not show it
+CHOICES = ("listed", "word", "letter")  # notes that say what can be chosen
 LISTED = 0.5  # share of questions about a direction that list it as lettered choices
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -67,11 +68,12 @@ class Template:
         return cls(text, frozenset(field for _, field, _, _ in Formatter().parse(text) if field is not None))
 
 
-def word(candidate: Candidate, size: tuple[int, int], rng: np.random.Generator) -> Worded:
+def word(candidate: Candidate, size: tuple[int, int], rng: np.random.Generator, brief: bool = False) -> Worded:
     """One of the many ways to ask and answer.
 
     Args:
         size: width and height of the stored images, in pixels.
+        brief: leave out the description and the notes but for the choices.
 
     Raises:
         SpatialError: BAD_REQUEST where the candidate lacks what its type speaks of.
@@ -85,8 +87,9 @@ def word(candidate: Candidate, size: tuple[int, int], rng: np.random.Generator) 
     listed = form in WORD and rng.random() < LISTED
     texts = templates(task)
     question = _pick(texts["questions"][form], known, form, rng)
-    said = [_pick(texts["descriptions"], known, form, rng).text, question.text]
-    said += [_pick(templates("notes")[note], known, form, rng).text for note in _notes(form, listed, question, rng)]
+    notes = _notes(form, listed, question, rng)
+    said = [question.text] if brief else [_pick(texts["descriptions"], known, form, rng).text, question.text]
+    said += [_pick(templates("notes")[note], known, form, rng).text for note in notes if not brief or note in CHOICES]
     said = [_start(text.format_map(known)) for text in said]
     gt_value, values = _truth(candidate, form, options, listed)
     if candidate.question_type == NOT_OBSERVED:

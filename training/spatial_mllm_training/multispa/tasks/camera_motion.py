@@ -54,6 +54,19 @@ def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: in
             yield _candidate(kind, (i, j), place[k], distance[k].item(), yaw[k].item(), pitch[k].item(), chosen)
 
 
+def between(
+    kind: str, first: NDArray[np.float64], second: NDArray[np.float64], up: NDArray[np.float64] | None
+) -> Iterator[Candidate]:
+    """The candidate of a type for each pair of poses [P, 4, 4] that gives a clear answer; frames are 0 and 1."""
+    place, yaw, pitch = relative(first, second)
+    distance = np.linalg.norm(place, axis=1)
+    asked, bins = _question(kind, place, distance, yaw, pitch)
+    asked &= _as_people_say(kind, first, second, up, place, yaw, pitch)
+    for k in np.flatnonzero(asked).tolist():
+        chosen = {name: values[k].item() for name, values in bins.items()}
+        yield _candidate(kind, (0, 1), place[k], distance[k].item(), yaw[k].item(), pitch[k].item(), chosen)
+
+
 def relative(
     first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

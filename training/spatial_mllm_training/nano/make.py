@@ -1,0 +1,114 @@
+"""models/nano from nothing: every stage in its own folder, finished ones are not done again.
+
+questions/  held/    records of the data engine: to learn from; of other rooms, to calibrate with
+start/               sizes, tokenizer, random weights
+geometry/  words/    the spatial encoder learns geometry; the rest learns to speak of it
+sft/  grpo/          every question type; rewards
+nano/                the weights in bfloat16, with their calibration
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spatial_mllm_ros.cli.terminal import note, progress
+from spatial_mllm_ros.mllm import load_model
+from spatial_mllm_ros.mllm.checkpoints.files import read_config
+from spatial_mllm_ros.mllm.checkpoints.loading import released_name
+from spatial_mllm_ros.mllm.checkpoints.saving import new_folder, save_shards, write_json
+
+from ..geometry.train import GeometryRecipe, train_geometry
+from ..grpo.recipe import GrpoRecipe
+from ..grpo.train import train_grpo
+from ..multispa.engine import generate
+from ..multispa.manifest import GenerateOptions
+from ..multispa.sources import open_sources
+from ..runs.recipe import load_recipe
+from ..runs.saving import DESCRIPTION
+from ..sft.recipe import SftRecipe
+from ..sft.train import train_sft
+from .start import make_start
+from .words import WordsRecipe, train_words
+
+STAGES = ("geometry", "words", "sft", "grpo")
+
+
+@dataclass(frozen=True)
+class NanoRecipe:
+    """What nano learns from.
+
+    Attributes:
+        rooms, held: simulated rooms to learn from, and others to calibrate with; those for tests are in neither.
+        per_task, held_per_task: questions of each type from each.
+        seed: of questions and of the first weights; that of a stage is in its recipe.
+        changes: other values than those of the stages' recipes nano_geometry.yaml ... : ``stage.field=value``.
+        workers: processes that simulate rooms.
+    """
+
+    rooms: str = "simulated:1000-1399@400x300"
+    held: str = "simulated:1400-1439@400x300"
+    per_task: int = 6000
+    held_per_task: int = 60
+    seed: int = 0
+    changes: tuple[str, ...] = ()
+    workers: int = 2
+
+
+def make_nano(recipe: NanoRecipe, out: Path) -> Path:
+    """Does every stage that is not done yet; a stage that was interrupted goes on where it was.
+
+    Returns:
+        ``out/nano``, a model folder.
+    Raises:
+        SpatialError: a stage cannot be done; says why.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    questions = ask(recipe, out / "questions", recipe.rooms, recipe.per_task)
+    held = ask(recipe, out / "held", recipe.held, recipe.held_per_task)
+    model = out / "start"
+    if not model.is_dir():
+        make_start(model, recipe.seed)
+    views = f"views={out / 'views'}"
+    model = train_geometry(stage(recipe, "geometry", GeometryRecipe, model, views), out / "geometry")
+    model = train_words(stage(recipe, "words", WordsRecipe, model, views), out / "words")
+    data = f"data=[{{path: {questions}}}]"
+    kept = (data, f"evaluate=[{{path: {held}}}]", f"features={out / 'features'}")
+    model = train_sft(stage(recipe, "sft", SftRecipe, model, *kept), out / "sft")
+    model = train_grpo(stage(recipe, "grpo", GrpoRecipe, model, data), out / "grpo")
+    return ship(model, out / "nano", held)
+
+
+def stage(recipe: NanoRecipe, name: str, cls: type[Any], model: Path, *fields: str) -> Any:
+    """The recipe of a stage, with where it begins and what was changed."""
+    own = [change.removeprefix(f"{name}.") for change in recipe.changes if change.startswith(f"{name}.")]
+    note(f"stage {name}")
+    return load_recipe(f"nano_{name}", cls, [f"model={model}", *fields, *own])
+
+
+def ask(recipe: NanoRecipe, folder: Path, rooms: str, per_task: int) -> Path:
+    """Questions about rooms; the file of those to learn from."""
+    options = GenerateOptions(per_task=per_task, seed=recipe.seed, test_share=0.0, workers=recipe.workers)
+    with progress("generating") as move:
+        generate(open_sources([rooms]), folder, options, move)
+    return folder / "train.jsonl"
+
+
+def ship(model: Path, folder: Path, held: Path) -> Path:
+    """The model in bfloat16, calibrated on held-out records as it is then."""
+    from ..calibration import calibrate_model
+
+    if (folder / "calibration.json").is_file():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    trained, _ = load_model(model)
+    with new_folder(folder) as part:
+        for file in {file for pattern in DESCRIPTION for file in model.glob(pattern)}:
+            shutil.copyfile(file, part / file.name)
+        write_json(part / "config.json", read_config(model) | {"torch_dtype": "bfloat16"})
+        weights = trained.named_parameters()
+        save_shards(part, ((released_name(name), value.detach().to(torch.bfloat16)) for name, value in weights))
+    calibrate_model(str(folder), held)
+    return folder

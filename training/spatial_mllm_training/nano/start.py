@@ -1,0 +1,123 @@
+"""Where nano begins: its sizes, its tokenizer and weights that know nothing yet."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm
+
+from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
+from spatial_mllm_ros.mllm.checkpoints.loading import released_name
+from spatial_mllm_ros.mllm.checkpoints.saving import new_folder, save_shards, write_json
+from spatial_mllm_ros.mllm.checkpoints.untrained import preprocessor_config, released_config
+from spatial_mllm_ros.mllm.model import SpatialMLLMForConditionalGeneration
+from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
+from spatial_mllm_ros.mllm.text.parsing import LETTERS
+from spatial_mllm_ros.mllm.text.prompts import LETTER_ONLY, OFFSET, OPTIONS, POINT, SHORT, WITH_UNIT
+from spatial_mllm_ros.mllm.text.tokenizer import SPECIAL_TOKENS
+from spatial_mllm_ros.mllm.vggt.camera_head import REFINEMENTS
+from spatial_mllm_ros.mllm.vggt.layers import LayerScale
+
+from ..multispa.sources.simulated import LABELS
+from ..multispa.wording import TASKS, Template, templates
+from .tokenizer import train_tokenizer
+
+SIZE = (140, 196)  # height and width of a frame that is 4 to 3, pixels
+PIXELS = (140 * 196, 28_900)  # least and most of a frame; fit_size makes 140 x 196 of 640 x 480
+VOCABULARY = 1536
+SIZES: dict[str, Any] = {
+    "hidden_size": 192,
+    "intermediate_size": 512,
+    "num_attention_heads": 6,
+    "num_hidden_layers": 6,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+    "rope_theta": 10000.0,
+    "rope_scaling": {"type": "default", "rope_type": "default", "mrope_section": [4, 6, 6]},
+    "vision_config": {
+        "depth": 3,
+        "hidden_size": 96,
+        "intermediate_size": 256,
+        "num_heads": 3,
+        "out_hidden_size": 192,
+        "fullatt_block_indexes": [0, 1, 2],
+        "window_size": 112,
+    },
+    "spatial_config": {
+        "img_size": 196,
+        "patch_size": 14,
+        "embed_dim": 96,
+        "depth": 5,
+        "num_heads": 3,
+        "patch_embed": {"depth": 4, "num_heads": 3},
+        "camera_head": {"num_heads": 4},
+        "dpt_head": {"features": 16, "out_channels": [16, 24, 32, 48], "intermediate_layer_idx": [0, 1, 3, 4]},
+    },
+}
+"""Of Qwen2.5-VL, VGGT and the connector: 10 million parameters."""
+
+
+def make_start(path: Path, seed: int) -> Path:
+    """Writes a checkpoint to begin from: every file of a Spatial-MLLM, a tokenizer of its own, random weights.
+
+    Raises:
+        ModelError: ``path`` is there and not empty.
+    """
+    tokenizer = train_tokenizer(texts(), VOCABULARY)
+    base = released_config("tiny")
+    config = {**base, **SIZES, "vision_config": {**base["vision_config"], **SIZES["vision_config"]}}
+    named = dict(
+        zip(("pad", "im_start", "eos", "vision_start", "vision_end", "vision_pad", "image", "video"), SPECIAL_TOKENS)
+    )
+    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in named.items()}
+    ends = {"bos_token_id": ids["pad"], "eos_token_id": ids["eos"], "pad_token_id": ids["pad"]}
+    config |= {**ends, "vocab_size": VOCABULARY}
+    config |= {f"{name}_token_id": ids[name] for name in ("vision_start", "vision_end", "image", "video")}
+    torch.manual_seed(seed)
+    model = new_weights(SpatialMLLMConfig.from_dict(config))
+    with new_folder(path) as part:
+        write_json(part / "config.json", config)
+        write_json(part / "generation_config.json", {**ends, "do_sample": False})
+        write_json(part / "preprocessor_config.json", preprocessor_config(*PIXELS))
+        tokenizer.save_pretrained(part)
+        write_json(part / "chat_template.json", {"chat_template": tokenizer.chat_template})
+        save_shards(part, ((released_name(name), value.detach()) for name, value in model.named_parameters()))
+    return path
+
+
+def texts() -> Iterator[str]:
+    """What the model will read and say, without its numbers: templates of the data engine, labels, forms of answers."""
+    for name in (*TASKS, "not_observed", "notes"):
+        yield from _leaves(templates(name))
+    yield from (f"the {label} {label}." for label in LABELS)
+    for unit in ("mm", "degrees"):
+        yield OFFSET.format(unit=f"whole {unit}")
+    yield from (SHORT, WITH_UNIT, OPTIONS, LETTER_ONLY, POINT, REFUSAL, " ".join(LETTERS))
+
+
+def _leaves(node: Any) -> Iterator[str]:
+    for part in node.values() if isinstance(node, dict) else node:
+        if isinstance(part, Template):
+            yield part.text
+        else:
+            yield from _leaves(part)
+
+
+def new_weights(config: SpatialMLLMConfig) -> SpatialMLLMForConditionalGeneration:
+    """The model with weights to train from: torch's own for its layers, unit norms and scales, a view of a radian."""
+    model = SpatialMLLMForConditionalGeneration(config)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.LayerNorm):
+            module.reset_parameters()
+        elif isinstance(module, Qwen2_5_VLRMSNorm | LayerScale):
+            for parameter in module.parameters():
+                nn.init.ones_(parameter)
+    for name, parameter in model.named_parameters():
+        if "token" in name or "pos_embed" in name:
+            nn.init.normal_(parameter, std=0.02)
+    head = model.model.spatial_encoder.vggt_model.camera_head
+    head.pose_branch.fc2.bias.data[7:] = 1 / REFINEMENTS  # below 0 it would learn nothing
+    model.tie_weights()
+    return model

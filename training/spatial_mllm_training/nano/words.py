@@ -1,0 +1,70 @@
+"""Geometry in words: the language model and the 2D encoder learn what numbers have to do with places in images.
+
+The spatial encoder is frozen: its heads go on to say what its tokens mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from spatial_mllm_ros.config import param
+from spatial_mllm_ros.mllm import load_model
+
+from ..geometry.clips import WIDE, choose, recolour
+from ..geometry.train import GeometryRecipe, open_scenes, run
+from ..geometry.views import Views
+from ..runs.folder import RunFolder
+from ..runs.saving import save_trained
+from .packing import Rows, packed_loss, rows
+from .questions import Clip, ask
+
+PAIRS = 0.6  # of clips; the others are single images
+
+
+@dataclass(frozen=True)
+class WordsRecipe(GeometryRecipe):
+    """Questions about depth, matches and motion, drawn from views without end."""
+
+    batch: int = param(8, "clips a process sees at a time", low=1, high=65_536)
+    questions: int = param(12, "about a clip", low=1, high=1024)
+
+
+class QuestionBatches(Dataset):
+    """Batch number i is drawn by the seed and i alone."""
+
+    def __init__(self, scenes: Sequence[Views], count: int, recipe: WordsRecipe, processor: Any, config: Any):
+        self.scenes, self.count, self.recipe = scenes, count, recipe
+        self.processor, self.config = processor, config
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> Rows:
+        rng = np.random.default_rng([self.recipe.seed, i])
+        frames = 2 if rng.random() < PAIRS else 1
+        return rows([self._clip(rng, frames) for _ in range(self.recipe.batch)], self.processor, self.config)
+
+    def _clip(self, rng: np.random.Generator, frames: int) -> tuple[Any, list]:
+        while True:
+            views = self.scenes[int(rng.integers(len(self.scenes)))]
+            clip = Clip.of(views, choose(rng, views.overlap, frames, WIDE))
+            if found := ask(clip, rng, self.recipe.questions):
+                return recolour(rng, clip.images), found
+
+
+def train_words(recipe: WordsRecipe, out: str | Path, overwrite: bool = False) -> Path:
+    """Trains, or goes on with, one run; the model is in ``out/model``. Raises SpatialError as ``train_geometry``."""
+    folder = RunFolder(out)
+    scenes = open_scenes(recipe, folder, overwrite)
+    torch.manual_seed(recipe.seed)
+    model, processor = load_model(recipe.model)
+    model.train().requires_grad_(True)
+    model.model.spatial_encoder.eval().requires_grad_(False)
+    batches = QuestionBatches(scenes, recipe.steps * recipe.accumulate, recipe, processor, model.config)
+    run(model, batches, lambda learner, batch: {"loss": packed_loss(learner, batch).mean()}, recipe, folder)
+    return save_trained(model, recipe.model, folder.path)
