@@ -207,15 +207,18 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
         return output, Seen(visual, spatial)
 
     def _spatial(self, pixels: Tensor, grids: list[Grid], clips: list[list[int]]) -> Tensor:
-        """[sum of 2t * h * w, spatial_dim] tokens of the spatial encoder, item after item."""
+        """[sum of 2t * h * w, spatial_dim] tokens of the spatial encoder, item after item; clips alike run together."""
         patches = pixels.float().split([t * h * w for t, h, w in grids])
         layer, tokens = self.config.spatial_layer, list(patches)
+        alike: dict[tuple[int, ...], list[list[int]]] = {}
         for clip in clips:
-            frames = torch.cat([unpatchify(patches[i], grids[i]) for i in clip])
-            layers, first = self.spatial_encoder.vggt_model.aggregate(frames[None], [layer])
-            counts = spatial_counts([grids[i] for i in clip])
-            for i, part in zip(clip, layers[layer][0, :, first:].flatten(0, 1).split(counts)):
-                tokens[i] = part
+            alike.setdefault((sum(grids[i][0] for i in clip), *grids[clip[0]][1:]), []).append(clip)
+        for group in alike.values():
+            frames = torch.stack([torch.cat([unpatchify(patches[i], grids[i]) for i in clip]) for clip in group])
+            layers, first = self.spatial_encoder.vggt_model.aggregate(frames, [layer])
+            for clip, seen in zip(group, layers[layer][:, :, first:].flatten(1, 2)):
+                for i, part in zip(clip, seen.split(spatial_counts([grids[i] for i in clip]))):
+                    tokens[i] = part
         return torch.cat(tokens)
 
     def _fuse(self, seen: Seen, grids: list[Grid], clips: list[list[int]]) -> tuple[Tensor, ...]:
