@@ -35,6 +35,12 @@ def test_specs_name_rooms():
         ("simulated", "room-11"),
     ]
     assert simulated_refs("simulated:0")[0].size == (640, 480)
+    small = simulated_refs("simulated:3-4@320x240")
+    assert [(r.seed, r.size, r.name) for r in small] == [
+        (3, (320, 240), "room-3-320x240"),
+        (4, (320, 240), "room-4-320x240"),
+    ]
+    assert simulated_refs("simulated:3@640x480") == [SimulatedRef(3)]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +50,9 @@ def test_specs_name_rooms():
         ("simulated:-3", "expected simulated:SEED"),
         ("simulated:1-2-3", "expected simulated:SEED"),
         ("simulated:x", "expected simulated:SEED"),
+        ("simulated:1@320", "expected simulated:SEED"),
+        ("simulated:1@0x240", "images of 0x240 pixels; expected sides from 64 to 4096"),
+        ("simulated:1@320x9999", "images of 320x9999 pixels"),
         ("simulated:5-2", "the last seed is below the first"),
         ("simulated:0-1000000", "1000001 rooms; at most 1000000"),
         ("simulated:9999999999999999999", "expected simulated:SEED"),

@@ -40,7 +40,9 @@ def simulated_refs(spec: str) -> list["SimulatedRef"]:
     """
     match = re.fullmatch(rf"{KIND}:(\d{{1,18}})(?:-(\d{{1,18}}))?(?:@(\d{{1,5}})x(\d{{1,5}}))?", spec)
     if match is None:
-        raise _bad(f"'{spec}': expected simulated:SEED or simulated:FIRST-LAST, like simulated:0-9 or simulated:0-9@320x240")
+        raise _bad(
+            f"'{spec}': expected simulated:SEED or simulated:FIRST-LAST, like simulated:0-9 or simulated:0-9@320x240"
+        )
     size = (int(match[3]), int(match[4])) if match[3] else SIZE
     if not all(LEAST_SIDE <= side <= MOST_SIDE for side in size):
         raise _bad(f"'{spec}': images of {size[0]}x{size[1]} pixels; expected sides from {LEAST_SIDE} to {MOST_SIDE}")
