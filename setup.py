@@ -52,7 +52,7 @@ setup(
     package_data={
         NAME: ["py.typed", "definitions/*.msg"],
         f"{NAME}.report": ["*.j2"],
-        TRAINING: ["py.typed", "*/*.j2", "*/*/*.yaml"],
+        TRAINING: ["py.typed", "*/*.j2", "*/*.yaml", "*/*/*.yaml"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
@@ -60,6 +60,7 @@ setup(
         (f"share/{NAME}/launch", glob("launch/*.py")),
         (f"share/{NAME}/config", glob("config/*")),
         (f"share/{NAME}/rviz", glob("rviz/*")),
+        (f"share/{NAME}/models/nano", glob("models/nano/*")),
     ],
     entry_points={
         "console_scripts": [
@@ -83,7 +84,11 @@ setup(
             "huggingface_hub",
             "jinja2",
         ],
-        "training": ["pyarrow", "datasets", "pycocoevalcap", "embreex", "jinja2"],
+        # Questions and scores need the first line alone; training needs the extra mllm too.
+        "training": [
+            *("pyarrow", "datasets", "pycocoevalcap", "embreex", "jinja2"),
+            *("trl==1.16.*", "accelerate", "tensorboard", "matplotlib"),
+        ],
         "cluster": ["ray[data]"],
         "ros": [wheel + WHEELS_EXIST for wheel in ROS_WHEELS],
         "dev": [

@@ -101,6 +101,15 @@ class MemoryParams:
 class MotionParams:
     """Point tracking and rewards."""
 
+    source: str = param(
+        "geometry",
+        "who measures motion for rewards: geometry (depth and poses), mllm (the model is asked how far), or both",
+        choices=("geometry", "mllm", "both"),
+    )
+    ask_interval: float = param(
+        1.0, "time between two questions to the model about one target", unit="s", low=0.0, high=3600.0
+    )
+
     points: int = param(64, "most points tracked in a region", low=8, high=1024)
     forward_backward: float = param(
         1.0, "largest forward-backward error of a tracked point", unit="px", low=0.01, high=20.0
@@ -121,7 +130,11 @@ class MotionParams:
 class AskParams:
     """Questions, and the model that answers them in a process of its own."""
 
-    model: str = param("", "folder or hub id of the model; empty: no model, ask answers MODEL_NOT_READY")
+    model: str = param(
+        "",
+        "folder or hub id of the model; empty: nano, which ships with the package, where torch is installed; none: no"
+        " model, ask answers MODEL_NOT_READY",
+    )
     adapter: str = param("", "folder or hub id of a PEFT adapter that is put on the model; empty: none")
     device: str = param("auto", "auto (the GPU where there is one), cpu, cuda or cuda:N")
     dtype: str = param(
@@ -130,7 +143,12 @@ class AskParams:
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     max_frames: int = param(
-        16, "frames shown to the model unless the request says otherwise", low=1, high=256, live=True
+        0,
+        "frames shown to the model unless the request says otherwise; 0: as many as it was trained with, or 16 where it"
+        " does not say",
+        low=0,
+        high=256,
+        live=True,
     )
     timeout: float = param(
         30.0, "time to answer unless the request says otherwise", unit="s", low=0.1, high=3600.0, live=True
@@ -148,10 +166,10 @@ class AskParams:
         high=1.0,
     )
     not_observed: float = param(
-        0.5,
-        "NOT_OBSERVED where the probability of 'not visible', against that of the best answer, is above this;"
-        " at 1 only an answer that itself says so",
-        low=0.0,
+        -1.0,
+        "NOT_OBSERVED where the probability of 'not visible' is above this; below 0: as the model was calibrated, or"
+        " 0.5 where it was not; at 1 only an answer that itself says so",
+        low=-1.0,
         high=1.0,
         live=True,
     )
@@ -162,7 +180,9 @@ class AskParams:
 class VggtParams:
     """Geometry from colour alone, where ``coverage.source`` is vggt, or auto and a camera has no depth."""
 
-    model: str = param("", "folder or hub id of a VGGT or Spatial-MLLM checkpoint; empty: that of ask.model")
+    model: str = param(
+        "", "folder or hub id of a VGGT or Spatial-MLLM checkpoint; empty: that of ask.model, if named; none: no model"
+    )
     window: int = param(16, "frames that go through the model together", low=2, high=128)
     shared: int = param(4, "frames of a window that the next one sees again, to be aligned on", low=1, high=32)
     min_motion: float = param(
@@ -198,6 +218,12 @@ class Config:
     ask: AskParams = field(default_factory=AskParams)
     vggt: VggtParams = field(default_factory=VggtParams)
     camera_params: dict[str, CameraParams] = field(default_factory=dict)
+
+    @property
+    def geometry_model(self) -> str:
+        """The model that gives geometry from colour; empty where none is named. What ships has to be named for it."""
+        name = self.vggt.model or self.ask.model
+        return "" if name == "none" else name
 
     def camera(self, name: str) -> CameraParams:
         """Topics of one camera, defaults where nothing was given."""
@@ -257,8 +283,10 @@ def build(values: dict[str, Any]) -> Config:
         raise ValueError(
             f"vggt.shared = {config.vggt.shared}: expected less than vggt.window, {config.vggt.window} frames"
         )
-    if config.coverage.source == "vggt" and not (config.vggt.model or config.ask.model):
+    if config.coverage.source == "vggt" and not config.geometry_model:
         raise ValueError("coverage.source = vggt needs a model: set vggt.model or ask.model")
+    if config.motion.source != "geometry" and config.ask.model == "none":
+        raise ValueError(f"motion.source = {config.motion.source} needs a model, but ask.model is none")
     if config.coverage.source == "depth" and (blind := [c for c in cameras if not config.camera(c).depth_topic]):
         raise ValueError(f"coverage.source = depth, but camera '{blind[0]}' has no depth_topic: give one, or use auto")
     if config.pose.source == "pose" and len(cameras) > 1 and not config.pose.child_frame:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module, metadata
 
 from .mllm.checkpoints.published import FRAMES, PUBLISHED, Checkpoint
+from .mllm.checkpoints.shipped import find_shipped
 
 REQUIRED = ("numpy", "scipy", "cv2", "numba", "PIL", "rosbags", "rosbags.image", "typer", "rich", "yaml")
 DISTRIBUTIONS = {
@@ -110,6 +111,9 @@ def model() -> Iterator[Check]:
     yield Check(group, "NVIDIA GPU", found, remedy="the model runs on the CPU, slowly")
     if card:
         yield Check(group, "torch on the GPU", cuda(), remedy=f"pip install --force-reinstall torch {GPU_TORCH}")
+    if (nano := find_shipped()) is not None:
+        size = sum(path.stat().st_size for path in nano.glob("*.safetensors")) / 1e6
+        yield Check(group, "nano", f"ships with the package, {size:.0f} MB; commercial use allowed")
     for checkpoint in PUBLISHED:
         yield fits(group, checkpoint, memory(), card[1] if card else 0.0)
 

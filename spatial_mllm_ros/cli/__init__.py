@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from ..config import build
 from . import parse, show
 from .model import answered, load_engine
 from .options import (
     ASK,
     DEFAULT,
+    MOTION,
     Adapter,
     AsJson,
     Bag,
@@ -25,6 +27,7 @@ from .options import (
     MaxTokens,
     MinDepth,
     Model,
+    Motion,
     NotObserved,
     OptionalModel,
     Overwrite,
@@ -159,7 +162,7 @@ def sample(
 def ask(
     path: Input,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="At most 2000 characters.", show_default=False)],
-    model: Model,
+    model: Model = ASK.model,
     option: Annotated[
         list[str] | None, typer.Option(help="One of the choices, may be repeated.", metavar="TEXT")
     ] = None,
@@ -223,20 +226,30 @@ def annotate(
     target: Targets = None,
     goal: Goals = None,
     topic: Copied = None,
+    motion: Motion = MOTION.source,
+    model: Model = ASK.model,
+    device: Device = ASK.device,
+    dtype: Dtype = ASK.dtype,
+    adapter: Adapter = ASK.adapter,
     source: Source = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a new recording with the motion reward of every frame, on /spatial_mllm/motion_reward.
 
-    The first camera is always followed. Killed and run again, it goes on where it was.
+    The first camera is always followed. Rewards of the model are of a frame a second. Killed and run again, it goes on
+    where it was.
     """
     from ..bags.annotate import annotate
 
     topics = sources(source)
     followed = targets(target, goal, lambda: first_stamp(bag, topics))
     copied = "all" if topic == ["all"] else topic
+    config = build({"motion.source": motion})
+    asked = motion != MOTION.source
+    engine = load_engine(ask_params(model=model, device=device, dtype=dtype, adapter=adapter)) if asked else None
+    options: dict[str, Any] = {"config": config, "engine": engine, "overwrite": overwrite}
     with progress("annotating") as move:
-        done = annotate(bag, output, targets=followed, topics=copied, overwrite=overwrite, progress=move, **topics)
+        done = annotate(bag, output, targets=followed, topics=copied, progress=move, **options, **topics)
     for reason, count in done.skipped.most_common(5):
         warn(f"{count} frames without rewards: {reason}")
     resumed = f", {done.resumed} of them from an earlier run" if done.resumed else ""
@@ -258,28 +271,31 @@ def report(
     question: Annotated[
         list[str] | None, typer.Option("--ask", help="Ask the model, may be repeated.", metavar="QUESTION")
     ] = None,
-    model: OptionalModel = "",
+    model: Model = ASK.model,
     device: Device = ASK.device,
     dtype: Dtype = ASK.dtype,
     answers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Show these answers too: what ask --json printed.")
     ] = None,
+    motion: Motion = MOTION.source,
     source: Source = None,
 ) -> None:
     """Write one HTML page: selected frames, answers, coverage map, coverage over time, rewards, timing."""
     from ..report import analyse, render
     from ..sampling import write_whole
 
-    if question and not model:
-        raise ValueError("--ask needs a model: add --model")
-    config = coverage_config(k, voxel_size, min_depth, max_depth)
+    config = coverage_config(k, voxel_size, min_depth, max_depth, motion)
     asked = parse.answers(answers) if answers else []
+    params = ask_params(model=model, device=device, dtype=dtype)
+    engine = load_engine(params) if question or motion != MOTION.source else None
     topics, total = sources(source), show.count_frames(bag)
     followed = targets(target, goal, lambda: first_stamp(bag, topics))
     if question:
         wanted = [parse.question(text, (), "auto", False) for text in question]
-        asked += answered(bag, wanted, ask_params(model=model, device=device, dtype=dtype), topics)
-    analysis = analyse(bag, config, followed, lambda frames: track(frames, "reading", total), asked, **topics)
+        asked += answered(bag, wanted, params, topics, engine=engine)
+    analysis = analyse(
+        bag, config, followed, lambda frames: track(frames, "reading", total), asked, engine=engine, **topics
+    )
     write_whole(output, render(analysis, bag.stem))
     note(f"wrote {output}")
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..config import AskParams
 from ..frames import Frame
 from ..mllm import Question
+from ..mllm.checkpoints.calibration import known_calibration
+from ..mllm.checkpoints.shipped import chosen
 from .options import coverage_config
 from .show import count_frames
 from .terminal import progress, track, writing
@@ -19,12 +21,17 @@ if TYPE_CHECKING:
 
 
 def load_engine(params: AskParams) -> Engine:
-    """The model that answers here, in this process. Raises SpatialError where it cannot be loaded."""
+    """The model that answers here, in this process.
+
+    Raises:
+        SpatialError: it cannot be loaded. ValueError: none is named, and none ships that could run here.
+    """
+    model = require_model(params.model)
     from ..mllm.answering.engine import Engine
 
     with progress("loading the model") as move:
         return Engine(
-            params.model,
+            model,
             adapter=params.adapter,
             device=params.device,
             dtype=params.dtype,
@@ -34,29 +41,43 @@ def load_engine(params: AskParams) -> Engine:
         )
 
 
+def require_model(model: str) -> str:
+    """The model that is meant. Raises ValueError where there is none."""
+    if name := chosen(model):
+        return name
+    raise ValueError("which model? nano does not ship with this installation, or torch is missing: add --model M")
+
+
 def answered(
-    path: Path, questions: Sequence[Question], params: AskParams, topics: dict[str, Any], space_aware: bool = False
+    path: Path,
+    questions: Sequence[Question],
+    params: AskParams,
+    topics: dict[str, Any],
+    space_aware: bool = False,
+    engine: Engine | None = None,
 ) -> list[Asked]:
     """Answers about a recording, a video or a folder of images, whose frames are encoded once for all questions.
 
     Args:
         space_aware: choose the frames by the model's own geometry.
+        engine: the model, where it is loaded already.
     """
     from ..asking import ask, choose_frames, frames_of
     from ..bags import read_any
     from ..sampling import select_video
 
-    coverage, total = coverage_config(k=params.max_frames).coverage, count_frames(path)
+    most = params.max_frames or known_calibration(require_model(params.model), params.adapter).max_frames
+    coverage, total = coverage_config(k=most).coverage, count_frames(path)
 
     def read() -> Iterator[Frame]:
         return track(read_any(path, **topics), "choosing frames", total)
 
     if space_aware:
-        engine = load_engine(params)
+        engine = engine or load_engine(params)
         frames = frames_of(read(), select_video(read(), coverage, engine.geometry))
     else:
         frames = choose_frames(read(), coverage)  # first: an input that cannot be read costs no loading
-        engine = load_engine(params)
+        engine = engine or load_engine(params)
     found = []
     for question in questions:
         with writing() as on_text:

@@ -9,6 +9,7 @@ from ..config import AskParams, Config, build, describe
 
 PARAMETERS = describe()
 DEFAULT = Config().coverage
+MOTION = Config().motion
 ASK = Config().ask
 
 
@@ -29,10 +30,11 @@ def coverage_config(
     voxel_size: float = DEFAULT.voxel_size,
     min_depth: float = DEFAULT.min_depth,
     max_depth: float = DEFAULT.max_depth,
+    motion: str = MOTION.source,
 ) -> Config:
     """The node's parameters with these; ValueError where one is out of range."""
     values = {"frames": k, "voxel_size": voxel_size, "min_depth": min_depth, "max_depth": max_depth}
-    return build({f"coverage.{name}": value for name, value in values.items()})
+    return build({f"coverage.{name}": value for name, value in values.items()} | {"motion.source": motion})
 
 
 K = Annotated[int, parameter("coverage.frames", "--k")]
@@ -67,7 +69,7 @@ COPIED = "Topic to copy, may be repeated; all copies everything. By default thos
 Copied = Annotated[list[str] | None, typer.Option(metavar="NAME", help=COPIED)]
 
 MODEL = "Folder or hub id of a checkpoint; models/README.md lists those that load."
-Model = Annotated[str, typer.Option("--model", metavar="M", help=MODEL, show_default=False)]
+Model = Annotated[str, typer.Option("--model", metavar="M", help=f"{MODEL} By default nano, which ships.")]
 OptionalModel = Annotated[str, typer.Option("--model", metavar="M", help=MODEL)]
 Frames = Annotated[int, parameter("ask.max_frames", "--frames")]
 Device = Annotated[str, parameter("ask.device", "--device")]
@@ -75,6 +77,8 @@ Dtype = Annotated[str, parameter("ask.dtype", "--dtype")]
 Adapter = Annotated[str, parameter("ask.adapter", "--adapter")]
 MaxTokens = Annotated[int, parameter("ask.max_tokens", "--max-tokens")]
 NotObserved = Annotated[float, parameter("ask.not_observed", "--not-observed")]
+
+Motion = Annotated[str, parameter("motion.source", "--motion")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")]

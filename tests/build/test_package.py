@@ -22,6 +22,9 @@ def source(tmp_path_factory) -> Path:
         shutil.copy(ROOT / name, folder)
     for name in ("resource", "launch", "config", "rviz", "msg", "spatial_mllm_ros"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "models/nano").mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "calibration.json"):
+        (folder / "models/nano" / name).write_text("stands for 25 MB")
     return folder
 
 
@@ -46,7 +49,7 @@ def test_wheel_holds_the_modules_and_their_data(source, wheel):
 def test_wheel_holds_what_ros_looks_for(source, wheel):
     share = {name.split(".data/data/share/")[1] for name in wheel if ".data/data/share/" in name}
     assert {"ament_index/resource_index/packages/spatial_mllm_ros", "spatial_mllm_ros/package.xml"} <= share
-    for folder in ("launch", "config", "rviz"):
+    for folder in ("launch", "config", "rviz", "models/nano"):
         files = {f"spatial_mllm_ros/{folder}/{path.name}" for path in (source / folder).iterdir()}
         assert files and files <= share
 

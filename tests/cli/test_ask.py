@@ -150,9 +150,9 @@ def test_what_cannot_be_asked_says_why_before_the_model_is_loaded(call, film, si
         "expected at least 2": ["ask", film, "What?", "--type", "choice", "--model", gone],
         "one is repeated": ["ask", film, "What?", "--option", "a", "--option", "a", "--model", gone],
         "expected one of auto, text": ["ask", film, "What?", "--type", "colour", "--model", gone],
-        "ask.max_frames = 0: expected 1 to 256": ["ask", film, "What?", "--frames", 0, "--model", gone],
+        "ask.max_frames = -1: expected 0 to 256": ["ask", film, "What?", "--frames", -1, "--model", gone],
         "ask.dtype": ["ask", film, "What?", "--dtype", "int4", "--model", gone],
-        "add --model": ["report", simulated_bag, "--ask", "What?"],
+        "add --model": ["report", simulated_bag, "--ask", "What?", "--model", "none"],
         "ask --json": ["report", simulated_bag, "--answers", tmp_path / "wrong.json"],
     }
     for part, command in cases.items():

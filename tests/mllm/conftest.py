@@ -12,7 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 HAS_TORCH = find_spec("torch") is not None
 WITHOUT_TORCH = {  # test_loading says what is missing
     *("mllm", "test_loading.py"),
-    *("test_parsing.py", "test_quantity.py", "test_refusal.py", "test_remote.py"),
+    *("test_calibration.py", "test_parsing.py", "test_quantity.py", "test_refusal.py", "test_remote.py"),
 }
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.geometry.window import WindowGeometry
+from spatial_mllm_ros.mllm.checkpoints.calibration import Calibration
 from spatial_mllm_ros.mllm.question import Answer, Verdict
 
 TOKEN = 0.005  # s
@@ -25,6 +26,8 @@ TEXTURE = cv2.normalize(TEXTURE, None, 0, 255, cv2.NORM_MINMAX)  # the wall of t
 
 class Engine:
     """Remembers scenes, and answers with what it was shown."""
+
+    calibration = Calibration(motion_confidence=0.5, max_frames=4)
 
     def __init__(self, path, *, progress=None, **options):
         self.folder = Path(path)
@@ -73,6 +76,10 @@ class Engine:
             self.until(stop)
         self.scenes[key] = [float(image.mean()) for image in images]
         return 0.25
+
+    def drop(self, key):
+        self.record("drop")
+        self.scenes.pop(key)
 
     def until(self, stop, tell=lambda n: None, tokens=10**9):
         for n in range(tokens):
@@ -134,3 +141,20 @@ class WallEngine(Engine):
         depth = np.full((n, height, width), 2.0 / unit, np.float32)
         intrinsics = np.array([[80.0, 0, (width - 1) / 2], [0, 80.0, (height - 1) / 2], [0, 0, 1]])
         return WindowGeometry(depth, np.ones_like(depth), poses, np.tile(intrinsics, (n, 1, 1)))
+
+
+class MotionEngine(Engine):
+    """Says that things moved by as many millimetres as two images differ in mean brightness, times 10."""
+
+    def answer(self, key, question, *, on_text, stop, not_observed):
+        if not question.text.startswith("Compare the two views"):
+            return super().answer(key, question, on_text=on_text, stop=stop, not_observed=not_observed)
+        self.record("motion", len(self.scenes[key]))
+        if self.told("motion") == "wait":
+            self.gate("moving")
+        if self.told("motion") == "slow":
+            self.until(stop)
+        first, last = self.scenes[key]
+        metres = abs(round(last - first)) / 100
+        sure = float(self.told("confidence") or 0.75)
+        return Answer(Verdict.ANSWERED, f"{1000 * metres:g} mm", metres, "m", confidence=sure, frames=(0, 1))

@@ -18,6 +18,7 @@ import pytest
 from spatial_mllm_ros.config import AskParams
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame, Pixels
+from spatial_mllm_ros.mllm.checkpoints.calibration import Calibration, write_calibration
 from spatial_mllm_ros.mllm.process import lifetime, remote
 from spatial_mllm_ros.mllm.process.protocol import Channel
 from spatial_mllm_ros.mllm.process.remote import ModelProcess
@@ -148,12 +149,12 @@ def test_nothing_is_kept_decoded_and_broken_frames_are_left_out(bench):
     images = [good[0], Frame(5, CAMERA, image=Pixels(6, 8, 1, broken)), good[2]]
     for _ in range(2):  # encoded, then known
         answer = b.ask(images=images).result(SECONDS)
-        assert (answer.text, answer.frames) == ("[10, 30] 0.5", (0, 2))
+        assert (answer.text, answer.frames) == ("[10, 30] -1.0", (0, 2))
     assert all(f._image is None for f in images)
     code, text = outcome(b.ask(images=images[1:2]))
     assert code == ErrorCode.NO_FRAMES
     assert "JPEG is broken" in text
-    assert b.ask().result(SECONDS).text == "[10, 20] 0.5"
+    assert b.ask().result(SECONDS).text == "[10, 20] -1.0"
 
 
 def test_progress_streams_back(bench):
@@ -173,7 +174,7 @@ def test_a_listener_that_fails_disturbs_nobody(bench):
     def fail(*_):
         raise RuntimeError("a defect of the listener")
 
-    assert b.ask(on_progress=fail).result(SECONDS).text == "[10, 20] 0.5"
+    assert b.ask(on_progress=fail).result(SECONDS).text == "[10, 20] -1.0"
     assert [line for line in b.log.lines if "a defect of the listener" in line]
 
 
@@ -185,7 +186,7 @@ def test_a_question_is_canceled_within_a_token_and_the_next_is_answered(bench):
     start = monotonic()
     ticket.cancel()
     assert outcome(ticket) == (ErrorCode.CANCELED, "canceled by the client")
-    assert b.ask().result(SECONDS).text == "[10, 20] 0.5"
+    assert b.ask().result(SECONDS).text == "[10, 20] -1.0"
     assert monotonic() - start < 1.0
     assert "stopped" in b.calls
     assert b.model.state.restarts == 0
@@ -232,7 +233,7 @@ def test_a_late_question_leaves_its_scene_encoded_for_the_next(bench):
     assert outcome(late)[0] == ErrorCode.TIMEOUT
     b.open("encoding")
     answer = b.ask("next").result(SECONDS)
-    assert (answer.text, answer.seconds_encode) == ("[10, 20] 0.5", 0.0)
+    assert (answer.text, answer.seconds_encode) == ("[10, 20] -1.0", 0.0)
     assert len([c for c in b.calls if c.startswith("encode")]) == 1
 
 
@@ -243,7 +244,7 @@ def test_what_a_late_question_left_gives_way_to_another_scene(bench):
     late = b.ask("late", timeout=0.3)
     assert outcome(late)[0] == ErrorCode.TIMEOUT
     (b.folder / "encode").unlink()
-    assert b.ask("next", images=frames(3)).result(SECONDS).text == "[10, 20, 30] 0.5"
+    assert b.ask("next", images=frames(3)).result(SECONDS).text == "[10, 20, 30] -1.0"
     assert "stopped" in b.calls
     assert "answer late" not in b.calls
     assert b.model.state.restarts == 0
@@ -291,7 +292,7 @@ def test_a_process_that_ends_fails_one_question_and_answers_the_next(bench, word
     code, text = outcome(failing)
     assert code == ErrorCode.FAILED
     assert how in text
-    assert waiting.result(SECONDS).text == "[10, 20] 0.5"
+    assert waiting.result(SECONDS).text == "[10, 20] -1.0"
     assert b.model.state.restarts == 1
 
 
@@ -310,7 +311,7 @@ def test_killed_while_answering_three_times(bench):
             "the model's process ended (killed by signal 9); it is started again",
         )
         assert not Path(f"/proc/{pid}").exists()
-        assert b.ask().result(SECONDS).text == "[10, 20] 0.5"
+        assert b.ask().result(SECONDS).text == "[10, 20] -1.0"
         assert b.model.state.restarts == i + 1
     assert fds() <= before + 3  # the two channels of the present process, its output
 
@@ -333,7 +334,8 @@ def test_an_error_of_the_engine_is_that_questions_alone(bench, word, code, text)
 
 
 def test_without_a_model_the_reason_comes_at_once(bench):
-    b = bench(model="")
+    b = bench(model="none")
+    assert (b.model.model, b.model.max_frames) == ("", 16)
     with pytest.raises(SpatialError, match="set the parameter") as error:
         b.ask()
     assert error.value.code == ErrorCode.MODEL_NOT_READY
@@ -571,3 +573,30 @@ def test_it_is_nice_and_leaves_a_core_and_interrupts_to_its_parent(bench):
     assert b.ask().result(SECONDS)
     assert b.model.state.pid == pid
     assert [line for line in b.log.lines if line == "model process: loaded"]
+
+
+def test_figures_of_the_model_are_known_before_and_after_it_is_loaded(bench, tmp_path):
+    write_calibration(tmp_path, Calibration(max_frames=6))
+    b = bench(started=False)
+    assert b.model.max_frames == 6, "from the folder"
+    b.model.start()
+    b.stage("ready")
+    assert (b.model.max_frames, b.model.calibration.motion_confidence) == (4, 0.5), "from the engine"
+    b.model.params = replace(b.model.params, max_frames=9)
+    assert b.model.max_frames == 9
+
+
+def test_questions_about_motion_come_last_and_leave_nothing_behind(bench):
+    b = bench()
+    b.stage("ready")
+    asked = [b.ask("gate"), b.ask("second", images=frames(2, 4))]
+    b.called("gate", "answering")
+    motion = b.model.motion(Question("moved"), frames(2, 8))
+    with pytest.raises(SpatialError) as error:
+        b.model.motion(Question("again"), frames(2, 8))
+    assert error.value.code == ErrorCode.BUSY
+    b.open("answering")
+    assert [ticket.result(SECONDS).text for ticket in asked] and motion.result(SECONDS).text.startswith("[90, 100]")
+    assert [call.split()[1] for call in b.calls if call.startswith("answer")] == ["gate", "second", "moved"]
+    b.called("drop")
+    assert b.ask("second", images=frames(2, 8)).result(SECONDS).seconds_encode == 0.25, "encoded anew"

@@ -1,8 +1,8 @@
 """One question about an encoded scene: what to say, how sure, and whether to say it at all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from math import exp, isnan
+from dataclasses import dataclass, field, replace
+from math import exp, inf, isnan
 from time import perf_counter
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ErrorCode, SpatialError
+from ..checkpoints.calibration import Calibration, answer_kind
 from ..question import Answer, Question, Verdict
 from ..text.parsing import ANSWER, LETTERS, THINK, answer_span, parse
 from ..text.prompts import question_ids
@@ -74,6 +75,7 @@ class Answerer:
     model: Any
     processor: Any
     max_tokens: int
+    calibration: Calibration = field(default_factory=Calibration)
 
     @torch.inference_mode()
     def answer(self, scene: Scene, question: Question, not_observed: float, on_text: OnText, stop: Stop) -> Answer:
@@ -89,15 +91,22 @@ class Answerer:
                 draft = self._choose(turn, question, on_text)
             else:
                 draft = self._speak(turn, question, on_text).draft(question)
-            given = self._decide(turn, draft, not_observed)
-        return replace(given, frames=scene.frames, note=scene.note, seconds_generate=perf_counter() - start)
+            given = self._decide(turn, draft, question, not_observed)
+        sure = self.calibration.scaled(given.confidence, answer_kind(question, given))
+        seconds = perf_counter() - start
+        return replace(given, confidence=sure, frames=scene.frames, note=scene.note, seconds_generate=seconds)
 
     def _speak(self, turn: Turn, question: Question, on_text: OnText) -> Speech:
         """The likeliest token after the other, up to the end of the model's turn."""
+        asked = question_ids(self.processor, question)
+        return self._write(turn, turn.read(asked)[0], asked, on_text)
+
+    def _write(self, turn: Turn, row: Tensor, asked: list[int], on_text: OnText) -> Speech:
+        """The same from the log-probabilities ``row`` [vocabulary] of what follows ``asked``."""
         tokenizer = self.processor.tokenizer
         stream = TextStream(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
-        said = Speech(question_ids(self.processor, question), [], [], stream)
-        for token, score in turn.generate(turn.read(said.asked)[0], self._ends, self.max_tokens):
+        said = Speech(asked, [], [], stream)
+        for token, score in turn.generate(row, self._ends, self.max_tokens):
             said.tokens.append(token)
             said.scores.append(score)
             if stream.add(token):
@@ -134,17 +143,35 @@ class Answerer:
         single = [[tokens[0] for tokens in form if len(tokens) == 1] for form in forms]
         return torch.stack([row[tokens].logsumexp(0) for tokens in single])
 
-    def _decide(self, turn: Turn, draft: Draft, not_observed: float) -> Answer:
+    def _decide(self, turn: Turn, draft: Draft, question: Question, not_observed: float) -> Answer:
         """The answer, or that nothing was seen of it."""
-        if isnan(draft.answer.confidence):
+        said = draft.answer
+        if isnan(said.confidence):
             raise SpatialError(ErrorCode.FAILED, "the model's numbers overflow: load it with dtype bfloat16 or float32")
-        if draft.score is None or draft.answer.verdict == Verdict.NOT_OBSERVED or not_observed >= 1:
-            return draft.answer
+        if not_observed >= 1:
+            return said
         refusal = encode_text(self.processor.tokenizer, REFUSAL)
-        unseen = probability(draft.score, turn.log_likelihood(draft.before, refusal))
-        if unseen <= not_observed:
+        refuses = said.verdict == Verdict.NOT_OBSERVED
+        if self.calibration.not_observed is not None:
+            unseen = exp(len(refusal) * turn.log_likelihood(draft.before, refusal))
+            if unseen <= not_observed:
+                return self._without(turn, draft, question, refusal[0]) if refuses else said
+        elif refuses or draft.score is None:
+            return said
+        else:
+            unseen = probability(draft.score, turn.log_likelihood(draft.before, refusal))
+            if unseen <= not_observed:
+                return said
+        return Answer(Verdict.NOT_OBSERVED, REFUSAL, reasoning=said.reasoning, confidence=unseen)
+
+    def _without(self, turn: Turn, draft: Draft, question: Question, token: int) -> Answer:
+        """The likeliest answer that does not begin as a refusal does; after reasoning the model's own words stand."""
+        if question.with_reasoning:
             return draft.answer
-        return Answer(Verdict.NOT_OBSERVED, REFUSAL, reasoning=draft.answer.reasoning, confidence=unseen)
+        row = turn.after(draft.before)[0].clone()
+        row[token] = -inf
+        other = self._write(turn, row, draft.before, lambda text: None).draft(question).answer
+        return draft.answer if other.verdict == Verdict.NOT_OBSERVED else other
 
 
 def skip_spaces(text: str, start: int) -> int:

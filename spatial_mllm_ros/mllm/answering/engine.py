@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import ErrorCode, SpatialError
 from ...geometry.window import WindowGeometry
+from ..checkpoints.calibration import UNCALIBRATED, Calibration, read_calibration
 from ..checkpoints.files import find_folder, read_entries, show
 from ..checkpoints.loading import load_model
 from ..device import choose
@@ -46,10 +47,12 @@ class Engine:
         dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto``: bfloat16 on a GPU, float32 elsewhere.
         max_tokens: longest answer, reasoning included.
         cache_megabytes: most memory for encoded scenes (1e6 bytes each); the latest is always kept.
-        not_observed: NOT_OBSERVED where the probability of "not visible" against the best answer is above; 1: only
-            where the model says so itself.
+        not_observed: NOT_OBSERVED where the probability of "not visible" is above; below 0: as the model was
+            calibrated, or 0.5 where it was not; 1: only where the model says so itself.
         compile: compile the encoders and the language model; the first questions take longer, later ones less.
         progress: is told a stage and the part that is done, 0..1, while loading.
+    Attributes:
+        calibration: what its confidences are worth; that of the adapter where there is one with a calibration.
     Raises:
         SpatialError: the model cannot be loaded; says why and what would be right.
     """
@@ -63,7 +66,7 @@ class Engine:
         dtype: str = "auto",
         max_tokens: int = 256,
         cache_megabytes: int = 2048,
-        not_observed: float = 0.5,
+        not_observed: float = -1.0,
         compile: bool = False,
         progress: Progress | None = None,
     ):
@@ -73,6 +76,7 @@ class Engine:
         self.device, self.dtype = choose(device, dtype)
         self.name = show(path)
         loaded = percents(lambda fraction: report("loading", fraction))
+        self.calibration = Calibration()
         self.model, self.processor, self.vggt = self._load(path, adapter, loaded)
         if compile:
             self._compile()
@@ -86,6 +90,7 @@ class Engine:
             if adapter:
                 raise SpatialError(ErrorCode.BAD_REQUEST, f"an adapter needs a Spatial-MLLM, {self.name} is a VGGT")
             return None, None, load_vggt(path, self.device, self.dtype, loaded)
+        self.calibration = (adapter and own_calibration(adapter, "adapter")) or own_calibration(path) or Calibration()
         model, processor = load_model(path, self.device, self.dtype, adapter, loaded)
         return model, processor, model.model.spatial_encoder.vggt_model
 
@@ -133,8 +138,9 @@ class Engine:
             key: the scene.
             on_text: is told the text so far whenever it has grown.
             stop: asked before every token; true ends the work.
-            not_observed: threshold for this question; None: the engine's. At 0 all is refused, and the confidence is
-                the probability that the threshold is compared with: what a calibration needs.
+            not_observed: threshold for this question; None: the engine's; below 0: the model's own. At 0 all is
+                refused, and the confidence is the probability that the threshold is compared with (once ``calibration``
+                scales nothing): what a calibration needs.
         Raises:
             SpatialError: CANCELED; MODEL_NOT_READY where the model cannot answer; FAILED where the scene is not known
                 (any more) or memory does not suffice.
@@ -144,7 +150,10 @@ class Engine:
             if (scene := self._scenes.get(key)) is None:
                 raise SpatialError(ErrorCode.FAILED, "the scene is not encoded (any more): encode it first")
             threshold = self.not_observed if not_observed is None else not_observed
-            answerer = Answerer(self.model, self.processor, self.max_tokens)
+            if threshold < 0:
+                own = self.calibration.not_observed
+                threshold = UNCALIBRATED if own is None else own
+            answerer = Answerer(self.model, self.processor, self.max_tokens, self.calibration)
             try:
                 return answerer.answer(scene, question, threshold, on_text or (lambda text: None), stop)
             except torch.OutOfMemoryError:
@@ -179,6 +188,11 @@ class Engine:
                 pass
             self.forget()
             raise self._out_of_memory(f"with {len(images)} frames")
+
+    def drop(self, key: Hashable) -> None:
+        """Forget one scene, if it is known."""
+        with self._lock:
+            self._scenes.drop(key)
 
     def forget(self) -> None:
         """Drop all scenes, and give back the memory that torch keeps for later."""
@@ -243,6 +257,11 @@ def percents(tell: Callable[[float], None]) -> Callable[[float], None]:
             tell(last / 100)
 
     return on_part
+
+
+def own_calibration(path: str | Path, what: str = "model") -> Calibration | None:
+    """What ``calibration.json`` beside those weights says, None without one. Raises SpatialError where it is wrong."""
+    return read_calibration(find_folder(path, what))
 
 
 def is_vggt(path: str | Path) -> bool:

@@ -2,6 +2,10 @@
 
 Models of this kind invent answers about things that were never in view. What they say does not tell; how likely they
 find it, next to a refusal, can be calibrated.
+
+Of a model that was trained to refuse, and so carries a calibration, the probability of writing :data:`REFUSAL` is that
+of having seen nothing: it does not depend on how many other answers were possible. Of others a refusal is only ever
+less unlikely than usual: it is weighed against the answer (:func:`probability`).
 """
 
 from math import exp

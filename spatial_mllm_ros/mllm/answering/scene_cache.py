@@ -46,5 +46,8 @@ class SceneCache(Generic[T]):
         while len(self._scenes) > 1 and self.nbytes > self.max_bytes:
             self._scenes.popitem(last=False)
 
+    def drop(self, key: Hashable) -> None:
+        self._scenes.pop(key, None)
+
     def clear(self) -> None:
         self._scenes.clear()

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ...errors import ErrorCode, SpatialError
+from .shipped import NANO, find_shipped
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -48,7 +49,7 @@ class Entry:
 
 
 def find_folder(model: str | Path, what: str = "model") -> Path:
-    """The local folder of a model: itself, or the snapshot of a hub id (downloaded unless it is in the cache).
+    """The local folder of a model: itself, the snapshot of a hub id (downloaded unless it is in the cache), or of nano.
 
     Args:
         what: what messages call it.
@@ -60,6 +61,8 @@ def find_folder(model: str | Path, what: str = "model") -> Path:
         folder = Path(model).expanduser()
         if str(model) and folder.is_dir():
             return folder
+        if str(model) == NANO and (shipped := find_shipped()):
+            return shipped
         hub_id = not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(model))
     except (OSError, RuntimeError):  # no name that a folder can have
         hub_id = None

@@ -17,7 +17,9 @@ from ...config import AskParams
 from ...errors import ErrorCode, SpatialError
 from ...frames import Frame
 from ...geometry.window import WindowGeometry
-from ..question import Question
+from ..checkpoints.calibration import known_calibration
+from ..checkpoints.shipped import chosen
+from ..question import Answer, Question
 from .child import Child
 from .lifetime import Lifetime, ModelState
 from .protocol import Message
@@ -27,7 +29,7 @@ from .ticket import Ticket, scene
 ENGINE = "spatial_mllm_ros.mllm.answering.engine:Engine"
 CLOSED = "the node is shutting down"
 GRACE = 30.0  # s that a job may go on after it was canceled; longer where ask.timeout is
-KINDS = ("ask", "geometry", "warm")  # jobs, the most urgent first
+KINDS = ("ask", "geometry", "motion", "warm")  # jobs, the most urgent first
 MOST_WINDOWS = 2  # geometry jobs that may wait
 
 
@@ -35,18 +37,24 @@ class ModelProcess:
     """Loads the model of ``params`` in a process of its own, and keeps that running until closed.
 
     Frames are decoded, and sent, only where the process does not know the scene yet. One job is in work at a time:
-    first questions, in the order they came, then windows of geometry, then warming up. A process that ends takes the
-    question in work with it (FAILED) and is started again, later and later while it does not stay alive. A question
-    that is late while its scene is encoded leaves that to be finished for the next one, unless it is about another.
+    first questions, in the order they came, then windows of geometry, motion, then warming up. A process that ends
+    takes the question in work with it (FAILED) and is started again, later and later while it does not stay alive. A
+    question that is late while its scene is encoded leaves that to be finished for the next one, unless it is about
+    another.
 
     Args:
         params: the group ``ask``; :attr:`params` may be replaced while it runs, for what is live.
         log: logger with ``info``, ``warning`` and ``error``.
         engine: import path ``module:Class`` of what runs in the process.
+    Attributes:
+        model: the model that is meant, see ``shipped.chosen``; empty: none.
+        calibration: that of the model, as far as it can be told while that is not loaded.
     """
 
     def __init__(self, params: AskParams, log: Any, engine: str = ENGINE):
         self.params, self._log, self._engine = params, log, engine
+        self.model = chosen(params.model)
+        self.calibration = known_calibration(self.model, params.adapter)
         self._changed = Condition()
         self._queues: dict[str, deque[Ticket]] = {kind: deque() for kind in KINDS}
         self._running: Ticket | None = None
@@ -59,7 +67,7 @@ class ModelProcess:
 
     def start(self) -> None:
         """Begin to load; returns at once. Without a model there is nothing to do."""
-        if self.params.model:
+        if self.model:
             self._life.stage, self._life.message = "loading", "starting"
             self._sender = ThreadPoolExecutor(1, "frames")
             self._thread = Thread(target=self._run, name="model")
@@ -74,6 +82,11 @@ class ModelProcess:
             self._thread.join()
             self._sender.shutdown()
             self._thread = None
+
+    @property
+    def max_frames(self) -> int:
+        """Frames to show where nobody says how many."""
+        return self.params.max_frames or self.calibration.max_frames
 
     @property
     def state(self) -> ModelState:
@@ -106,17 +119,20 @@ class ModelProcess:
         Raises:
             SpatialError: BUSY, MODEL_NOT_READY (with the reason), or CANCELED after :meth:`close`.
         """
-        values = (
-            scene(frames, epoch),
-            question.text,
-            question.options,
-            question.answer_type,
-            question.with_reasoning,
-            self.params.not_observed,
-        )
+        values = self._values(question, frames, epoch)
         ticket = Ticket("ask", frames, values, timeout or self.params.timeout, on_progress, self._notify)
         self._queue(ticket, self.params.waiting, "questions")
         return ticket
+
+    def motion(self, question: Question, frames: Sequence[Frame], epoch: int = 0) -> Future[Answer]:
+        """Ask about frames that nobody will ask about again, when nothing else waits; CANCELED by any question."""
+        ticket = Ticket("motion", frames, self._values(question, frames, epoch), wake=self._notify)
+        self._queue(ticket, 1, "questions about motion")
+        return ticket.future
+
+    def _values(self, question: Question, frames: Sequence[Frame], epoch: int) -> tuple:
+        asked = question.text, question.options, question.answer_type, question.with_reasoning
+        return (scene(frames, epoch), *asked, self.params.not_observed)
 
     def warm(self, frames: Sequence[Frame], epoch: int = 0) -> Future[None]:
         """Encode a scene while nothing else is to be done; a later call takes the place of one that waits."""
@@ -257,9 +273,11 @@ class ModelProcess:
         return [lambda: ticket.future.set_result(outcome)]
 
     def _make_room(self) -> list[Callable[[], None]]:
-        """A question does not wait for the warming up of another scene."""
+        """A question waits neither for the warming up of another scene nor for motion."""
         running, questions = self._running, self._queues["ask"]
-        if running is None or running.kind != "warm" or not questions or questions[0].values[0] == running.values[0]:
+        if running is None or running.kind not in ("warm", "motion") or not questions:
+            return []
+        if running.kind == "warm" and questions[0].values[0] == running.values[0]:
             return []
         return self._settle(running, SpatialError(ErrorCode.CANCELED, "a question came first"))
 
@@ -282,7 +300,7 @@ class ModelProcess:
     def _begin(self) -> None:
         p = self.params
         options = {
-            "path": p.model,
+            "path": self.model,
             "adapter": p.adapter,
             "device": p.device,
             "dtype": p.dtype,
@@ -313,6 +331,7 @@ class ModelProcess:
         kind, values = message.kind, message.values
         if kind in ("loading", "ready", "failed"):
             self._life.hear(kind, values)
+            self.calibration = values[0] if kind == "ready" else self.calibration
             return []
         if kind == "end":
             return self._gone(values[0])

@@ -85,7 +85,7 @@ class Worker:
             else:
                 self._channel.send("failed", int(ErrorCode.FAILED), f"loading failed: {_reason(error)}")
             return False
-        self._channel.send("ready")
+        self._channel.send("ready", self._engine.calibration)
         return True
 
     def _progress(self, stage: str, fraction: float) -> None:
@@ -114,6 +114,15 @@ class Worker:
         shown = self._shown[key]
         frames = tuple(shown[i] for i in answer.frames)
         self._channel.send("answer", number, replace(answer, frames=frames, seconds_encode=seconds))
+
+    def _motion(self, message: Message) -> None:
+        """A question about two frames that will not be asked about again."""
+        key = message.values[1]
+        try:
+            self._ask(message)
+        finally:
+            self._engine.drop(key)
+            self._shown.pop(key, None)
 
     def _warm(self, message: Message) -> None:
         number, key = message.values
