@@ -13,7 +13,16 @@ import typer
 from spatial_mllm_training.cli import app
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {"multispa generate", "multispa stats", "multispa show", "evaluate"}
+COMMANDS = {
+    "calibrate",
+    "cold-start",
+    "grpo",
+    "sft",
+    "multispa generate",
+    "multispa stats",
+    "multispa show",
+    "evaluate",
+}
 
 
 def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:

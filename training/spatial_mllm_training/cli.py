@@ -9,6 +9,10 @@ import typer
 from spatial_mllm_ros.cli.options import ASK, Adapter, AsJson, Device, Dtype, MaxTokens, NotObserved, ask_params
 from spatial_mllm_ros.cli.terminal import Commands, note, out, progress, warn
 
+from .cli_calibrate import calibrate
+from .cli_grpo import cold_start, grpo
+from .cli_nano import geometry, nano
+from .cli_sft import sft
 from .multispa.manifest import FORMATS, GenerateOptions
 
 OPTIONS = GenerateOptions()
@@ -31,6 +35,12 @@ multispa = typer.Typer(
     help="Multi-frame spatial questions from posed recordings (MultiSPA).",
 )
 app.add_typer(multispa, name="multispa")
+app.command()(calibrate)
+app.command()(sft)
+app.command()(grpo)
+app.command()(cold_start)
+app.command()(geometry)
+app.command()(nano)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="What generate wrote.", show_default=False)]
 SOURCES = (
@@ -196,6 +206,8 @@ def evaluate(
 
         answers = read_predictions(predictions)
     elif model:
+        from spatial_mllm_ros.mllm.checkpoints.calibration import known_calibration
+
         from .benchmarks.answers import Model
 
         params = ask_params(
@@ -207,7 +219,9 @@ def evaluate(
             not_observed=not_observed,
         )
         answers = Model(params, data if data.is_dir() else data.parent)
+        own = known_calibration(model, adapter)
         settings = f"adapter={adapter} dtype={dtype} max_tokens={max_tokens} not_observed={not_observed:g}"
+        settings += f" calibrated={own.not_observed} frames={own.max_frames}"
     refs = []
     if source:
         from .multispa.sources import open_sources

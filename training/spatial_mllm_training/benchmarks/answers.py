@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.mllm import AnswerType, Question, Verdict
+from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
+from spatial_mllm_ros.mllm.checkpoints.calibration import known_calibration
+from spatial_mllm_ros.mllm.checkpoints.shipped import chosen
 
 from .reading import is_refusal
 from .suites import bad, read_lines, take
 
 if TYPE_CHECKING:
     from spatial_mllm_ros.config import AskParams
+    from spatial_mllm_ros.mllm.answering.engine import Engine
 
 REFUSAL = "not visible"
 TYPES = {"scalar": AnswerType.NUMBER, "vector": AnswerType.VECTOR, "pixel": AnswerType.PIXEL}
@@ -44,23 +47,34 @@ class Model:
     """A Spatial-MLLM as a function from a record to text; it is loaded when it is first asked.
 
     Args:
-        params: which model, where, and how many frames it is shown at most (evenly spread).
+        params: which model, where, and how many frames it is shown at most (evenly spread; 0: as many as it
+            was trained with).
         root: what the images of records are relative to.
     """
 
     def __init__(self, params: AskParams, root: Path):
         self._params, self._root = params, root
-        self._engine: Any = None
+        self._most = params.max_frames or known_calibration(chosen(params.model), params.adapter).max_frames
+        self._engine: Engine | None = None
 
     def __call__(self, record: Record) -> str:
         """Raises SpatialError: the model cannot be loaded or cannot answer, or an image is missing."""
+        answer = self.ask(record)
+        return REFUSAL if answer.verdict == Verdict.NOT_OBSERVED and not is_refusal(answer.text) else answer.text
+
+    def ask(self, record: Record, **options: Any) -> Answer:
+        """The answer to a record; ``options`` go to ``Engine.ask``. Raises SpatialError as above."""
         images = self._images(record)
+        return self.engine.ask(images, question_of(record), **options)
+
+    @property
+    def engine(self) -> Engine:
+        """The model, loaded."""
         if self._engine is None:
             from spatial_mllm_ros.cli.model import load_engine
 
             self._engine = load_engine(self._params)
-        answer = self._engine.ask(images, question_of(record))
-        return REFUSAL if answer.verdict == Verdict.NOT_OBSERVED and not is_refusal(answer.text) else answer.text
+        return self._engine
 
     def _images(self, record: Record) -> list[NDArray[np.uint8]]:
         """What the record shows, RGB uint8 [H, W, 3]."""
@@ -74,11 +88,11 @@ class Model:
             from spatial_mllm_ros.bags import read_any
             from spatial_mllm_ros.cli.options import coverage_config
 
-            frames = choose_frames(read_any(self._root / video), coverage_config(k=self._params.max_frames).coverage)
+            frames = choose_frames(read_any(self._root / video), coverage_config(k=self._most).coverage)
             return [frame.image for frame in frames if frame.image is not None]
-        count = min(len(paths), self._params.max_frames)
-        chosen = np.linspace(0, len(paths) - 1, count).round().astype(int)
-        return [read_image(self._root / paths[i]) for i in chosen]
+        count = min(len(paths), self._most)
+        shown = np.linspace(0, len(paths) - 1, count).round().astype(int)
+        return [read_image(self._root / paths[i]) for i in shown]
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -94,9 +108,13 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def question_of(record: Record) -> Question:
-    """A record as the model is asked it. Options that its text already names are not listed again."""
+    """A record as the model is asked it. Options that its text already names are not listed again.
+
+    ``with_reasoning`` in ``meta`` asks for thoughts.
+    """
     text, meta = record["conversations"][0]["value"].replace("<image>", "").strip(), record["meta"]
     options = tuple(option for option in meta.get("options") or () if isinstance(option, str))
+    thinking = bool(meta.get("with_reasoning"))
     if options and not all(option in text for option in options):
-        return Question(text, options, AnswerType.CHOICE)
-    return Question(text, answer_type=TYPES.get(meta.get("output", ""), AnswerType.TEXT))
+        return Question(text, options, AnswerType.CHOICE, thinking)
+    return Question(text, answer_type=TYPES.get(meta.get("output", ""), AnswerType.TEXT), with_reasoning=thinking)
