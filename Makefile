@@ -14,6 +14,10 @@ SAY := @echo "==>"
 # The model needs torch and, for transformers, Python 3.11 or newer.
 HAS_TORCH := $(BIN)/python -c 'import importlib.util, sys; sys.exit(sys.version_info < (3, 11) or importlib.util.find_spec("torch") is None)'
 
+# Whether the model that ships can run here, and says from which confidence on its answers are motion rewards.
+JUDGES := $(BIN)/python -c 'import sys; from spatial_mllm_ros.mllm.checkpoints import calibration, shipped; \
+    sys.exit(calibration.known_calibration(shipped.chosen("")).motion_confidence is None)'
+
 # ROS 2 traffic stays on this machine, in a domain of its own for each run; its logs stay in this folder.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_DOMAIN_ID := $(shell echo $$(( $$$$ % 101 + 1 )))
@@ -43,12 +47,13 @@ setup: $(VENV)/.interfaces  ## make the virtual environment, install everything,
 demo: setup  ## simulate a room, run the node on it, annotate it with rewards, write out/report.html
 	$(SAY) "demo 1/4: simulating a furnished room with a moving camera -> out/room.mcap (kept where it is there)"
 	@mkdir -p out; test -s out/room.mcap || $(BIN)/spatial-mllm simulate out/room.mcap --seed 7
-	$(SAY) "demo 2/4: playing it into the node over DDS, and asking the node"
-	@$(BIN)/python tools/demo_live.py out/room.mcap
+	$(SAY) "demo 2/4: playing it into the node over DDS, and asking it questions of every kind -> out/answers.json"
+	@$(BIN)/python tools/demo_live.py out/room.mcap 7 out/answers.json
 	$(SAY) "demo 3/4: annotating it with motion-distance rewards -> out/room_rewards.mcap"
 	@$(BIN)/spatial-mllm annotate out/room.mcap --out out/room_rewards.mcap --overwrite
-	$(SAY) "demo 4/4: writing the report -> out/report.html"
-	@$(BIN)/spatial-mllm report out/room.mcap --out out/report.html
+	$(SAY) "demo 4/4: writing the report, with answers, their truth and rewards of the model -> out/report.html"
+	@$(BIN)/spatial-mllm report out/room.mcap --out out/report.html \
+	    $$(test ! -s out/answers.json || echo --answers out/answers.json) $$($(JUDGES) && echo --motion both)
 
 test: setup  ## run the tests; ARGS='-k coverage' goes to pytest
 	$(SAY) "test: running pytest (ROS_DOMAIN_ID $(ROS_DOMAIN_ID), loopback only)"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.common import machine
 
-NEED_TORCH = ("model", "ask")
-MODULES = ("coverage", "motion", "node", "annotate", "memory", "mapping", "model", "ask", "multispa")
+NEED_TORCH = ("model", "ask", "sft")
+MODULES = ("coverage", "motion", "node", "annotate", "memory", "mapping", "model", "ask", "multispa", "sft")
 
 
 def main() -> int:

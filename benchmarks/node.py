@@ -162,7 +162,7 @@ def resident_mb(pid: int) -> float:
 def measure(tape: Tape, count: int) -> Iterator[Row]:
     """Rows for a number of cameras that all show the recording."""
     cameras = [f"camera{i}" for i in range(count)]
-    arguments = ["-p", f"cameras:=[{', '.join(cameras)}]", "-p", "status_rate:=10.0"]
+    arguments = ["-p", f"cameras:=[{', '.join(cameras)}]", "-p", "status_rate:=10.0", "-p", "ask.model:=none"]
     for camera in cameras:
         arguments += ["-p", f"{camera}.image_transport:=compressed", "-p", f"{camera}.depth_transport:=compressed"]
     node = subprocess.Popen([NODE, "--ros-args", "--log-level", "error", *arguments])

@@ -23,11 +23,18 @@ OnText = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Asked:
-    """A question, its answer, and (stamp_ns, camera) of the frames that the model looked at, in order of time."""
+    """A question, its answer, and (stamp_ns, camera) of the frames that the model looked at, in order of time.
+
+    Attributes:
+        truth: what would be right, in words; empty where that is not known.
+        right: whether the answer is; None where that is not known.
+    """
 
     question: Question
     answer: Answer
     evidence: tuple[FrameKey, ...]
+    truth: str = ""
+    right: bool | None = None
 
     @property
     def has_vector(self) -> bool:
@@ -46,7 +53,8 @@ class Asked:
         answer["value"] = None if isnan(self.answer.value) else self.answer.value
         kind = self.question.answer_type.name.lower()
         evidence = [{"stamp_ns": stamp, "camera": camera} for stamp, camera in self.evidence]
-        return {"question": asdict(self.question) | {"answer_type": kind}, "answer": answer, "evidence": evidence}
+        values = {"question": asdict(self.question) | {"answer_type": kind}, "answer": answer, "evidence": evidence}
+        return values | ({"truth": self.truth, "right": self.right} if self.truth else {})
 
     @classmethod
     def of(cls, values: Any) -> Asked:
@@ -60,7 +68,8 @@ class Asked:
             u, v, w = answer["vector"]
             answer["vector"] = (float(u), float(v), float(w))
             evidence = tuple((int(e["stamp_ns"]), str(e["camera"])) for e in values["evidence"])
-            return cls(Question(**question), Answer(**answer), evidence)
+            right = None if values.get("right") is None else bool(values["right"])
+            return cls(Question(**question), Answer(**answer), evidence, str(values.get("truth", "")), right)
         except (AttributeError, KeyError, TypeError, ValueError, SpatialError) as error:
             raise ValueError(f"not an answer as `ask --json` prints it: {type(error).__name__} {error}") from None
 

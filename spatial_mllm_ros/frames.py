@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -84,7 +84,7 @@ class Pixels:
     @classmethod
     def of(cls, array: NDArray) -> "Pixels":
         """Wrap an array that is decoded already; it is not copied."""
-        return cls(array.shape[0], array.shape[1], array.nbytes, lambda: array)
+        return cls(array.shape[0], array.shape[1], array.nbytes, partial(_itself, array))
 
 
 class Frame:
@@ -191,6 +191,10 @@ class Frame:
     def release(self) -> None:
         """Drop decoded pixels; they are decoded again when asked for."""
         self._image = self._gray = self._depth = None
+
+
+def _itself(array: NDArray) -> NDArray:
+    return array
 
 
 def _read_only(array: NDArray) -> NDArray:

@@ -17,6 +17,8 @@ from .frames import Frame
 from .geometry.window import WindowGeometry
 from .mapping import FrameWindows, Refused, WindowMap
 from .memory import FrameKey, SceneMemory
+from .mllm.question import Answer
+from .motion.asked import AskedTargets, MotionQuestion
 from .motion.camera import CameraMotion, camera_motion
 from .motion.measure import PointMotion, measure_point
 from .motion.rewards import CameraTarget, RegionTarget, Reward
@@ -69,7 +71,8 @@ class SpatialPipeline:
     """Memory and reward targets behind one door. Thread safe: one thread processes, one adds windows, others ask.
 
     Where a model is configured and ``coverage.source`` is vggt, or auto and a frame has no depth, windows of such
-    frames wait in :meth:`next_window`; whoever runs the model brings their geometry to :meth:`add_window`.
+    frames wait in :meth:`next_window`; whoever runs the model brings their geometry to :meth:`add_window`. Where
+    ``motion.source`` is mllm or both, it is asked :meth:`next_motion` and its answers go to :meth:`add_motion`.
 
     Attributes:
         windows: how many windows were ``accepted``, ``accepted after drift`` (the map was put right), and how many
@@ -88,6 +91,7 @@ class SpatialPipeline:
         self._epoch = 0
         self._newest: dict[str, int] = {}
         self._targets: dict[str, tuple[str, CameraTarget | RegionTarget]] = {}
+        self._asked = AskedTargets(config.motion, config.cameras[0])
         self.reset()
 
     def reset(self, count: bool = True) -> None:
@@ -103,7 +107,9 @@ class SpatialPipeline:
             self._given_out: dict[str, list[FrameKey]] = {}
             self._epoch += 1
             self._newest = {}
-            self._targets = {CAMERA: (self.config.cameras[0], CameraTarget(CAMERA, None, self.config.motion))}
+            main, motion = self.config.cameras[0], self.config.motion
+            self._targets = {CAMERA: (main, CameraTarget(CAMERA, None, motion))} if motion.source != "mllm" else {}
+            self._asked.reset()
 
     def process(self, frame: Frame) -> Processed:
         """Take one frame; frames of one camera come in order of time.
@@ -129,12 +135,13 @@ class SpatialPipeline:
             self._newest[camera] = max(self._newest.get(camera, 0), frame.stamp_ns)
             followed = [(label, target) for label, (name, target) in self._targets.items() if name == camera]
             rewards = [self._follow(label, target, frame) for label, target in followed]
+            self._asked.look(frame)
         frame.release()
         return Processed(update, rewards, jumped, {"coverage": middle - start, "motion": perf_counter() - middle})
 
     def _wants_window(self, frame: Frame) -> bool:
-        source, has_model = self.config.coverage.source, bool(self.config.vggt.model or self.config.ask.model)
-        return has_model and (source == "vggt" or (source == "auto" and not frame.has_depth))
+        source = self.config.coverage.source
+        return bool(self.config.geometry_model) and (source == "vggt" or (source == "auto" and not frame.has_depth))
 
     def next_window(self) -> list[Frame] | None:
         """Frames of one camera to be seen by a model together, in order of time; None while there are too few.
@@ -189,6 +196,16 @@ class SpatialPipeline:
             del self._targets[label]
             return Reward(frame.stamp_ns, label, 0, False, reason="it failed; set the target again")
 
+    def next_motion(self) -> MotionQuestion | None:
+        """What to ask the model now about the motion of a target; None: nothing yet."""
+        with self._lock:
+            return self._asked.next()
+
+    def add_motion(self, asked: MotionQuestion, answer: Answer, least: float) -> Reward | None:
+        """The reward of an answer that needs a confidence of ``least``; None where its target is gone meanwhile."""
+        with self._lock:
+            return self._asked.add(asked, answer, least)
+
     @property
     def epoch(self) -> int:
         """Changes whenever memory is forgotten; stamps may come again then, of other frames."""
@@ -197,7 +214,7 @@ class SpatialPipeline:
     @property
     def targets(self) -> list[str]:
         """Labels of what rewards follow."""
-        return list(self._targets)
+        return list(dict.fromkeys([*self._targets, *self._asked.labels]))
 
     def set_target(
         self,
@@ -216,7 +233,7 @@ class SpatialPipeline:
             stamp_ns: moment of the reference, 0 for the latest frame.
             goal: [3] metres in the world frame, or None.
         Returns:
-            Number of points tracked, 0 for ``camera``.
+            Number of points tracked, 0 for ``camera``, and where the model alone is asked.
         Raises:
             SpatialError: BAD_REQUEST, NO_FRAMES (also where memory was reset meanwhile), NO_GEOMETRY where the region
                 has no trackable points with depth, or TIMEOUT where following it from a past stamp takes too long.
@@ -226,14 +243,33 @@ class SpatialPipeline:
             raise SpatialError(ErrorCode.BAD_REQUEST, f"label of {len(label)} characters: expected 1 to {MAX_LABEL}")
         if goal is not None and not np.isfinite(goal).all():
             raise SpatialError(ErrorCode.BAD_REQUEST, "goal is not finite: expected metres in the world frame")
-        if label not in self._targets and len(self._targets) >= MAX_TARGETS:
+        if label not in self.targets and len(self.targets) >= MAX_TARGETS:
             raise SpatialError(
                 ErrorCode.BAD_REQUEST, f"{MAX_TARGETS} targets are followed already; reset memory or replace one"
             )
         if label != CAMERA and (roi is None or roi[2] < 1 or roi[3] < 1):
             raise SpatialError(ErrorCode.BAD_REQUEST, "a region needs a width and height of at least 1 pixel")
+        source = self.config.motion.source
+        if source == "mllm" and goal is not None:
+            raise SpatialError(
+                ErrorCode.BAD_REQUEST,
+                "a goal needs motion.source geometry or both: the model is asked how far, not where to",
+            )
         epoch = self._epoch
         frame = self.memory.frame_at(camera, stamp_ns)
+        followed = self._caught_up(label, camera, frame, roi, goal) if source != "mllm" else None
+        with self._lock:
+            if epoch != self._epoch:
+                raise SpatialError(ErrorCode.NO_FRAMES, "memory was reset meanwhile: set the target again")
+            self._asked.set(label, camera, frame, None if label == CAMERA else roi, goal is not None)
+            if followed is not None:
+                self._targets[label] = (camera, followed)
+        return followed.tracked_points if isinstance(followed, RegionTarget) else 0
+
+    def _caught_up(
+        self, label: str, camera: str, frame: Frame, roi: tuple[int, int, int, int] | None, goal: np.ndarray | None
+    ) -> CameraTarget | RegionTarget:
+        """A target set in a frame of the past that has followed all frames since."""
         target: CameraTarget | RegionTarget
         if label == CAMERA or roi is None:
             target = CameraTarget(CAMERA, goal, self.config.motion)
@@ -257,11 +293,7 @@ class SpatialPipeline:
                 target.update(late)
                 late.release()
                 last = late.stamp_ns
-        with self._lock:
-            if epoch != self._epoch:
-                raise SpatialError(ErrorCode.NO_FRAMES, "memory was reset meanwhile: set the target again")
-            self._targets[label] = (camera, target)
-        return 0 if isinstance(target, CameraTarget) else target.tracked_points
+        return target
 
     def measure_motion(
         self, target: str, camera: str = "", from_ns: int = 0, to_ns: int = 0, pixel: tuple[float, float] = (0.0, 0.0)

@@ -9,13 +9,13 @@ from heapq import merge
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
 
 from ..config import Config
-from ..errors import BadMessage, SpatialError
+from ..errors import BadMessage, ErrorCode, SpatialError
 from ..frames import Frame
 from ..motion.rewards import Reward
 from .errors import BagError
@@ -27,6 +27,10 @@ from .topic import Topic, offered_qos
 from .types import ODOMETRY, POSE, REWARD, TRANSFORMS, typestore
 from .writer import BagWriter
 
+if TYPE_CHECKING:
+    from ..mllm.answering.engine import Engine
+
+NOT_CALIBRATED = "it has no confidence from which on its answers are motion rewards: spatial-mllm-training calibrate"
 REWARD_TOPIC = "/spatial_mllm/motion_reward"
 CHECKPOINT = 100  # frames; what a kill can cost
 AHEAD = 8  # frames decoded in advance
@@ -56,11 +60,14 @@ def annotate(
     targets: Collection[Target] = (),
     topics: Collection[str] | Literal["all"] | None = None,
     config: Config | None = None,
+    engine: "Engine | None" = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     **sources: Any,
 ) -> AnnotateReport:
     """Write a new recording with a MotionReward for each frame of each target, on ``/spatial_mllm/motion_reward``.
+
+    Where ``motion.source`` is mllm or both, the model gives one for each frame that it is asked about.
 
     The same recording, targets and parameters give the same bytes. Killed at any moment and called again it goes on
     from its last checkpoint, which is kept beside the output, and ends with the same bytes too.
@@ -71,6 +78,7 @@ def annotate(
         targets: regions to follow besides the first camera.
         topics: what to copy from the source; by default poses and transforms (TF, Odometry, PoseStamped).
         config: parameters of motion.
+        engine: the model that is asked, where ``motion.source`` is not geometry.
         overwrite: whether an existing ``out`` may be replaced.
         progress: called with the number of frames done, and of all images.
         sources: what not to guess, see :func:`find_sources`.
@@ -78,8 +86,10 @@ def annotate(
     Raises:
         BagError: ``source`` is no recording with a camera, ``out`` cannot be written or would replace the source, or a
             target is wrong.
-        SpatialError: a region has nothing to follow.
+        SpatialError: a region has nothing to follow; the model is not calibrated for motion, or fails.
     """
+    if engine is not None and engine.calibration.motion_confidence is None:
+        raise SpatialError(ErrorCode.BAD_REQUEST, f"{engine.name}: {NOT_CALIBRATED}")
     source, out = Path(source), Path(out)
     with FrameReader(source, config, **sources) as reader:
         _refuse_source(source, out)
@@ -87,14 +97,14 @@ def annotate(
         if existed and not progress_folder(out).exists():
             raise _exists(out)
         copied = _copied(reader.recording, topics)
-        kept = Progress(out, _key(source, reader.config, targets, copied))
+        kept = Progress(out, _key(source, reader.config, targets, copied, engine))
         try:
             report, followers = kept.state or (AnnotateReport(), Followers(reader.config, targets))
             report.resumed = kept.done
             if followers:
                 if existed:
                     raise _exists(out)
-                report = _follow(reader, report, followers, kept, progress or (lambda done, total: None))
+                report = _follow(reader, report, followers, kept, progress or (lambda done, total: None), engine)
                 _write(reader.recording, copied, kept, out)
                 kept.checkpoint(report.frames, (report, None))
             kept.place()
@@ -114,6 +124,7 @@ def _follow(
     followers: Followers,
     kept: Progress,
     progress: Callable[[int, int], None],
+    engine: "Engine | None",
 ) -> AnnotateReport:
     """Rewards of all frames into ``kept``, from its last checkpoint on."""
     total = sum(reader.recording.counts[t.image] for t in reader.sources.cameras.values())
@@ -125,7 +136,9 @@ def _follow(
     for frame in _decoded(frames, needed):
         report.frames += 1
         try:
-            for reward in followers.update(frame):
+            rewards = followers.update(frame)
+            rewards += followers.judge(frame, engine) if engine else []
+            for reward in rewards:
                 kept.add(reward.stamp_ns, reward_cdr(reward, frame.world_frame))
                 report.rewards += 1
         except BadMessage as error:
@@ -215,7 +228,9 @@ def _exists(out: Path) -> BagError:
     return BagError(f"{out} exists already: choose another name, or --overwrite it")
 
 
-def _key(source: Path, config: Config, targets: Collection[Target], copied: list[Topic]) -> dict[str, str]:
+def _key(
+    source: Path, config: Config, targets: Collection[Target], copied: list[Topic], engine: "Engine | None"
+) -> dict[str, str]:
     """All that rewards depend on."""
     try:
         own = version("spatial_mllm_ros")
@@ -226,5 +241,6 @@ def _key(source: Path, config: Config, targets: Collection[Target], copied: list
         "the parameters": repr(config),
         "the targets": repr(list(targets)),
         "the copied topics": repr([topic.name for topic in copied]),
+        "the model": f"{engine.name} {engine.calibration} {engine.device} {engine.dtype}" if engine else "",
         "the software": f"{own} {np.__version__} {cv2.__version__}",
     }

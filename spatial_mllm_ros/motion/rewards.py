@@ -25,11 +25,11 @@ class Reward:
         valid: whether the rest may be used.
         distance: metres from the reference position, NaN where not valid.
         path_length: metres travelled since the reference; steps below the dead band are no travel.
-        displacement: [3] metres, world frame, NaN where not valid.
+        displacement: [3] metres, world frame, NaN where not valid or not known.
         reward: metres since the last valid frame, nearer to the goal or, without a goal, farther from the reference;
             0 where not valid.
         confidence: 0..1, 0 where not valid.
-        source: ``geometry``.
+        source: ``geometry``, or ``mllm``: a model was asked.
         reason: why it is not valid, else empty.
     """
 

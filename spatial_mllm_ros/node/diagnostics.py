@@ -86,12 +86,12 @@ class Diagnostics:
         return self._status("memory", OK, f"{state.nbytes / 1e6:.1f} MB of frames", values)
 
     def _model(self, config: Config) -> DiagnosticStatus:
-        return self._process("model", self._models.answers, {"ask.model": config.ask.model})
+        return self._process("model", self._models.answers, {"ask.model": self._models.answers.model})
 
     def _geometry(self, config: Config) -> DiagnosticStatus:
         model = self._models.geometry
         assert model is not None
-        values: dict[str, object] = {"vggt.model": config.vggt.model or config.ask.model}
+        values: dict[str, object] = {"vggt.model": config.geometry_model}
         values |= {f"windows: {what}": n for what, n in self._pipeline.windows.most_common()}
         return self._process("geometry", model, values)
 

@@ -11,14 +11,14 @@ class Models:
     """Starts to load what the parameters name.
 
     Attributes:
-        answers: answers questions; ``off`` where ``ask.model`` is empty.
+        answers: answers questions; ``off`` where there is no model.
         geometry: sees windows of frames; None where coverage is from depth only, or no model is named.
     """
 
     def __init__(self, config: Config, log: Any, engine: str):
         self.answers = ModelProcess(config.ask, log, engine)
         self.geometry: ModelProcess | None = None
-        name = config.vggt.model or config.ask.model
+        name = config.geometry_model
         if name and config.coverage.source != "depth":
             own = replace(config.ask, model=name, adapter="")
             self.geometry = self.answers if name == config.ask.model else ModelProcess(own, log, engine)

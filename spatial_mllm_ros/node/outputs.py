@@ -10,6 +10,7 @@ from visualization_msgs.msg import MarkerArray
 
 from ..frames import Frame
 from ..memory import FrameKey, SceneMemory
+from ..motion.rewards import Reward
 from ..pipeline import Processed
 from . import convert
 from .markers import coverage_markers
@@ -40,10 +41,13 @@ class Outputs:
         """After each frame: rewards always, selection and coverage where they changed."""
         self._age_ns = age_ns
         for reward in processed.rewards:
-            self.rewards.publish(convert.motion_reward(reward, self._world_frame))
+            self.reward(reward)
         if processed.update.gain or processed.reset:
             self.selection()
             self.status()
+
+    def reward(self, reward: Reward) -> None:
+        self.rewards.publish(convert.motion_reward(reward, self._world_frame))
 
     def window(self) -> None:
         """After frames got their geometry from a window."""

@@ -39,7 +39,7 @@ def check_range(field: str, value: float, parameter: str) -> None:
     p = describe()[parameter]
     if value != 0 and not (isfinite(value) and p["low"] <= value <= p["high"]):
         unit = f" {p['unit']}" if p["unit"] else ""
-        raise bad(f"{field} = {value:g}: expected {p['low']:g} to {p['high']:g}{unit}, or 0 for {parameter}")
+        raise bad(f"{field} = {value:g}: expected {p['low'] or 1:g} to {p['high']:g}{unit}, or 0 for {parameter}")
 
 
 def check_camera(camera: str, cameras: list[str]) -> None:

@@ -49,7 +49,7 @@ class Scene:
         Raises:
             SpatialError: NO_FRAMES.
         """
-        most = max_frames or self._model.params.max_frames
+        most = max_frames or self._model.max_frames
         epoch = self._pipeline.epoch
         if start_ns or end_ns or cameras:
             return self._memory.frames(start_ns, end_ns, cameras, most), epoch
@@ -57,7 +57,7 @@ class Scene:
             kept = self._kept
             if kept is None or kept.most != most or self._is_old(kept):
                 kept = self._now(most)
-                if most == self._model.params.max_frames:
+                if most == self._model.max_frames:
                     self._kept = kept
             return kept.frames, kept.epoch
 
@@ -71,12 +71,12 @@ class Scene:
             if (
                 kept
                 and (kept is self._failed or kept.starts == state.restarts)
-                and kept.most == params.max_frames
+                and kept.most == self._model.max_frames
                 and not self._is_old(kept)
             ):
                 return
             try:
-                kept = self._kept = self._now(params.max_frames)
+                kept = self._kept = self._now(self._model.max_frames)
                 warmed = self._model.warm(kept.frames, kept.epoch)
             except SpatialError:
                 return  # no frames, or the model has just ended: the next time will tell

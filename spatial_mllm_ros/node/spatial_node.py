@@ -20,6 +20,7 @@ from . import parameters
 from .diagnostics import Diagnostics
 from .inputs import Inputs
 from .models import Models
+from .motion import MotionQuestions
 from .outputs import Outputs
 from .questions import Questions
 from .services import Services
@@ -47,7 +48,7 @@ class SpatialNode(LifecycleNode):
         super().__init__("spatial_mllm", **options)
         self.config: Config | None = None
         self._error = ""
-        self._parts: list[Services | Questions | Windows | Outputs] = []
+        self._parts: list[Services | Questions | Windows | MotionQuestions | Outputs] = []
         self.models: Models | None = None
         self._inputs: Inputs | None = None
         self._timer: Timer | None = None
@@ -136,6 +137,8 @@ class SpatialNode(LifecycleNode):
         self._parts.append(self._questions)
         self._windows = Windows(self.pipeline, self.models.geometry, self._outputs.window, self.get_logger())
         self._parts.append(self._windows)
+        self._motion = MotionQuestions(self.pipeline, self.models.answers, self._outputs.reward, self.get_logger())
+        self._parts.append(self._motion)
 
     def _activate(self) -> None:
         assert self.config is not None and self.models is not None
@@ -154,6 +157,7 @@ class SpatialNode(LifecycleNode):
     def _processed(self, frame: Frame, processed: Processed, age_ns: int | None) -> None:
         self._outputs.frame(frame, processed, age_ns)
         self._windows.look()
+        self._motion.look()
 
     def _deactivate(self) -> None:
         if self._timer is not None:

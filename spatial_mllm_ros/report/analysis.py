@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,14 @@ from ..memory import FrameKey
 from ..motion.rewards import CameraTarget, RegionTarget, Reward
 from ..pipeline import CAMERA
 from ..sampling import REPEATED, VoxelHistory, voxels_or_reason, why_unusable
+from .judged import JudgedMotion
 from .objects import ObjectTrack, push_start, visible_roi
 from .scene import SceneMap
 
-STAGES = ("decode", "voxelise", "select", "motion")
+if TYPE_CHECKING:
+    from ..mllm.answering.engine import Engine
+
+STAGES = ("decode", "voxelise", "select", "motion", "model")
 GIVE_UP_NS = 250_000_000  # an object that is hidden for so long from the start of its push on is not followed
 
 
@@ -35,6 +39,7 @@ class Series:
         target: what was followed; its camera, region and stamp are those it was really started with.
         frame: where it was first seen.
         track: the truth, for an object of a simulated recording.
+        judged: rewards of the model, for the frames that it was asked about.
         failed: why there are no rewards.
     """
 
@@ -42,6 +47,7 @@ class Series:
     frame: Frame
     track: ObjectTrack | None = None
     rewards: list[Reward] = field(default_factory=list)
+    judged: list[Reward] = field(default_factory=list)
     failed: str = ""
 
 
@@ -99,6 +105,9 @@ class Recorder:
 
     Every camera is followed from its first frame, a target from the first frame at or after its stamp. The tracks of a
     simulated recording become regions half a second before their objects are first pushed, if a camera sees them then.
+
+    Args:
+        engine: the model that is asked how far targets moved, where ``motion.source`` is not geometry.
     """
 
     def __init__(
@@ -107,8 +116,10 @@ class Recorder:
         targets: Sequence[Target] = (),
         tracks: Sequence[ObjectTrack] = (),
         asked: Sequence[Asked] = (),
+        engine: "Engine | None" = None,
     ):
         self.config = config
+        self._judged = JudgedMotion(engine, config.motion)
         self._asked = asked
         self._wanted = {key for question in asked for key in question.evidence}
         self._shown: dict[FrameKey, Frame] = {}
@@ -142,6 +153,8 @@ class Recorder:
             label = CAMERA if len(self.config.cameras) == 1 else f"{CAMERA} {frame.camera.name}"
             series = Series(Target(label, frame.camera.name), frame)
             self._follow(series, CameraTarget(CAMERA, goal_of(self._goals.get(CAMERA)), self.config.motion))
+            if CAMERA not in self._goals:
+                self._judged.follow(series.judged, label, frame)
         spent: dict[str, float] = defaultdict(float)
         try:
             with measured(spent, "decode"):
@@ -155,6 +168,9 @@ class Recorder:
                 if series.target.camera == frame.camera.name:
                     series.rewards.append(follower.update(frame))
             self._start_targets(frame)
+        if self._judged.wants(frame):
+            with measured(spent, "model"):
+                self._judged.judge(frame)
         for stage, seconds in spent.items():
             self._timing[stage].append(seconds * 1e3)
         frame.release()
@@ -200,6 +216,9 @@ class Recorder:
             except (SpatialError, ValueError) as error:
                 series.failed = str(error)
                 self._series.append(series)
+            else:
+                if target.goal is None:
+                    self._judged.follow(series.judged, target.label, frame, roi)
 
     def result(self, notes: Iterable[str] = ()) -> Analysis:
         selected = self._selected()

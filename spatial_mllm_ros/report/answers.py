@@ -22,6 +22,8 @@ def answer_card(asked: Asked, frames: dict[FrameKey, Frame], start_ns: int) -> d
         "answer": answer.text,
         "detail": said if (said := detail(asked)) != answer.text else "",
         "options": [(text, index == answer.choice) for index, text in enumerate(question.options)],
+        "truth": asked.truth,
+        "right": {None: "", True: "right", False: "wrong"}[asked.right],
         "verdict": VERDICTS[answer.verdict],
         "confidence": f"{answer.confidence:.2f}",
         "share": round(100 * min(1.0, max(0.0, answer.confidence)), 1),

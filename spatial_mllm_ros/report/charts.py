@@ -80,6 +80,14 @@ class Plot:
         self._parts.append(f'<path class="line {style}" d="{"".join(pieces)}"><title>{escape(title)}</title></path>')
         return self
 
+    def dots(self, x: ArrayLike, y: ArrayLike, style: str, title: str = "") -> "Plot":
+        """A dot for each pair."""
+        for px, py in zip(self.x(x), self.y(y), strict=True):
+            self._parts.append(
+                f'<circle class="{style}" cx="{px:.1f}" cy="{py:.1f}" r="4.5"><title>{escape(title)}</title></circle>'
+            )
+        return self
+
     def area(self, x: ArrayLike, y: ArrayLike, style: str) -> "Plot":
         """The surface between a line and the bottom of the chart."""
         x, y = self.x(thin(np.asarray(x, float))), self.y(thin(np.asarray(y, float)))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..motion.rewards import Reward
 from .analysis import Analysis, Coverage, Selected, Series
 from .answers import answer_card
 from .charts import Plot, map_svg, number
@@ -123,25 +124,30 @@ def series_card(s: Series, start_ns: int) -> dict[str, Any]:
     if not s.rewards:
         return {**shown, "text": s.failed or "No frame followed it."}
     c = curves(s, start_ns)
-    top = np.nanmax([np.nanmax(v, initial=0.0) for v in (c.distance, c.path, c.truth)] + [0.01])
+    judged = by_model(s, c)
+    metres = np.array([r.distance for r in judged])
+    top = np.nanmax([np.nanmax(v, initial=0.0) for v in (c.distance, c.path, c.truth, metres)] + [0.01])
     large = Plot((c.time[0], c.time[-1]), (0, 1.08 * top), height=240, y_label="metres")
     large.spans(c.time, ~c.valid, "lost")
     large.line(c.time, c.path, "violet", "path length")
     large.line(c.time, c.distance, "teal thick", "distance")
     large.line(c.time, c.truth, "ink long", "true distance")
+    large.dots(seconds_since([r.stamp_ns for r in judged], start_ns), metres, "judged", "distance by the model")
     extent = 1.1 * np.nanmax(np.abs(c.reward), initial=1.0)
     small = Plot((c.time[0], c.time[-1]), (-extent, extent), height=130, x_label="time, s", y_label="reward, mm")
     small.spans(c.time, ~c.valid, "lost")
     small.line(c.time, c.reward, "amber", "reward")
     truth = [("l-ink l-long", "true distance (simulated)")] if s.track else []
+    model = [("l-judged", "distance by the model")] if s.judged else []
     return {
         **shown,
-        "text": series_text(s, c),
+        "text": f"{series_text(s, c)}{judged_text(s, c)}",
         "chart": large.svg(f"Distance and path length of {s.target.label}"),
         "reward_chart": small.svg(f"Reward of {s.target.label}"),
         "legend": [
             ("l-teal", "distance"),
             *truth,
+            *model,
             ("l-violet", "path length"),
             ("l-amber", "reward of each frame"),
             ("l-lost", "not valid"),
@@ -159,6 +165,8 @@ class Curves:
     path: NDArray[np.float64]
     reward: NDArray[np.float64]
     truth: NDArray[np.float64]
+    start_ns: int
+    until_ns: int
 
 
 def curves(s: Series, start_ns: int) -> Curves:
@@ -174,7 +182,7 @@ def curves(s: Series, start_ns: int) -> Curves:
     truth = (
         s.track.distance_since(rewards[0].reference_ns, np.array(stamps)) if s.track else np.full(len(stamps), np.nan)
     )
-    return Curves(seconds_since(stamps, start_ns), valid, distance, path, 1e3 * reward, truth)
+    return Curves(seconds_since(stamps, start_ns), valid, distance, path, 1e3 * reward, truth, start_ns, until)
 
 
 def series_text(s: Series, c: Curves) -> str:
@@ -190,6 +198,28 @@ def series_text(s: Series, c: Curves) -> str:
         median, p95 = np.percentile(1e3 * np.abs(c.distance - c.truth)[c.valid], (50, 95))
         text += f" Against the true track: median error {median:.1f} mm, 95 % below {p95:.1f} mm."
     return text
+
+
+def by_model(s: Series, c: Curves) -> list[Reward]:
+    """What the model judged within the time that is shown, where it is sure enough."""
+    return [r for r in s.judged if r.valid and r.stamp_ns <= c.until_ns]
+
+
+def judged_text(s: Series, c: Curves) -> str:
+    """How well the model judged, against the truth where that is known, else against geometry."""
+    if not s.judged:
+        return ""
+    valid = by_model(s, c)
+    text = f" The model was asked {len(s.judged)} times and was sure enough {sum(r.valid for r in s.judged)} times"
+    if not valid:
+        return f"{text}."
+    seconds = seconds_since([r.stamp_ns for r in valid], c.start_ns)
+    true = c.truth if s.track else c.distance
+    known = np.isfinite(true)
+    if not known.any():
+        return f"{text}."
+    off = 1e3 * np.median(np.abs([r.distance for r in valid] - np.interp(seconds, c.time[known], true[known])))
+    return f"{text}: median error {off:.0f} mm against the {'true track' if s.track else 'geometry'}."
 
 
 def timing_rows(a: Analysis) -> list[dict[str, Any]]:

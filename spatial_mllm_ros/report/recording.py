@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..asking import Asked
 from ..bags import BagWarning, FrameReader
@@ -12,6 +12,9 @@ from ..config import Config
 from ..frames import Frame
 from .analysis import Analysis, Recorder
 from .objects import read_tracks
+
+if TYPE_CHECKING:
+    from ..mllm.answering.engine import Engine
 
 Track = Callable[[Iterable[Frame]], Iterable[Frame]]
 
@@ -23,6 +26,7 @@ def analyse(
     track: Track = iter,
     asked: Sequence[Asked] = (),
     pushed: int = 3,
+    engine: "Engine | None" = None,
     **topics: Any,
 ) -> Analysis:
     """Read a recording once.
@@ -33,6 +37,7 @@ def analyse(
         track: wraps the frames, for a progress bar.
         asked: questions about it and their answers.
         pushed: in a simulated recording, follow up to so many of the first pushed objects.
+        engine: the model that is asked about motion, where ``motion.source`` is not geometry.
         topics: what not to guess, see ``bags.find_sources``.
 
     Raises:
@@ -42,7 +47,7 @@ def analyse(
         warnings.simplefilter("always", BagWarning)
         with FrameReader(path, config, **topics) as reader:
             Followers(reader.config, targets)  # raises for a target that cannot be
-            recorder = Recorder(reader.config, targets, read_tracks(path)[:pushed], asked)
+            recorder = Recorder(reader.config, targets, read_tracks(path)[:pushed], asked, engine)
             for frame in track(reader):
                 recorder.add(frame)
     return recorder.result(str(w.message) for w in caught if issubclass(w.category, BagWarning))

@@ -12,17 +12,20 @@ import cv2
 import numpy as np
 import pytest
 
-from spatial_mllm_ros.bags import BagError, BagWarning, Recording, messages
+from spatial_mllm_ros.bags import BagError, BagWarning, Recording, messages, read_frames
 from spatial_mllm_ros.bags import annotate as module
 from spatial_mllm_ros.bags.annotate import REWARD_TOPIC, annotate
 from spatial_mllm_ros.bags.follow import Target
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_ros.mllm import Answer, Verdict
+from spatial_mllm_ros.mllm.checkpoints.calibration import Calibration
 
 from .recordings import START, STEP, compressed, rgbd, transforms, write_ros1, write_ros2
 from .scene import CARD, CARD_SPEED, camera_x, pushed
 
 CARD_TARGET = Target("card", roi=CARD)
+LABELS = ("camera", "card")
 
 
 @pytest.fixture(scope="module")
@@ -370,3 +373,57 @@ def test_redkitchen(redkitchen, tmp_path):
     for m in got:
         p = recorded[stamp(m)]
         assert m.distance == pytest.approx(np.hypot(np.hypot(p.x - start.x, p.y - start.y), p.z - start.z), abs=1e-3)
+
+
+class Judge:
+    """A model that says how far things moved, as the brightness of two images tells; it notes its questions."""
+
+    name, device, dtype = "judge", "cpu", "float32"
+    calibration = Calibration(motion_confidence=0.5)
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, images, question):
+        first, last = (float(image.mean()) for image in images)
+        self.asked.append(question.text)
+        return Answer(Verdict.ANSWERED, "said", abs(last - first), "m", confidence=0.9)
+
+
+def test_a_model_judges_a_frame_a_second_beside_geometry(scene, tmp_path):
+    judge, config = Judge(), build({"motion.source": "both", "motion.ask_interval": 10 * STEP / 1e9})
+    annotate(scene, tmp_path / "out.mcap", targets=[CARD_TARGET], config=config, engine=judge)
+    by_model = {label: [m for m in rewards(tmp_path / "out.mcap", label) if m.source == "mllm"] for label in LABELS}
+    measured = {label: [m for m in rewards(tmp_path / "out.mcap", label) if m.source != "mllm"] for label in LABELS}
+    assert [len(m) for m in by_model.values()] == [5, 5] and len(judge.asked) == 10
+    assert [stamp(m) for m in by_model["camera"]] == [START + i * STEP for i in (10, 20, 30, 40, 50)]
+    frames = {f.stamp_ns: float(f.image.mean()) for f in read_frames(scene)}
+    moved = [abs(frames[stamp(m)] - frames[START]) for m in by_model["camera"]]
+    assert [m.distance for m in by_model["camera"]] == pytest.approx(moved)
+    assert all(m.valid and m.reference_stamp.nanosec == START % 10**9 for m in by_model["camera"])
+    plain = annotate(scene, tmp_path / "plain.mcap", targets=[CARD_TARGET])
+    assert plain.rewards == sum(map(len, measured.values()))
+    x, y = 1000 * 82 // 160, 1000 * 62 // 120  # the middle of CARD
+    assert sum(f"({x}, {y})" in text for text in judge.asked) == 5
+
+
+def test_the_model_alone_and_after_a_kill(scene, tmp_path):
+    options = {"config": build({"motion.source": "mllm", "motion.ask_interval": 0.3}), "targets": [CARD_TARGET]}
+    whole = undisturbed(scene, tmp_path, **options, engine=Judge())
+    assert {m.source for label in LABELS for m in rewards(tmp_path / "undisturbed" / "out.mcap", label)} == {"mllm"}
+    out = tmp_path / "out.mcap"
+    with pytest.raises(KeyboardInterrupt):
+        annotate(scene, out, **options, engine=Judge(), progress=interrupted_at(30))
+    assert annotate(scene, out, **options, engine=Judge()).resumed >= 21
+    assert out.read_bytes() == whole
+
+
+def test_what_a_model_cannot_do_is_said(scene, tmp_path):
+    judge = Judge()
+    judge.calibration = Calibration()
+    with pytest.raises(SpatialError, match="spatial-mllm-training calibrate"):
+        annotate(scene, tmp_path / "out.mcap", config=build({"motion.source": "mllm"}), engine=judge)
+    goal = [Target("camera", goal=(0.0, 0.0, 1.0))]
+    with pytest.raises(BagError, match="a goal needs"):
+        annotate(scene, tmp_path / "out.mcap", targets=goal, config=build({"motion.source": "mllm"}), engine=Judge())
+    assert not list(tmp_path.iterdir())

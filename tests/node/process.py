@@ -38,6 +38,7 @@ class NodeProcess:
 
     def __init__(self, folder: Path, parameters: dict[str, Any], *arguments: str, engine: str = ""):
         file = folder / "parameters.yaml"
+        parameters = {"ask.model": "none"} | parameters  # what ships would take the processor from other tests
         file.write_text(yaml.safe_dump({"/**/spatial_mllm": {"ros__parameters": parameters}}))
         start = [sys.executable, "-m", "tests.node.with_engine", engine] if engine else [str(EXECUTABLE)]
         command = [*start, "--ros-args", "--params-file", str(file), *arguments]

@@ -127,7 +127,7 @@ def test_an_answer_names_the_frames_that_it_is_from(robot, scene):
     assert (answer.error_code, answer.error_msg, answer.verdict) == (0, "", R.ANSWERED)
     assert [e.stamp for e in answer.evidence] == [stamp(ns) for ns in scene]
     assert {e.frame_id for e in answer.evidence} == {"camera_optical"}
-    assert answer.answer.endswith(" 0.5")
+    assert answer.answer.endswith(" -1.0")
     assert isnan(answer.value)
     assert answer.choice == -1
     assert answer.seconds_generate == pytest.approx(0.5)

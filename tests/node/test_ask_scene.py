@@ -30,6 +30,10 @@ class Model:
         return self.warmed[-1][2]
 
     @property
+    def max_frames(self):
+        return self.params.max_frames
+
+    @property
     def stamps(self):
         return [frame.stamp_ns // SECOND for frame in self.warmed[-1][0]]
 

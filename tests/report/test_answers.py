@@ -1,5 +1,6 @@
 """Questions and answers on the page."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from spatial_mllm_ros.asking import Asked
 from spatial_mllm_ros.bags import read_frames
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
+from spatial_mllm_ros.mllm.checkpoints.calibration import Calibration
 from spatial_mllm_ros.report import analyse, render
 from spatial_mllm_ros.report.answers import detail
 from tests.report.test_report import Page, decoded
@@ -77,6 +79,50 @@ def test_frames_of_another_recording_are_said_to_be_missing(simulated_bag, keys)
     assert page.text.count("not here") == 2 and "unsure" in page.text
 
 
+def test_the_truth_stands_beside_the_answer(simulated_bag, keys):
+    question = Question("How far is it, in mm?", answer_type=AnswerType.NUMBER)
+    answer = Answer(Verdict.ANSWERED, "1700 mm", value=1.7, unit="m", confidence=0.6)
+    asked = [Asked(question, answer, (keys[0],), "1734 mm", True), Asked(question, answer, (), "900 mm", False)]
+    asked = [Asked.of(json.loads(json.dumps(a.values()))) for a in asked]
+    page, _ = page_of(simulated_bag, [*asked, Asked(question, answer, ())])
+    assert [a.right for a in asked] == [True, False]
+    assert "1734 mm" in page.text and "900 mm" in page.text
+    assert page.text.count("True:") == 2 and page.text.count("right") >= 1 and page.text.count("wrong") == 1
+
+
 def test_without_questions_there_is_no_section(simulated_bag):
     page, _ = page_of(simulated_bag, [])
     assert "answers" not in page.ids
+
+
+class Judge:
+    """Says that everything moved by 0.5 m, and is sure of it every other time."""
+
+    calibration = Calibration(motion_confidence=0.5)
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, images, question):
+        assert len(images) == 2 and images[0].shape == images[1].shape
+        self.asked.append(question.text)
+        return Answer(Verdict.ANSWERED, "500 mm", 0.5, "m", confidence=0.9 if len(self.asked) % 2 else 0.1)
+
+
+def test_rewards_of_the_model_stand_beside_those_of_geometry(simulated_bag):
+    judge, stamps = Judge(), [f.stamp_ns for f in read_frames(simulated_bag)]
+    interval = (stamps[-1] - stamps[0]) / 4e9
+    config = build({"coverage.frames": 2, "motion.source": "both", "motion.ask_interval": interval})
+    analysis = analyse(simulated_bag, config, pushed=0, engine=judge)
+    (camera,) = analysis.series
+    assert len(camera.judged) == len(judge.asked) >= 3
+    assert [r.valid for r in camera.judged] == [i % 2 == 0 for i in range(len(camera.judged))]
+    assert {r.source for r in camera.judged} == {"mllm"} and {r.source for r in camera.rewards} == {"geometry"}
+    valid = [r for r in camera.judged if r.valid]
+    true = {r.stamp_ns: r.distance for r in camera.rewards}
+    off = round(1e3 * float(np.median([abs(0.5 - true[r.stamp_ns]) for r in valid])))
+    html = render(analysis, "room")
+    assert html.count('class="judged"') == len(valid)
+    text = f"was asked {len(camera.judged)} times and was sure enough {len(valid)} times: median error {off} mm"
+    assert text in Page(html).text
+    assert not analyse(simulated_bag, build({"coverage.frames": 2}), pushed=0, engine=judge).series[0].judged

@@ -1,0 +1,189 @@
+"""Rewards for motion as a model judges it: shown a reference frame and a later one, it is asked how far."""
+
+from dataclasses import dataclass
+from math import isfinite
+
+from ..config import MotionParams
+from ..errors import ErrorCode, SpatialError
+from ..frames import Frame
+from ..mllm.question import Answer, AnswerType, Question, Verdict
+from ..mllm.text.parsing import PIXEL_RANGE
+from .rewards import Reward
+
+SOURCE = "mllm"
+CAMERA = "camera"
+Region = tuple[float, float, float, float]  # x, y, width, height, pixels
+# In the words of MultiSPA (Xu et al., 2025), which models are trained with: training/.../multispa/templates.
+CAMERA_MOVED = (
+    "Compare the two views and reason about the motion of the camera."
+    " How far did the camera move between the two images, in millimetres?"
+)
+POINT_MOVED = (
+    "The camera may have moved as well; only motion of things in the world counts."
+    " How far did the point at ({x}, {y}) of the first image move in the world until the second image, in millimetres?"
+    " Coordinates are (x, y) in thousandths of the image's width and height, counted from the top left corner."
+)
+
+
+class AskedTarget:
+    """A camera, or the point behind a pixel, whose motion a model is asked about, at most once in an interval.
+
+    The model says how far, not where to: rewards have no displacement, and there are none towards a goal. The path is
+    that of the distance: what moves in a circle around its reference has none.
+
+    Args:
+        label: name in the rewards.
+        camera: whose frames.
+        pixel: (u, v) in the reference frame of what is followed; None: the camera itself.
+        params: ``ask_interval`` and ``deadband``.
+
+    Attributes:
+        reference: the frame that motion counts from; None before :meth:`begin`.
+        asked_ns: stamp of the latest frame that was asked about, or of the reference.
+    """
+
+    def __init__(self, label: str, camera: str, pixel: tuple[float, float] | None, params: MotionParams):
+        self.label, self.camera = label, camera
+        self.reference: Frame | None = None
+        self.asked_ns = 0
+        self._pixel, self._params = pixel, params
+        self._distance = self._path = 0.0
+
+    def begin(self, frame: Frame) -> None:
+        """Motion counts from this frame, which has an image."""
+        self.reference, self.asked_ns = frame, frame.stamp_ns
+
+    def is_due(self, frame: Frame) -> bool:
+        """Whether to ask about a frame of its camera."""
+        passed = frame.stamp_ns - self.asked_ns
+        return self.reference is not None and frame.has_image and passed >= max(1, self._params.ask_interval * 1e9)
+
+    def question(self) -> Question:
+        """How far it moved from the first to the second of two frames."""
+        if self._pixel is None:
+            return Question(CAMERA_MOVED, answer_type=AnswerType.NUMBER)
+        assert self.reference is not None
+        (u, v), camera = self._pixel, self.reference.camera
+        x, y = PIXEL_RANGE * round(u) // camera.width, PIXEL_RANGE * round(v) // camera.height
+        return Question(POINT_MOVED.format(x=x, y=y), answer_type=AnswerType.NUMBER)
+
+    def judge(self, stamp_ns: int, answer: Answer, least: float) -> Reward:
+        """The reward of the frame that was asked about; valid for a length said with a confidence of ``least``."""
+        assert self.reference is not None
+        reason = ""
+        if answer.verdict != Verdict.ANSWERED or answer.unit != "m" or not isfinite(answer.value):
+            reason = f"the model says '{answer.text}', which is no length"
+        elif answer.confidence < least:
+            reason = f"the model is sure to {answer.confidence:.2f}, which is less than {least:.2f}"
+        told = {"reference_ns": self.reference.stamp_ns, "source": SOURCE}
+        if reason:
+            return Reward(stamp_ns, self.label, valid=False, path_length=self._path, reason=reason, **told)
+        distance = abs(answer.value)
+        gained, self._distance = distance - self._distance, distance
+        self._path += abs(gained) if abs(gained) > self._params.deadband else 0.0
+        return Reward(
+            stamp_ns,
+            self.label,
+            valid=True,
+            distance=distance,
+            path_length=self._path,
+            reward=gained,
+            confidence=answer.confidence,
+            **told,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MotionQuestion:
+    """How far a target moved from its reference to a frame."""
+
+    target: AskedTarget
+    frame: Frame
+
+    @property
+    def question(self) -> Question:
+        return self.target.question()
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The two frames that the question is about."""
+        assert self.target.reference is not None
+        return [self.target.reference, self.frame]
+
+
+class AskedTargets:
+    """All targets of a run that a model is asked about: one question at a time, of each camera its newest frame.
+
+    Empty where ``motion.source`` is geometry. What it holds is one reference a target and one frame a camera.
+
+    Args:
+        params: the group ``motion``.
+        main: the camera whose own motion is followed from its first image on; empty: none.
+    """
+
+    def __init__(self, params: MotionParams, main: str):
+        self._params, self._main = params, main
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames and targets; the camera's own motion counts anew from its next image."""
+        used = self._main and self._params.source != "geometry"
+        self._targets = {CAMERA: AskedTarget(CAMERA, self._main, None, self._params)} if used else {}
+        self._latest: dict[str, Frame] = {}
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self._targets)
+
+    def set(self, label: str, camera: str, frame: Frame, region: Region | None, has_goal: bool) -> None:
+        """Follow a camera, or what is in the middle of a region of its image, from a frame on; no target with a goal.
+
+        Raises:
+            SpatialError: NO_FRAMES where the frame has no image.
+        """
+        if self._params.source == "geometry":
+            return
+        self._targets.pop(label, None)
+        if has_goal:
+            return
+        if not frame.has_image:
+            text = f"the frame at {frame.stamp_ns / 1e9:.3f} s has no image, which the model needs"
+            raise SpatialError(ErrorCode.NO_FRAMES, text)
+        target = self._targets[label] = AskedTarget(label, camera, region and middle(region, frame), self._params)
+        target.begin(frame)
+
+    def wants(self, frame: Frame) -> bool:
+        """Whether :meth:`look` at this frame gives a question, or a target its reference."""
+        followers = (t for t in self._targets.values() if t.camera == frame.camera.name)
+        return frame.has_image and any(t.reference is None or t.is_due(frame) for t in followers)
+
+    def look(self, frame: Frame) -> None:
+        """The newest frame of its camera."""
+        if not frame.has_image or not self._targets:
+            return
+        self._latest[frame.camera.name] = frame
+        for target in self._targets.values():
+            if target.camera == frame.camera.name and target.reference is None:
+                target.begin(frame)
+
+    def next(self) -> MotionQuestion | None:
+        """What to ask now: about the newest frame of the target that waits longest; None: nothing yet."""
+        for target in sorted(self._targets.values(), key=lambda t: t.asked_ns):
+            frame = self._latest.get(target.camera)
+            if frame is not None and target.is_due(frame):
+                target.asked_ns = frame.stamp_ns
+                return MotionQuestion(target, frame)
+        return None
+
+    def add(self, asked: MotionQuestion, answer: Answer, least: float) -> Reward | None:
+        """The reward of an answer that needs a confidence of ``least``; None where its target is gone meanwhile."""
+        if self._targets.get(asked.target.label) is not asked.target:
+            return None
+        return asked.target.judge(asked.frame.stamp_ns, answer, least)
+
+
+def middle(region: Region, frame: Frame) -> tuple[float, float]:
+    """The pixel (u, v) of the image in the middle of a region."""
+    x, y, width, height = region
+    u, v = x + (width - 1) / 2, y + (height - 1) / 2
+    return min(max(u, 0.0), frame.camera.width - 1.0), min(max(v, 0.0), frame.camera.height - 1.0)
