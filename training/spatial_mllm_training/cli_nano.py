@@ -7,7 +7,9 @@ import typer
 
 from spatial_mllm_ros.cli.terminal import note
 
-Output = Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder, or one to go on with.", show_default=False)]
+Output = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="New folder, or one to go on with.", show_default=False)
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Another value than the recipe's, as YAML; may be repeated."),

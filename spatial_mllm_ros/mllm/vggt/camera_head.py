@@ -35,7 +35,7 @@ class CameraHead(Float32):
 
 
 def refine(head: CameraHead, tokens: Tensor) -> list[Tensor]:
-    """The pose encodings [B, S, 9] after each refinement; each is conditioned on the one before as on a fixed number."""
+    """The pose encodings [B, S, 9] after each refinement, which takes the one before as a fixed number."""
     tokens = head.token_norm(tokens.float())
     plain = F.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)
     known = head.empty_pose_tokens.expand(*tokens.shape[:2], -1)

@@ -68,7 +68,7 @@ def test_coarse_batches_come_first():
 @given(seed=st.integers(0, 1000), frames=st.integers(1, 6), most=st.sampled_from([0.35, 1.0]))
 def test_views_of_a_clip_share_some_of_what_they_see(seed, frames, most):
     rng = np.random.default_rng(seed)
-    overlap = rng.uniform(0, 1, (7, 7)) ** 2
+    overlap = (rng.uniform(0, 1, (7, 7)) ** 2).astype(np.float32)
     overlap = np.maximum(overlap, overlap.T)
     chosen = choose(rng, overlap, frames, most)
     assert len(chosen) == len(set(chosen)) == frames
@@ -77,7 +77,7 @@ def test_views_of_a_clip_share_some_of_what_they_see(seed, frames, most):
 
 
 def test_a_scene_of_one_view_is_shown_twice():
-    assert choose(np.random.default_rng(0), np.ones((1, 1)), 2, 1.0) == [0, 0]
+    assert choose(np.random.default_rng(0), np.ones((1, 1), np.float32), 2, 1.0) == [0, 0]
 
 
 def test_recolouring_keeps_order_and_is_the_same_for_all_frames():

@@ -45,7 +45,7 @@ class GeometryLoss(nn.Module):
         last = config.depth - 1
         images = batch.images.float() / 255
         alone: list[Tensor] = []  # tokens before frames meet
-        hook = vggt.aggregator.patch_embed.register_forward_hook(lambda _, __, out: alone.append(out))
+        hook = vggt.aggregator.patch_embed.register_forward_hook(lambda *call: alone.append(call[2]))
         try:
             tokens, _ = vggt.aggregate(images, {last, *config.dpt_layers}, chunk=images.shape[0] * images.shape[1])
         finally:
