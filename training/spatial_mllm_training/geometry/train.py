@@ -19,10 +19,10 @@ from spatial_mllm_ros.mllm import load_model
 
 from ..multispa.sources import open_sources
 from ..runs.arguments import training_arguments
-from ..runs.callbacks import callbacks
+from ..runs.callbacks import callbacks, quiet
 from ..runs.folder import RunFolder
 from ..runs.recipe import RecipeError, RunRecipe
-from ..runs.saving import save_trained
+from ..runs.run import run
 from .clips import ClipBatches
 from .losses import GeometryLoss
 from .views import Views, make_views, open_views
@@ -57,9 +57,21 @@ class StepTrainer(Trainer):
         losses: of a model and a batch: by name, of which ``loss`` is followed.
     """
 
-    def __init__(self, losses: Losses, *args: Any, **kwargs: Any):
+    def __init__(self, recipe: RunRecipe, folder: RunFolder, model: nn.Module, batches: Dataset, losses: Losses):
         self._losses_of = losses
-        super().__init__(*args, **kwargs)
+        arguments = training_arguments(recipe, folder.path, per_device_train_batch_size=1, dataloader_num_workers=0)
+        super().__init__(
+            model,
+            TrainingArguments(**arguments),
+            data_collator=lambda items: {"batch": items[0]},
+            train_dataset=batches,
+            callbacks=callbacks(recipe, folder, recipe.batch * recipe.accumulate),
+        )
+        quiet(self)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Nothing: batches are drawn without end, so the losses are those of clips never seen before."""
+        return {}
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Sampler:
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
@@ -90,6 +102,8 @@ def train_geometry(recipe: GeometryRecipe, out: str | Path, overwrite: bool = Fa
     """
     folder = RunFolder(out)
     scenes = open_scenes(recipe, folder, overwrite)
+    if folder.finished:
+        return folder.trained
     torch.manual_seed(recipe.seed)
     model, _ = load_model(recipe.model)
     vggt = model.model.spatial_encoder.vggt_model.requires_grad_(True)
@@ -102,8 +116,9 @@ def train_geometry(recipe: GeometryRecipe, out: str | Path, overwrite: bool = Fa
         coarse=(recipe.coarse_height, recipe.coarse_width),
         coarse_count=round(recipe.coarse * batches),
     )
-    run(GeometryLoss(vggt, recipe.dense_frames).train(), clips, lambda teacher, batch: teacher(batch), recipe, folder)
-    return save_trained(model, recipe.model, folder.path)
+    teacher = GeometryLoss(vggt, recipe.dense_frames).train()
+    trainer = StepTrainer(recipe, folder, teacher, clips, lambda learner, batch: learner(batch))
+    return run(trainer, folder, recipe.model, model)
 
 
 def open_scenes(recipe: GeometryRecipe, folder: RunFolder, overwrite: bool) -> list[Views]:
@@ -122,19 +137,3 @@ def open_scenes(recipe: GeometryRecipe, folder: RunFolder, overwrite: bool) -> l
     if not (scenes := open_views(refs, size, place)):
         raise SpatialError(ErrorCode.NO_GEOMETRY, f"none of {len(refs)} scenes has depth and poses")
     return scenes
-
-
-def run(model: nn.Module, batches: Dataset, losses: Losses, recipe: RunRecipe, folder: RunFolder) -> None:
-    """Trains what learns of a model on batches that are ready, from the newest checkpoint on; see ``StepTrainer``."""
-    arguments = training_arguments(recipe, folder.path, per_device_train_batch_size=1, dataloader_num_workers=0)
-    trainer = StepTrainer(
-        losses,
-        model,
-        TrainingArguments(**arguments),
-        data_collator=lambda items: {"batch": items[0]},
-        train_dataset=batches,
-        callbacks=callbacks(recipe, folder, recipe.batch * recipe.accumulate),
-    )
-    newest = folder.newest()
-    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    folder.state("finished", steps=trainer.state.global_step)

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from spatial_mllm_ros.config import param
 from spatial_mllm_ros.mllm import load_model
 
 from ..geometry.clips import WIDE, choose, recolour
-from ..geometry.train import GeometryRecipe, open_scenes, run
+from ..geometry.train import GeometryRecipe, StepTrainer, open_scenes
 from ..geometry.views import Views
 from ..runs.folder import RunFolder
-from ..runs.saving import save_trained
+from ..runs.run import run
 from .packing import Rows, packed_loss, rows
 from .questions import Clip, ask
 
@@ -61,10 +62,17 @@ def train_words(recipe: WordsRecipe, out: str | Path, overwrite: bool = False) -
     """Trains, or goes on with, one run; the model is in ``out/model``. Raises SpatialError as ``train_geometry``."""
     folder = RunFolder(out)
     scenes = open_scenes(recipe, folder, overwrite)
+    if folder.finished:
+        return folder.trained
     torch.manual_seed(recipe.seed)
     model, processor = load_model(recipe.model)
     model.train().requires_grad_(True)
     model.model.spatial_encoder.eval().requires_grad_(False)
     batches = QuestionBatches(scenes, recipe.steps * recipe.accumulate, recipe, processor, model.config)
-    run(model, batches, lambda learner, batch: {"loss": packed_loss(learner, batch).mean()}, recipe, folder)
-    return save_trained(model, recipe.model, folder.path)
+    trainer = StepTrainer(recipe, folder, model, batches, losses)
+    return run(trainer, folder, recipe.model)
+
+
+def losses(model: Any, batch: Rows) -> dict[str, Tensor]:
+    """As ``StepTrainer`` takes it."""
+    return {"loss": packed_loss(model, batch).mean()}

@@ -10,11 +10,12 @@ from .folder import RunFolder
 from .saving import save_trained
 
 
-def run(trainer: Any, folder: RunFolder, base: str) -> Path:
+def run(trainer: Any, folder: RunFolder, base: str, model: Any = None) -> Path:
     """Trains from the newest whole checkpoint on, evaluates, and writes what was trained.
 
     Args:
         base: folder or hub id of the model that it began with.
+        model: what is written; None: what the trainer trains.
     """
     newest = folder.newest()
     if newest and is_main():
@@ -33,7 +34,8 @@ def run(trainer: Any, folder: RunFolder, base: str) -> Path:
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
     if is_main():
-        save_trained(trainer.accelerator.unwrap_model(trainer.model_wrapped), base, folder.path, state)
+        trained = trainer.accelerator.unwrap_model(trainer.model_wrapped) if model is None else model
+        save_trained(trained, base, folder.path, state)
         folder.state("finished", why="", steps=trainer.state.global_step)
     trainer.accelerator.wait_for_everyone()
     return folder.trained

@@ -1,0 +1,41 @@
+"""Every stage of nano, each a step or two long: from an empty folder to a model that answers, and on after a kill."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spatial_mllm_ros.mllm import Question
+from spatial_mllm_ros.mllm.answering.engine import Engine
+from spatial_mllm_ros.mllm.checkpoints.calibration import read_calibration
+from spatial_mllm_training.nano.make import STAGES, NanoRecipe, make_nano
+
+pytest.importorskip("embreex", reason="rooms are rendered with it")
+
+ROOM = "simulated:2000@160x120"
+SHORT = ("log_every=1", "checkpoint_every=1", "warmup=0.0")
+CHANGES = (
+    *(f"{stage}.{change}" for stage in STAGES for change in SHORT),
+    *(f"{stage}.scenes=[{ROOM}]" for stage in ("geometry", "words")),
+    *("geometry.steps=2", "geometry.batch=4", "geometry.dense_frames=1"),
+    *("words.steps=1", "words.batch=2", "words.questions=3"),
+    *("sft.steps=2", "sft.batch=2", "grpo.steps=1", "grpo.batch=4", "grpo.group=2"),
+)
+
+
+@pytest.mark.timeout(300)
+def test_it_is_made_and_made_only_once(tmp_path):
+    recipe = NanoRecipe(ROOM, "simulated:2001@160x120", per_task=4, held_per_task=2, changes=CHANGES, workers=1)
+    made = make_nano(recipe, tmp_path)
+    weights = made / "model.safetensors"
+    assert weights.stat().st_size <= 25e6
+    assert read_calibration(made) is not None
+    states = {stage: json.loads((tmp_path / stage / "run.json").read_text())["state"] for stage in STAGES}
+    assert set(states.values()) == {"finished"}
+    frames = [np.full((120, 160, 3), value, np.uint8) for value in (0, 200)]
+    assert Engine(made, device="cpu").ask(frames, Question("How far did the camera move, in millimetres?")).text
+
+    written = {path: path.stat().st_mtime_ns for path in Path(tmp_path).rglob("*.safetensors")}
+    assert make_nano(recipe, tmp_path) == made
+    assert {path: path.stat().st_mtime_ns for path in Path(tmp_path).rglob("*.safetensors")} == written
