@@ -1,5 +1,7 @@
 """Losses of geometry: zero for the truth, closed forms for simple errors, gradients where they belong."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from spatial_mllm_training.geometry.losses import (
     encode_poses,
     first_points,
     project_into,
+    seen_by_first,
 )
 
 from .boxes import box_views
@@ -24,6 +27,8 @@ TINY = VGGTConfig(
     img_size=42, embed_dim=16, depth=4, num_heads=2, patch_embed_depth=1, patch_embed_heads=2, camera_heads=2,
     dpt_features=8, dpt_out_channels=(8, 8, 8, 8), dpt_layers=(0, 1, 2, 3),
 )  # fmt: skip
+
+PATCHES = ("patch_depth", "patch_points", "shared_points")
 
 
 @pytest.fixture
@@ -60,6 +65,23 @@ def test_points_project_to_where_they_were_seen(batch):
             assert torch.equal(pixel[0, 1, index].double(), place.round())
 
 
+def test_what_the_first_camera_sees_of_other_frames_by_hand(batch):
+    points = first_points(batch)
+    seen = seen_by_first(points, batch)
+    assert seen[:, 0].all()
+    height, width = batch.depth.shape[2:]
+    counts = [0, 0]
+    for clip, v, u in product(range(len(seen)), range(0, height, 9), range(0, width, 9)):
+        fx, fy, cx, cy = batch.intrinsics[clip, 0].double().tolist()
+        x, y, z = points[clip, 1, v, u].double().tolist()
+        column, row = round(x / z * fx + cx), round(y / z * fy + cy)
+        inside = z > 0.1 and 0 <= column < width and 0 <= row < height
+        there = float(batch.depth[clip, 0, row, column]) if inside else np.inf
+        assert bool(seen[clip, 1, v, u]) == (abs(there - z) <= max(0.05, 0.05 * z))
+        counts[bool(seen[clip, 1, v, u])] += 1
+    assert min(counts) > 0
+
+
 def test_a_dense_loss_of_the_truth_is_what_confidence_earns():
     truth, known = torch.rand(2, 5, 6, 1) + 1, torch.ones(2, 5, 6, dtype=torch.bool)
     assert float(dense_loss(truth, truth, torch.ones(2, 5, 6), known)) == 0
@@ -91,7 +113,7 @@ def test_every_weight_learns_but_what_the_forward_pass_leaves_out(batch):
     torch.manual_seed(0)
     teacher = GeometryLoss(VGGT(TINY), dense_frames=2)
     losses = teacher(batch)
-    names = {"camera", "patch_camera", "patch_depth", "patch_points", "match", "depth", "points", "loss"}
+    names = {"camera", "patch_camera", *PATCHES, "match", "depth", "points", "loss"}
     assert losses.keys() == names
     assert float(losses["loss"].detach()) == pytest.approx(
         sum(float(v.detach()) for k, v in losses.items() if k != "loss"), rel=1e-5
@@ -123,7 +145,9 @@ def test_clips_without_depth_teach_cameras_alone(batch):
     batch.depth.zero_()
     losses = GeometryLoss(VGGT(TINY), dense_frames=2)(batch)
     values = {name: float(value.detach()) for name, value in losses.items()}
-    assert [values[name] for name in ("patch_depth", "patch_points", "match", "depth", "points")] == [0] * 5
+    assert [values[name] for name in ("patch_depth", "patch_points", "shared_points", "match", "depth", "points")] == [
+        0
+    ] * 6
     assert values["camera"] > 0
     assert values["patch_camera"] > 0
     losses["loss"].backward()

@@ -20,6 +20,7 @@ DECAY = 0.6  # of the weight of earlier refinements of a camera
 CONFIDENCE = 0.2  # alpha of section 3.4
 PARTS = 2  # of a patch, in each direction, that its token tells the geometry of
 MATCH_DIM, TEMPERATURE = 64, 0.1
+NEAREST = 0.1  # metres, in front of a camera that sees a point
 VISIBLE, VISIBLE_SHARE = 0.05, 0.05  # metres, and of the depth, that depths may differ by at the same place
 
 
@@ -53,7 +54,7 @@ class GeometryLoss(nn.Module):
         points = first_points(batch)
         poses = encode_poses(batch)
         losses = {"camera": self._camera(tokens[last][:, :, 0], poses)}
-        losses |= self._patches(self.patch_norm(tokens[last][:, :, SPECIAL:].float()), batch.depth, points, poses)
+        losses |= self._patches(self.patch_norm(tokens[last][:, :, SPECIAL:].float()), batch, points, poses)
         losses["match"] = self._match(alone[0].unflatten(0, batch.depth.shape[:2]), batch, points)
         losses |= self._dense(tokens, batch.depth, points)
         return losses | {"loss": sum(losses.values(), start=torch.zeros(()))}
@@ -64,9 +65,12 @@ class GeometryLoss(nn.Module):
         each = [w * F.smooth_l1_loss(step, truth, beta=0.1) for w, step in zip(weight, steps)]
         return 10 * sum(each, start=torch.zeros(())) / sum(weight)
 
-    def _patches(self, tokens: Tensor, depth: Tensor, points: Tensor, poses: Tensor) -> dict[str, Tensor]:
-        """Geometry of the parts of each patch, and of its camera, from its token: tokens [B, S, P, 2C]."""
-        patch = self.vggt.config.patch_size
+    def _patches(self, tokens: Tensor, batch: Batch, points: Tensor, poses: Tensor) -> dict[str, Tensor]:
+        """Geometry of the parts of each patch, and of its camera, from its token: tokens [B, S, P, 2C].
+
+        Points that the first frame sees too are told apart: they are what can be found by looking there.
+        """
+        patch, depth = self.vggt.config.patch_size, batch.depth
         rows, columns = depth.shape[2] // patch, depth.shape[3] // patch
         camera = F.smooth_l1_loss(
             self.patch_camera(tokens), poses[:, :, None].expand(-1, -1, tokens.shape[2], -1), beta=0.1
@@ -78,13 +82,14 @@ class GeometryLoss(nn.Module):
         centre = slice(step // 2, None, step)
         z, xyz = depth[:, :, centre, centre], points[:, :, centre, centre]
         known = z > 0
-        if not known.any():
-            zero = said.sum() * 0
-            return {"patch_camera": camera, "patch_depth": zero, "patch_points": zero}
+        error = (said[..., 1:] - signed_log1p(xyz)).abs().mean(-1)
+        shared = known & seen_by_first(xyz, batch)
+        shared[:, 0] = False
         return {
             "patch_camera": 5 * camera,
-            "patch_depth": F.l1_loss(said[..., 0][known], z[known].log()),
-            "patch_points": F.l1_loss(said[..., 1:][known], signed_log1p(xyz[known])),
+            "patch_depth": mean_of((said[..., 0] - z.clamp(min=1e-3).log()).abs(), known),
+            "patch_points": mean_of(error, known),
+            "shared_points": mean_of(error, shared),
         }
 
     def _match(self, tokens: Tensor, batch: Batch, points: Tensor) -> Tensor:
@@ -121,6 +126,29 @@ class GeometryLoss(nn.Module):
             "depth": dense_loss(far, z[..., None], far_sure, known),
             "points": dense_loss(place, xyz, place_sure, known),
         }
+
+
+def mean_of(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values, 0 where there are none."""
+    return values[chosen].mean() if chosen.any() else values.sum() * 0
+
+
+def seen_by_first(points: Tensor, batch: Batch) -> Tensor:
+    """Which points [B, S, h, w, 3] of the first camera's frame that camera sees: bool [B, S, h, w]."""
+    flat, size = points.flatten(1, 3), points.shape[1:4]
+    z = flat[..., 2].clamp(min=1e-3)
+    fx, fy, cx, cy = (batch.intrinsics[:, 0, i, None] for i in range(4))
+    height, width = batch.depth.shape[2:]
+    u, v = (flat[..., 0] / z * fx + cx).round(), (flat[..., 1] / z * fy + cy).round()
+    inside = (flat[..., 2] > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    index = v.clamp(0, height - 1).long() * width + u.clamp(0, width - 1).long()
+    there = batch.depth[:, 0].flatten(1).gather(1, index)
+    return (inside & agree(there, z)).unflatten(1, size)
+
+
+def agree(depth: Tensor, z: Tensor) -> Tensor:
+    """Whether depths, metres, are those of the same place."""
+    return (depth - z).abs() <= torch.maximum(torch.tensor(VISIBLE), VISIBLE_SHARE * z)
 
 
 def dense_loss(said: Tensor, truth: Tensor, confidence: Tensor, known: Tensor) -> Tensor:
@@ -180,8 +208,7 @@ def project_into(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     z = local[..., 2].clamp(min=1e-3)
     fx, fy, cx, cy = (batch.intrinsics[..., i, None] for i in range(4))
     u, v = (local[..., 0] / z * fx + cx).round(), (local[..., 1] / z * fy + cy).round()
-    inside = (local[..., 2] > 0.1) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    inside = (local[..., 2] > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
     pixel = torch.stack([u.clamp(0, width - 1), v.clamp(0, height - 1)], dim=-1).long()
     there = batch.depth.flatten(2).gather(2, pixel[..., 1] * width + pixel[..., 0])
-    agrees = (there - z).abs() <= torch.maximum(torch.tensor(VISIBLE), VISIBLE_SHARE * z)
-    return pixel, inside & agrees
+    return pixel, inside & agree(there, z)
