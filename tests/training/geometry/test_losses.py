@@ -67,7 +67,7 @@ def test_points_project_to_where_they_were_seen(batch):
 
 def test_what_the_first_camera_sees_of_other_frames_by_hand(batch):
     points = first_points(batch)
-    seen = seen_by_first(points, batch)
+    _, seen = seen_by_first(points, batch)
     assert seen[:, 0].all()
     height, width = batch.depth.shape[2:]
     counts = [0, 0]
@@ -113,7 +113,7 @@ def test_every_weight_learns_but_what_the_forward_pass_leaves_out(batch):
     torch.manual_seed(0)
     teacher = GeometryLoss(VGGT(TINY), dense_frames=2)
     losses = teacher(batch)
-    names = {"camera", "patch_camera", *PATCHES, "match", "depth", "points", "loss"}
+    names = {"camera", "patch_camera", *PATCHES, "match", "guide", "depth", "points", "loss"}
     assert losses.keys() == names
     assert float(losses["loss"].detach()) == pytest.approx(
         sum(float(v.detach()) for k, v in losses.items() if k != "loss"), rel=1e-5

@@ -13,12 +13,15 @@ from spatial_mllm_ros.mllm.vggt import VGGT
 from spatial_mllm_ros.mllm.vggt.aggregator import SPECIAL
 from spatial_mllm_ros.mllm.vggt.camera_head import POSE, refine
 from spatial_mllm_ros.mllm.vggt.dense_head import signed_log1p
+from spatial_mllm_ros.mllm.vggt.layers import Attention
+from spatial_mllm_ros.mllm.vggt.rope import Rotation
 
 from .clips import Batch
 
 DECAY = 0.6  # of the weight of earlier refinements of a camera
 CONFIDENCE = 0.2  # alpha of section 3.4
 PARTS = 2  # of a patch, in each direction, that its token tells the geometry of
+GUIDED = 1  # the block across frames, one of whose heads is shown where to look
 MATCH_DIM, TEMPERATURE = 64, 0.1
 NEAREST = 0.1  # metres, in front of a camera that sees a point
 VISIBLE, VISIBLE_SHARE = 0.05, 0.05  # metres, and of the depth, that depths may differ by at the same place
@@ -46,16 +49,24 @@ class GeometryLoss(nn.Module):
         last = config.depth - 1
         images = batch.images.float() / 255
         alone: list[Tensor] = []  # tokens before frames meet
-        hook = vggt.aggregator.patch_embed.register_forward_hook(lambda *call: alone.append(call[2]))
+        met: list[tuple[Attention, Tensor, Rotation]] = []  # what the first attention across frames is given
+        encoder = vggt.get_submodule("aggregator.patch_embed")
+        guided = vggt.get_submodule(f"aggregator.global_blocks.{GUIDED}.attn")
+        hooks = [
+            encoder.register_forward_hook(lambda *call: alone.append(call[2])),
+            guided.register_forward_hook(lambda *call: met.append((call[0], *call[1]))),
+        ]
         try:
             tokens, _ = vggt.aggregate(images, {last, *config.dpt_layers}, chunk=images.shape[0] * images.shape[1])
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
         points = first_points(batch)
         poses = encode_poses(batch)
         losses = {"camera": self._camera(tokens[last][:, :, 0], poses)}
         losses |= self._patches(self.patch_norm(tokens[last][:, :, SPECIAL:].float()), batch, points, poses)
         losses["match"] = self._match(alone[0].unflatten(0, batch.depth.shape[:2]), batch, points)
+        losses["guide"] = self._guide(*met[0], batch, points)
         losses |= self._dense(tokens, batch.depth, points)
         return losses | {"loss": sum(losses.values(), start=torch.zeros(()))}
 
@@ -83,7 +94,7 @@ class GeometryLoss(nn.Module):
         z, xyz = depth[:, :, centre, centre], points[:, :, centre, centre]
         known = z > 0
         error = (said[..., 1:] - signed_log1p(xyz)).abs().mean(-1)
-        shared = known & seen_by_first(xyz, batch)
+        shared = known & seen_by_first(xyz, batch)[1]
         shared[:, 0] = False
         return {
             "patch_camera": 5 * camera,
@@ -112,6 +123,24 @@ class GeometryLoss(nn.Module):
             return zero
         return 0.2 * F.cross_entropy(scores[visible], target[visible])
 
+    def _guide(self, attn: Attention, x: Tensor, turn: Rotation, batch: Batch, points: Tensor) -> Tensor:
+        """Of one head across frames: patches that the first frame sees too should look there."""
+        patch, frames = self.vggt.config.patch_size, batch.depth.shape[1]
+        centre = slice(patch // 2, None, patch)
+        pixel, seen = seen_by_first(points[:, :, centre, centre], batch)
+        seen &= batch.depth[:, :, centre, centre] > 0
+        seen[:, 0] = False
+        if not seen.any():
+            return x.sum() * 0
+        q, k, _ = attn.project(x, turn)
+        q, k = (part[:, 0].unflatten(1, (frames, -1)) for part in (q, k))  # [B, S, P, D] of the first head
+        clip, frame, row, column = seen.nonzero(as_tuple=True)
+        columns = batch.depth.shape[3] // patch
+        asked = q[clip, frame, SPECIAL + row * columns + column]
+        scores = torch.einsum("nd,nkd->nk", asked, k.flatten(1, 2)[clip]) / q.shape[-1] ** 0.5
+        place = pixel[seen] // patch
+        return 0.2 * F.cross_entropy(scores, SPECIAL + place[:, 1] * columns + place[:, 0])
+
     def _dense(self, tokens: dict[int, Tensor], depth: Tensor, points: Tensor) -> dict[str, Tensor]:
         """The dense heads on some of the frames (DUSt3R's confidence-weighted loss, with gradients across pixels)."""
         config, size = self.vggt.config, depth.shape[2:]
@@ -133,17 +162,21 @@ def mean_of(values: Tensor, chosen: Tensor) -> Tensor:
     return values[chosen].mean() if chosen.any() else values.sum() * 0
 
 
-def seen_by_first(points: Tensor, batch: Batch) -> Tensor:
-    """Which points [B, S, h, w, 3] of the first camera's frame that camera sees: bool [B, S, h, w]."""
+def seen_by_first(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Where the first camera sees points [B, S, h, w, 3] of its frame.
+
+    Returns:
+        int64 [B, S, h, w, 2] pixels (column, row), inside the image; bool [B, S, h, w], where the depth there agrees.
+    """
     flat, size = points.flatten(1, 3), points.shape[1:4]
     z = flat[..., 2].clamp(min=1e-3)
     fx, fy, cx, cy = (batch.intrinsics[:, 0, i, None] for i in range(4))
     height, width = batch.depth.shape[2:]
     u, v = (flat[..., 0] / z * fx + cx).round(), (flat[..., 1] / z * fy + cy).round()
     inside = (flat[..., 2] > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    index = v.clamp(0, height - 1).long() * width + u.clamp(0, width - 1).long()
-    there = batch.depth[:, 0].flatten(1).gather(1, index)
-    return (inside & agree(there, z)).unflatten(1, size)
+    pixel = torch.stack([u.clamp(0, width - 1), v.clamp(0, height - 1)], dim=-1).long()
+    there = batch.depth[:, 0].flatten(1).gather(1, pixel[..., 1] * width + pixel[..., 0])
+    return pixel.unflatten(1, size), (inside & agree(there, z)).unflatten(1, size)
 
 
 def agree(depth: Tensor, z: Tensor) -> Tensor:
