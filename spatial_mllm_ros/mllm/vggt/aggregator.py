@@ -57,7 +57,7 @@ class Aggregator(nn.Module):
         turn = rotation(grid_positions(*grid, SPECIAL, images.device), self.head_dim)
         turn_clip = turn.repeat(frames)
 
-        x = torch.cat([self._special(clips, frames), self._patches(images, chunk)], dim=1)
+        x = torch.cat([self._special(clips, frames), self.encode(images, chunk)], dim=1)
         kept: dict[int, Tensor] = {}
         for layer in range(1 + max((layer % depth for layer in wanted), default=-1)):
             inside = self.frame_blocks[layer](x, turn)  # [B * S, P, C]
@@ -68,8 +68,8 @@ class Aggregator(nn.Module):
                 kept.update(dict.fromkeys(names, tokens))
         return kept
 
-    def _patches(self, images: Tensor, chunk: int) -> Tensor:
-        """DINOv2 tokens of every frame, [B * S, H/p * W/p, C], a few frames at a time."""
+    def encode(self, images: Tensor, chunk: int = 8) -> Tensor:
+        """DINOv2 tokens of every frame alone, [B * S, H/p * W/p, C], ``chunk`` frames at a time."""
         mean, std = (images.new_tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (MEAN, STD))
         dtype = self.camera_token.dtype
         parts = images.flatten(0, 1).split(chunk)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the model needs torch")
 
-from spatial_mllm_training.geometry.clips import LEAST_OVERLAP, ClipBatches, choose, recolour, resized
+from spatial_mllm_training.geometry.clips import LEAST_OVERLAP, ClipBatches, Phase, choose, recolour, resized
 from spatial_mllm_training.geometry.losses import first_points
 
 from .boxes import HALF, SIZE, box_views
@@ -24,7 +24,7 @@ def on_walls(batch, origin):
 
 def test_batches_depend_on_their_number_alone():
     scenes = [box_views(seed=i) for i in range(3)]
-    one, other = (ClipBatches(scenes, 5, seed=4, clip_frames=8) for _ in range(2))
+    one, other = (ClipBatches(scenes, [Phase(5, SIZE)], seed=4, clip_frames=8) for _ in range(2))
     for i in (3, 0, 3):
         a, b = one[i], other[i]
         assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in vars(a))
@@ -33,7 +33,7 @@ def test_batches_depend_on_their_number_alone():
 
 
 def test_a_batch_has_as_many_frames_as_asked_for():
-    batches = ClipBatches([box_views(8)], 30, seed=0, clip_frames=8)
+    batches = ClipBatches([box_views(8)], [Phase(30, SIZE)], seed=0, clip_frames=8)
     shapes = {tuple(batches[i].depth.shape[:2]) for i in range(30)}
     assert shapes == {(8, 1), (4, 2), (2, 4)}
 
@@ -41,7 +41,7 @@ def test_a_batch_has_as_many_frames_as_asked_for():
 @pytest.mark.parametrize("augment", [False, True])
 def test_points_of_all_frames_lie_on_the_walls(augment):
     """In the first camera's frame, so also after mirroring: the box is its own mirror image."""
-    batches = ClipBatches([box_views()], 6, seed=1, clip_frames=2, lengths={2: 1.0}, augment=augment)
+    batches = ClipBatches([box_views()], [Phase(6, SIZE)], seed=1, clip_frames=2, lengths={2: 1.0}, augment=augment)
     mirror = np.diag([-1.0, 1, 1, 1])
     for i in range(6):
         batch = batches[i]
@@ -53,16 +53,19 @@ def test_points_of_all_frames_lie_on_the_walls(augment):
 
 
 def test_a_resized_clip_shows_the_same_walls():
-    batch = ClipBatches([box_views()], 1, seed=1, clip_frames=2, lengths={2: 1.0}, augment=False)[0]
+    batch = ClipBatches([box_views()], [Phase(1, SIZE)], seed=1, clip_frames=2, lengths={2: 1.0}, augment=False)[0]
     small = resized(batch, (14, 28))
     assert small.images.shape[-2:] == small.depth.shape[-2:] == (14, 28)
     whole = [float(on_walls(small, pose).median()) for pose in box_views().world_from_camera]
     assert min(whole) < 0.03  # depth is that of the nearest pixel, at most half of one away
 
 
-def test_coarse_batches_come_first():
-    batches = ClipBatches([box_views()], 4, seed=0, clip_frames=4, coarse=(14, 14), coarse_count=2)
-    assert [tuple(batches[i].depth.shape[-2:]) for i in range(4)] == [(14, 14), (14, 14), SIZE, SIZE]
+def test_phases_follow_each_other():
+    phases = [Phase(2, (14, 14), alone=True), Phase(1, (28, 14)), Phase(1, SIZE)]
+    batches = ClipBatches([box_views()], phases, seed=0, clip_frames=4)
+    assert [tuple(batches[i].depth.shape[-2:]) for i in range(6)] == [(14, 14), (14, 14), (28, 14), SIZE, SIZE, SIZE]
+    assert [batches[i].alone for i in range(5)] == [True, True, False, False, False]
+    assert len(batches) == 4
 
 
 @given(seed=st.integers(0, 1000), frames=st.integers(1, 6), most=st.sampled_from([0.35, 1.0]))

@@ -1,5 +1,6 @@
 """Losses of geometry: zero for the truth, closed forms for simple errors, gradients where they belong."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,7 +11,7 @@ pytest.importorskip("torch", reason="the model needs torch")
 
 from spatial_mllm_ros.mllm.vggt import VGGT, VGGTConfig, decode_poses
 from spatial_mllm_ros.mllm.vggt.dense_head import signed_expm1, signed_log1p
-from spatial_mllm_training.geometry.clips import ClipBatches
+from spatial_mllm_training.geometry.clips import ClipBatches, Phase
 from spatial_mllm_training.geometry.losses import (
     CONFIDENCE,
     GeometryLoss,
@@ -21,7 +22,7 @@ from spatial_mllm_training.geometry.losses import (
     seen_by_first,
 )
 
-from .boxes import box_views
+from .boxes import SIZE, box_views
 
 TINY = VGGTConfig(
     img_size=42, embed_dim=16, depth=4, num_heads=2, patch_embed_depth=1, patch_embed_heads=2, camera_heads=2,
@@ -33,7 +34,7 @@ PATCHES = ("patch_depth", "patch_points", "shared_points")
 
 @pytest.fixture
 def batch():
-    return ClipBatches([box_views()], 1, seed=1, clip_frames=4, lengths={2: 1.0}, augment=False)[0]
+    return ClipBatches([box_views()], [Phase(1, SIZE)], seed=1, clip_frames=4, lengths={2: 1.0}, augment=False)[0]
 
 
 def test_encoded_poses_are_read_back(batch):
@@ -120,7 +121,16 @@ def test_every_weight_learns_but_what_the_forward_pass_leaves_out(batch):
     )
     losses["loss"].backward()
     idle = {name for name, parameter in teacher.named_parameters() if parameter.grad is None}
-    assert idle == {"vggt.aggregator.patch_embed.mask_token"}
+    assert idle == {"vggt.aggregator.patch_embed.mask_token", "alone_depth.weight", "alone_depth.bias"}
+
+
+def test_frames_alone_teach_the_patch_encoder_alone(batch):
+    teacher = GeometryLoss(VGGT(TINY))
+    losses = teacher(replace(batch, alone=True))
+    assert losses.keys() == {"alone_depth", "match", "loss"}
+    losses["loss"].backward()
+    learnt = {name.rsplit(".blocks")[0] for name, parameter in teacher.named_parameters() if parameter.grad is not None}
+    assert all(name.startswith(("vggt.aggregator.patch_embed", "match", "alone_depth")) for name in learnt)
 
 
 def test_a_few_steps_on_one_batch_lower_every_loss(batch):

@@ -1,7 +1,8 @@
 """Training clips out of posed views: frames that share some of what they see, with what is true of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -26,12 +27,29 @@ class Batch:
         depth: float32 [B, S, H, W] metres, 0 where there is none.
         first_from_camera: float32 [B, S, 4, 4], metres.
         intrinsics: float32 [B, S, 4], fx, fy, cx, cy.
+        alone: frames do not meet: only what each shows by itself is learnt.
     """
 
     images: Tensor
     depth: Tensor
     first_from_camera: Tensor
     intrinsics: Tensor
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run.
+
+    Attributes:
+        count: batches in it.
+        size: height and width of the images, pixels.
+        alone: see ``Batch``.
+    """
+
+    count: int
+    size: tuple[int, int]
+    alone: bool = False
 
 
 class ClipBatches(Dataset):
@@ -41,27 +59,24 @@ class ClipBatches(Dataset):
         lengths: frames of a clip -> how often, in parts.
         clip_frames: frames in a batch; the number of its clips follows.
         augment: mirror some clips and change their colours.
-        coarse: height and width of the images of the first ``coarse_count`` batches, pixels.
+        phases: one after the other.
     """
 
     def __init__(
         self,
         scenes: Sequence[Views],
-        count: int,
+        phases: Sequence[Phase],
         seed: int,
         clip_frames: int = 32,
         lengths: dict[int, float] | None = None,
         augment: bool = True,
-        coarse: tuple[int, int] = (0, 0),
-        coarse_count: int = 0,
     ):
-        self.scenes, self.count, self.seed = scenes, count, seed
+        self.scenes, self.phases, self.seed = scenes, phases, seed
         self.clip_frames, self.augment = clip_frames, augment
-        self.coarse, self.coarse_count = coarse, coarse_count
         self.lengths = lengths or {1: 0.05, 2: 0.7, 4: 0.25}
 
     def __len__(self) -> int:
-        return self.count
+        return sum(phase.count for phase in self.phases)
 
     def __getitem__(self, i: int) -> Batch:
         rng = np.random.default_rng([self.seed, i])
@@ -69,7 +84,14 @@ class ClipBatches(Dataset):
         frames = int(rng.choice(list(self.lengths), p=parts / parts.sum()))
         clips = [self._clip(rng, frames) for _ in range(max(1, self.clip_frames // frames))]
         batch = Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*clips)))
-        return resized(batch, self.coarse) if i < self.coarse_count else batch
+        phase = self._phase(i)
+        batch = batch if batch.depth.shape[2:] == phase.size else resized(batch, phase.size)
+        return replace(batch, alone=phase.alone)
+
+    def _phase(self, i: int) -> Phase:
+        """That of batch i; the last one goes on for ever."""
+        ends = accumulate(phase.count for phase in self.phases)
+        return next((phase for phase, end in zip(self.phases, ends) if i < end), self.phases[-1])
 
     def _clip(self, rng: np.random.Generator, frames: int) -> tuple[NDArray, ...]:
         views = self.scenes[int(rng.integers(len(self.scenes)))]

@@ -41,10 +41,13 @@ class GeometryLoss(nn.Module):
         self.patch_norm = nn.LayerNorm(2 * dim)
         self.patch_geometry = nn.Linear(2 * dim, 4 * PARTS**2)  # log depth and a point for each part
         self.patch_camera = nn.Linear(2 * dim, POSE)
+        self.alone_depth = nn.Linear(dim, PARTS**2)
         self.match = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, MATCH_DIM))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Losses by name; ``loss`` is their sum."""
+        if batch.alone:
+            return self._alone(batch)
         vggt, config = self.vggt, self.vggt.config
         last = config.depth - 1
         images = batch.images.float() / 255
@@ -70,6 +73,17 @@ class GeometryLoss(nn.Module):
         losses |= self._dense(tokens, batch.depth, points)
         return losses | {"loss": sum(losses.values(), start=torch.zeros(()))}
 
+    def _alone(self, batch: Batch) -> dict[str, Tensor]:
+        """What each frame shows by itself: depth, and what tells a place from others. Frames do not meet."""
+        images = batch.images.float() / 255
+        tokens = self.vggt.aggregator.encode(images, chunk=images.shape[0] * images.shape[1])
+        tokens = tokens.unflatten(0, batch.depth.shape[:2])
+        z = self._parts(batch.depth)
+        said = self._of_parts(self.alone_depth(tokens.float()), batch.depth)[..., 0]
+        depth = mean_of((said - z.clamp(min=1e-3).log()).abs(), z > 0)
+        match = 5 * self._match(tokens, batch, first_points(batch))
+        return {"alone_depth": depth, "match": match, "loss": depth + match}
+
     def _camera(self, tokens: Tensor, truth: Tensor) -> Tensor:
         steps = refine(self.vggt.camera_head, tokens)
         weight = [DECAY ** (len(steps) - 1 - i) for i in range(len(steps))]
@@ -81,17 +95,11 @@ class GeometryLoss(nn.Module):
 
         Points that the first frame sees too are told apart: they are what can be found by looking there.
         """
-        patch, depth = self.vggt.config.patch_size, batch.depth
-        rows, columns = depth.shape[2] // patch, depth.shape[3] // patch
         camera = F.smooth_l1_loss(
             self.patch_camera(tokens), poses[:, :, None].expand(-1, -1, tokens.shape[2], -1), beta=0.1
         )
-        said = self.patch_geometry(tokens)
-        said = said.unflatten(2, (rows, columns)).unflatten(-1, (PARTS, PARTS, 4))
-        said = said.permute(0, 1, 2, 4, 3, 5, 6).flatten(4, 5).flatten(2, 3)  # [B, S, rows * PARTS, columns * PARTS, 4]
-        step = patch // PARTS
-        centre = slice(step // 2, None, step)
-        z, xyz = depth[:, :, centre, centre], points[:, :, centre, centre]
+        said = self._of_parts(self.patch_geometry(tokens), batch.depth)
+        z, xyz = self._parts(batch.depth), self._parts(points)
         known = z > 0
         error = (said[..., 1:] - signed_log1p(xyz)).abs().mean(-1)
         shared = known & seen_by_first(xyz, batch)[1]
@@ -102,6 +110,18 @@ class GeometryLoss(nn.Module):
             "patch_points": mean_of(error, known),
             "shared_points": mean_of(error, shared),
         }
+
+    def _parts(self, pixels: Tensor) -> Tensor:
+        """Of [B, S, H, W, ...] the pixels in the middle of each patch's parts."""
+        step = self.vggt.config.patch_size // PARTS
+        centre = slice(step // 2, None, step)
+        return pixels[:, :, centre, centre]
+
+    def _of_parts(self, said: Tensor, depth: Tensor) -> Tensor:
+        """What patches say of their parts, [B, S, P, PARTS**2 * n], in the places of ``_parts``, [B, S, h, w, n]."""
+        said = said.unflatten(2, (depth.shape[2] // self.vggt.config.patch_size, -1))
+        said = said.unflatten(-1, (PARTS, PARTS, -1))
+        return said.permute(0, 1, 2, 4, 3, 5, 6).flatten(4, 5).flatten(2, 3)
 
     def _match(self, tokens: Tensor, batch: Batch, points: Tensor) -> Tensor:
         """InfoNCE between patches of the first frame and of each other one that show the same place."""

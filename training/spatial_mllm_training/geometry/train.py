@@ -21,13 +21,23 @@ from ..multispa.sources import open_sources
 from ..runs.arguments import training_arguments
 from ..runs.callbacks import callbacks, quiet
 from ..runs.folder import RunFolder
-from ..runs.recipe import RecipeError, RunRecipe
+from ..runs.recipe import RecipeError, RunRecipe, entries
 from ..runs.run import run
-from .clips import ClipBatches
+from .clips import ClipBatches, Phase
 from .losses import GeometryLoss
 from .views import Views, make_views, open_views
 
 Losses = Callable[[Any, Any], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class PhaseRecipe:
+    """A part of a run: coarse images cost less, and teach most of what fine ones do."""
+
+    share: float = param(1.0, "of the steps", low=0.0, high=1.0)
+    height: int = param(140, "of the images", unit="pixels", low=28, high=4096)
+    width: int = param(196, "of the images", unit="pixels", low=28, high=4096)
+    alone: bool = param(False, "frames do not meet: each learns depth, and features that match")
 
 
 @dataclass(frozen=True)
@@ -39,9 +49,9 @@ class GeometryRecipe(RunRecipe):
     views: str = param("", "folder that keeps their views at the model's size; empty: in the run's folder")
     height: int = param(140, "of the images", unit="pixels", low=28, high=4096)
     width: int = param(196, "of the images", unit="pixels", low=28, high=4096)
-    coarse_height: int = param(112, "of the images in the first part of the run", unit="pixels", low=28, high=4096)
-    coarse_width: int = param(140, "of the images in the first part of the run", unit="pixels", low=28, high=4096)
-    coarse: float = param(0.0, "share of the steps that see coarse images", low=0.0, high=1.0)
+    phases: tuple[PhaseRecipe, ...] = entries(
+        PhaseRecipe, "parts of the run, in order; what they leave over is of height x width"
+    )
     dense_frames: int = param(8, "frames of a batch that the dense heads learn from", low=1, high=4096)
 
     def __post_init__(self):
@@ -108,14 +118,10 @@ def train_geometry(recipe: GeometryRecipe, out: str | Path, overwrite: bool = Fa
     model, _ = load_model(recipe.model)
     vggt = model.model.spatial_encoder.vggt_model.requires_grad_(True)
     batches = recipe.steps * recipe.accumulate
-    clips = ClipBatches(
-        scenes,
-        batches,
-        recipe.seed,
-        recipe.batch,
-        coarse=(recipe.coarse_height, recipe.coarse_width),
-        coarse_count=round(recipe.coarse * batches),
-    )
+    phases = [Phase(round(p.share * batches), (p.height, p.width), p.alone) for p in recipe.phases]
+    rest = batches - sum(phase.count for phase in phases)
+    phases.append(Phase(max(rest, 0), (recipe.height, recipe.width)))
+    clips = ClipBatches(scenes, phases, recipe.seed, recipe.batch)
     teacher = GeometryLoss(vggt, recipe.dense_frames).train()
     trainer = StepTrainer(recipe, folder, teacher, clips, lambda learner, batch: learner(batch))
     return run(trainer, folder, recipe.model, model)
