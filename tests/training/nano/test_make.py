@@ -18,7 +18,7 @@ SHORT = ("log_every=1", "checkpoint_every=1", "warmup=0.0")
 CHANGES = (
     *(f"{stage}.{change}" for stage in STAGES for change in SHORT),
     *(f"{stage}.scenes=[{ROOM}]" for stage in ("geometry", "words")),
-    *("geometry.steps=2", "geometry.batch=4", "geometry.dense_frames=1"),
+    *("geometry.steps=2", "geometry.batch=4", "geometry.dense_frames=1", "geometry.phases=[{share: 0.5, alone: true}]"),
     *("words.steps=1", "words.batch=2", "words.questions=3"),
     *("sft.steps=2", "sft.batch=2", "grpo.steps=1", "grpo.batch=4", "grpo.group=2"),
 )

@@ -88,7 +88,7 @@ class GeometryLoss(nn.Module):
         steps = refine(self.vggt.camera_head, tokens)
         weight = [DECAY ** (len(steps) - 1 - i) for i in range(len(steps))]
         each = [w * F.smooth_l1_loss(step, truth, beta=0.1) for w, step in zip(weight, steps)]
-        return 10 * sum(each, start=torch.zeros(())) / sum(weight)
+        return 3 * sum(each, start=torch.zeros(())) / sum(weight)
 
     def _patches(self, tokens: Tensor, batch: Batch, points: Tensor, poses: Tensor) -> dict[str, Tensor]:
         """Geometry of the parts of each patch, and of its camera, from its token: tokens [B, S, P, 2C].
@@ -105,10 +105,10 @@ class GeometryLoss(nn.Module):
         shared = known & seen_by_first(xyz, batch)[1]
         shared[:, 0] = False
         return {
-            "patch_camera": 5 * camera,
+            "patch_camera": 1.5 * camera,
             "patch_depth": mean_of((said[..., 0] - z.clamp(min=1e-3).log()).abs(), known),
             "patch_points": mean_of(error, known),
-            "shared_points": mean_of(error, shared),
+            "shared_points": 3 * mean_of(error, shared),
         }
 
     def _parts(self, pixels: Tensor) -> Tensor:
