@@ -24,8 +24,8 @@ from ..multispa.sources.simulated import LABELS
 from ..multispa.wording import TASKS, Template, templates
 from .tokenizer import train_tokenizer
 
-SIZE = (140, 196)  # height and width of a frame that is 4 to 3, pixels
-PIXELS = (140 * 196, 28_900)  # least and most of a frame; fit_size makes 140 x 196 of 640 x 480
+SIZE = (112, 140)  # height and width of a frame that is 4 to 3, pixels
+PIXELS = (112 * 140, 20_200)  # least and most of a frame; fit_size makes 112 x 140 of 640 x 480
 VOCABULARY = 1536
 SIZES: dict[str, Any] = {
     "hidden_size": 192,
@@ -46,7 +46,7 @@ SIZES: dict[str, Any] = {
         "window_size": 112,
     },
     "spatial_config": {
-        "img_size": 196,
+        "img_size": 140,
         "patch_size": 14,
         "embed_dim": 96,
         "depth": 5,
@@ -118,6 +118,7 @@ def new_weights(config: SpatialMLLMConfig) -> SpatialMLLMForConditionalGeneratio
         if "token" in name or "pos_embed" in name:
             nn.init.normal_(parameter, std=0.02)
     head = model.model.spatial_encoder.vggt_model.camera_head
+    head.pose_branch.fc2.weight.data[7:] = 0
     head.pose_branch.fc2.bias.data[7:] = 1 / REFINEMENTS  # below 0 it would learn nothing
     model.tie_weights()
     return model

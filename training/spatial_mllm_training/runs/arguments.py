@@ -30,7 +30,7 @@ def training_arguments(recipe: RunRecipe, out: Path, **more: Any) -> dict[str, A
         "learning_rate": recipe.learning_rate,
         "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(recipe.schedule, recipe.schedule),
         "warmup_steps": recipe.warmup,
-        "optim": "adamw_torch",
+        "optim": "adamw_torch_fused",
         "adam_beta2": recipe.beta2,
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
