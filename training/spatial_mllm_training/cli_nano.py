@@ -36,7 +36,7 @@ def geometry(
 
 def nano(
     output: Output,
-    rooms: Annotated[str, typer.Option(help="Simulated rooms to learn from.")] = "simulated:1000-1399@400x300",
+    rooms: Annotated[str, typer.Option(help="Simulated rooms to learn from.")] = "simulated:1000-1299@320x240",
     held: Annotated[str, typer.Option(help="Others, to calibrate with.")] = "simulated:1400-1439@400x300",
     per_task: Annotated[int, typer.Option(help="Questions of each type to learn from.")] = 6000,
     held_per_task: Annotated[int, typer.Option(help="Questions of each type to calibrate with.")] = 60,

@@ -48,7 +48,7 @@ class NanoRecipe:
         workers: processes that simulate rooms.
     """
 
-    rooms: str = "simulated:1000-1399@400x300"
+    rooms: str = "simulated:1000-1299@320x240"
     held: str = "simulated:1400-1439@400x300"
     per_task: int = 6000
     held_per_task: int = 60
