@@ -37,7 +37,7 @@ else
   FROM_WHEELS = -DPython3_EXECUTABLE=$(abspath $(BIN))/python -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/msg/cmake/from_wheels.cmake
 endif
 
-.PHONY: help setup demo test bench lint colcon clean
+.PHONY: help setup demo test bench lint colcon nano clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -78,6 +78,11 @@ colcon: setup  ## build both packages with colcon and run the node from its inst
 	    --paths src/spatial_mllm_ros src/spatial_mllm_ros/msg $(if $(FROM_WHEELS),--cmake-args $(FROM_WHEELS))
 	$(SAY) "colcon 2/2: starting the node from $(WORKSPACE)/install, asking its state, ending it"
 	@cd $(WORKSPACE) && . install/local_setup.sh && $(abspath $(BIN))/python $(CURDIR)/tools/check_installed_node.py install
+
+nano: setup  ## make models/nano from nothing, in out/nano: rooms, geometry, words, fine-tuning, rewards; takes hours, resumes
+	$(SAY) "nano: every stage in out/nano, what is finished is not done again"
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/spatial-mllm-training nano --out out/nano
+	@cp out/nano/nano/* models/nano/
 
 clean:  ## delete everything that make made
 	$(SAY) "clean: deleting $(VENV), build, log, out and caches"

@@ -33,7 +33,7 @@ BOX_MARGIN = 0.01  # m; a point so near to a box is in it, where no map of insta
 
 def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int) -> Iterator[Candidate]:
     """Up to ``count`` candidates of each type; whole millimetres."""
-    axes = _asked(scene)
+    axes = asked_things(scene)
     if not axes or not len(index.numbers):
         return
     numbers = index.numbers
@@ -66,7 +66,7 @@ def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: in
             )
 
 
-def _asked(scene: Scene) -> dict[int, dict[str, int]]:
+def asked_things(scene: Scene) -> dict[int, dict[str, int]]:
     """Things that can be asked about -> which axis of their box is their height, width and length."""
     labels = [thing.label for thing in scene.things]
     asked = {}
