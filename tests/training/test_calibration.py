@@ -107,15 +107,23 @@ class TestError:
 
 def test_motion_is_a_reward_where_enough_is_right():
     sure = np.linspace(0.01, 1.0, 100)
-    right = sure > 0.6  # 40 right; with 80 answers half of those at least as sure are
-    assert motion_threshold(sure, right, 0.5) == pytest.approx(sure[20])
-    assert motion_threshold(sure, right, 1.0) == pytest.approx(sure[60])
+    right = sure > 0.6  # the 40 surest
+    # Wilson's lower bound of 40 right of n, z = 1.96: 0.5025 of 64, 0.494 of 65; of 40 right of 40 it is 0.912
+    assert motion_threshold(sure, right, 0.5) == pytest.approx(sure[36])
+    assert motion_threshold(sure, right, 0.91) == pytest.approx(sure[60])
+    assert motion_threshold(sure, right, 1.0) is None
     assert motion_threshold(sure, np.zeros(100), 0.5) is None
     assert motion_threshold(sure[-19:], np.ones(19), 0.5) is None, "too few to tell"
 
 
-def asked(kind, unseen, confidence, right, question_type="camera_distance"):
-    return Asked(question_type, unseen, kind, confidence, right)
+def test_confidences_that_say_nothing_seldom_make_rewards():
+    rng = np.random.default_rng(2)
+    passed = [motion_threshold(rng.random(120), rng.random(120) < 0.4, 0.5) is not None for _ in range(100)]
+    assert np.mean(passed) < 0.15  # a share of a half at 20 answers or more would pass in a third of cases
+
+
+def asked(kind, unseen, confidence, right, question_type="camera_distance", asks=""):
+    return Asked(question_type, unseen, kind, confidence, right, asks)
 
 
 def test_all_figures_together():
@@ -133,7 +141,11 @@ def test_all_figures_together():
     assert found.kinds["number"].accuracy == pytest.approx(np.mean([a.right for a in answers if a.kind == "number"]))
     assert found.kinds["number"].before > 0.2 and found.kinds["all"].after < 0.04
     assert found.calibration.max_frames == 6 and found.calibration.motion_confidence is not None
-    assert found.motion_count == 4000
+    assert found.motion_count == 4000 and 0.5 < found.rewards[1] <= 1 and found.rewards[0] >= 20
+    invented = [asked("number", 0.1, 0.49, True, "not_observed", "object_distance_coordinate")] * 4000
+    misled = check(answers + invented, Calibration(0.5, 0.3, 6))
+    assert misled.motion_count == misled.rewards[0] + sum(a.confidence < 0.3 for a in answers if a.kind == "number")
+    assert misled.rewards[1] < 0.5, "motion that is invented is wrong"
 
 
 def test_a_calibration_is_checked_on_other_answers():

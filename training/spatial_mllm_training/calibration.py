@@ -29,7 +29,7 @@ from .scales import Floats, calibration_error, fit_scale, scaled
 from .thresholds import BOTH, Threshold, find_threshold, motion_threshold
 
 ALMOST = 1 - 1e-9  # as a threshold, refuses nothing of which there is any doubt
-MOTION = ("camera_distance", "object_distance_dot", "object_distance_coordinate")
+MOTION = ("camera_distance", "object_distance_coordinate")  # what rewards are asked by
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Asked:
         unseen: probability of the refusal.
         kind: of the answer, one of ``calibration.KINDS``.
         confidence: the answer's, bare.
+        asks: of an unanswerable question, the type whose form it takes.
     """
 
     question_type: str
@@ -47,6 +48,11 @@ class Asked:
     kind: str
     confidence: float
     right: bool
+    asks: str = ""
+
+    @property
+    def motion(self) -> bool:
+        return (self.asks or self.question_type) in MOTION
 
     @property
     def answerable(self) -> bool:
@@ -75,6 +81,8 @@ class Found:
 
     Attributes:
         kinds: of answers, ``all`` the last.
+        motion_count: answers about motion that are numbers, also to questions that cannot be answered.
+        rewards: how many of them would be rewards, and the share of those that is right.
         curves: confidences [N] before and after, and which answers are right [N].
     """
 
@@ -82,6 +90,7 @@ class Found:
     threshold: Threshold
     kinds: dict[str, Kind]
     motion_count: int
+    rewards: tuple[int, float]
     curves: tuple[Floats, Floats, NDArray[np.bool_]] = field(repr=False)
 
 
@@ -148,7 +157,8 @@ def ask_all(model: Model, items: Iterable[Item], told: Callable[[int], None] = l
         refuses = said.verdict == Verdict.NOT_OBSERVED
         right = not refuses and bool(multispa.score(item, said.text)["accuracy"])
         kind = answer_kind(question_of(record), said)
-        asked.append(Asked(item.question_type, unseen, kind, said.confidence, right))
+        asks = str((record["meta"].get("bins") or {}).get("asks", ""))
+        asked.append(Asked(item.question_type, unseen, kind, said.confidence, right, asks))
         told(len(asked))
     return asked
 
@@ -204,7 +214,7 @@ class Said:
     def of(cls, asked: Sequence[Asked], threshold: float) -> "Said":
         given = [a.given(threshold) for a in asked]
         kind = [kind for kind, _, _ in given]
-        motion = [a.question_type in MOTION and k == "number" for a, k in zip(asked, kind, strict=True)]
+        motion = [a.motion and k == "number" for a, k in zip(asked, kind, strict=True)]
         return cls(kind, np.array([c for _, c, _ in given]), np.array([r for *_, r in given]), np.array(motion))
 
     def kinds(self) -> dict[str, NDArray[np.bool_]]:
@@ -225,4 +235,7 @@ def found_in(asked: Sequence[Asked], said: Said, calibration: Calibration, after
         raise ValueError(BOTH)
     value = calibration.not_observed or 0.0
     at = Threshold(value, float(refused[~answerable].mean()), float(refused[answerable].mean()))
-    return Found(calibration, at, rows, int(said.motion.sum()), (said.bare, after, said.right))
+    least = calibration.motion_confidence
+    paid = said.motion & (after >= (np.inf if least is None else least))
+    rewards = int(paid.sum()), float(said.right[paid].mean()) if paid.any() else 0.0
+    return Found(calibration, at, rows, int(said.motion.sum()), rewards, (said.bare, after, said.right))

@@ -28,7 +28,7 @@ def calibrate(
         int, typer.Option(help="Frames that the model was trained with; 0: the most that a record shows.")
     ] = 0,
     precision: Annotated[
-        float, typer.Option(help="Share of right answers about motion from which on they are rewards.")
+        float, typer.Option(help="Share of right answers about motion from which on they are rewards.", min=0, max=1)
     ] = 0.5,
     check: Annotated[
         bool, typer.Option("--check", help="Only say how good the calibration is that the model has.")

@@ -31,7 +31,8 @@ def lines(found: Found) -> Iterator[Any]:
     )
     least = found.calibration.motion_confidence
     yield (
-        f"Motion: a reward from a confidence of {least:.2f} on."
+        f"Motion: a reward from a confidence of {least:.2f} on: {found.rewards[0]} of {found.motion_count} answers,"
+        f" {found.rewards[1]:.0%} of them right."
         if least is not None
         else f"Motion: none of {found.motion_count} answers would be a reward; too few are right."
     )

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from .scales import FEWEST
 
+Z = 1.959964  # of a 95 % interval
 REFUSED, WRONGLY = 0.8, 0.1  # of unanswerable questions at least, of answerable ones at most
 BOTH = "a threshold of refusing needs answerable and unanswerable questions in the data"
 
@@ -48,8 +49,15 @@ def find_threshold(answerable: ArrayLike, unanswerable: ArrayLike) -> Threshold:
 def motion_threshold(confidence: ArrayLike, right: ArrayLike, precision: float) -> float | None:
     """The lowest confidence of an answer such that of those at least as sure a share of ``precision`` is right.
 
-    None where no 20 answers reach that.
+    That is, Wilson's 95 % interval of their share lies above it: the level is chosen on the same answers. None where no
+    20 answers reach that.
     """
     sure, is_right = np.asarray(confidence, float), np.asarray(right, float)
-    levels = [level for level in np.unique(sure) if (sure >= level).sum() >= FEWEST]
-    return next((float(level) for level in levels if is_right[sure >= level].mean() >= precision), None)
+    order = np.argsort(-sure, kind="stable")
+    count = np.arange(1, len(sure) + 1)
+    share = np.cumsum(is_right[order]) / count
+    spread = Z * np.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    low = (share + Z**2 / (2 * count) - spread) / (1 + Z**2 / count)
+    whole = np.append(np.diff(sure[order]) < 0, True)[: len(sure)]  # all of the same confidence are in
+    found = np.flatnonzero((low >= precision) & (count >= FEWEST) & whole)
+    return float(sure[order][found[-1]]) if len(found) else None

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import exp, isfinite, log
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,11 @@ class Calibration:
     max_frames: int = FRAMES
     confidence: Mapping[str, Scale] = field(default_factory=dict)
 
+    def under_an_adapter(self) -> "Calibration":
+        """What is left of a model's figures with an adapter that has none of its own: what its confidences are worth,
+        and whether they make rewards, is not known any more."""
+        return replace(self, motion_confidence=None, confidence={})
+
     def scaled(self, confidence: float, kind: str) -> float:
         """The calibrated confidence of an answer of a kind; the bare one where the kind was not calibrated."""
         return self.confidence.get(kind, Scale())(confidence)
@@ -113,19 +118,19 @@ def read_calibration(folder: Path) -> Calibration | None:
 
 
 def known_calibration(model: str, adapter: str = "") -> Calibration:
-    """What can be told of a model on this machine before it is loaded: that of the adapter, else that of the model.
+    """What can be told of a model on this machine before it is loaded: that of the adapter, else of the model under it.
 
     The default one where neither has any, or a file is wrong: loading will say so.
     """
     for name in filter(None, (adapter, model)):
         folder = Path(name).expanduser()
-        if name == NANO and not folder.is_dir():
+        if name == NANO:
             folder = find_shipped() or folder
         elif "/" in name and not folder.exists():
             folder = _cached(name) or folder
         with suppress(SpatialError):
             if own := read_calibration(folder):
-                return own
+                return own.under_an_adapter() if adapter and name == model else own
     return Calibration()
 
 
