@@ -7,10 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 
 from .mllm.checkpoints.published import FRAMES, PUBLISHED, Checkpoint
-from .mllm.checkpoints.shipped import find_shipped
+from .mllm.checkpoints.shipped import find_shipped, supported, version_of
 
 REQUIRED = ("numpy", "scipy", "cv2", "numba", "PIL", "rosbags", "rosbags.image", "typer", "rich", "yaml")
 DISTRIBUTIONS = {
@@ -162,19 +162,6 @@ def imports(module: str) -> str:
         return ""
     top = module.split(".")[0]
     return (version_of(DISTRIBUTIONS.get(top, top)) or "present") if done.returncode == 0 else ""
-
-
-def version_of(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def supported(distribution: str, version: str) -> str:
-    """The version, or an empty string for one that the model does not run with."""
-    first_two = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    return version if distribution != "transformers" or (5, 23) <= first_two < (6,) else ""
 
 
 def processor() -> str:

@@ -37,6 +37,8 @@ class Engine:
         load = self.told("load")
         if load == "refuse":
             raise SpatialError(ErrorCode.BAD_REQUEST, "the model lacks tensors: visual.merger, and 3 more")
+        if load == "old":
+            raise ImportError("cannot import name 'Qwen2_5_VLRMSNorm'")
         if load == "break":
             raise RuntimeError(f"something in {self.folder}")
         if load == "die":

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
-from spatial_mllm_ros.mllm.checkpoints import shipped
+from spatial_mllm_ros.mllm.checkpoints import calibration, shipped
 from spatial_mllm_ros.mllm.checkpoints.calibration import (
     FILE,
     KINDS,
@@ -94,10 +94,31 @@ def test_the_adapters_figures_come_before_the_models(tmp_path):
     model.mkdir()
     adapter.mkdir()
     write_calibration(model, WHOLE)
-    assert known_calibration(str(model), str(adapter)) == WHOLE
+    assert known_calibration(str(model), str(adapter)) == Calibration(0.3, None, 8), "confidences are of the weights"
     write_calibration(adapter, other := replace(WHOLE, max_frames=2))
     assert known_calibration(str(model), str(adapter)) == other
     assert known_calibration("owner/never-heard-of") == known_calibration("") == Calibration()
+
+
+def test_figures_of_a_hub_model_are_found_in_the_hubs_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit, repo = "0" * 40, tmp_path / "models--owner--name"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs/main").write_text(commit)
+    (repo / "snapshots" / commit).mkdir(parents=True)
+    write_calibration(repo / "snapshots" / commit, WHOLE)
+    assert known_calibration("owner/name") == WHOLE
+
+
+def test_nano_is_the_one_that_ships_also_beside_a_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine, ships = tmp_path / "nano", tmp_path / "ships"
+    mine.mkdir()
+    ships.mkdir()
+    write_calibration(mine, WHOLE)
+    write_calibration(ships, other := replace(WHOLE, max_frames=2))
+    monkeypatch.setattr(calibration, "find_shipped", lambda: ships)
+    assert (known_calibration("nano"), known_calibration("./nano")) == (other, WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +164,16 @@ class TestShipped:
 
     def test_which_model_is_meant(self, tmp_path, monkeypatch):
         monkeypatch.setattr(shipped, "find_shipped", lambda: tmp_path)
-        monkeypatch.setattr(shipped, "find_spec", lambda name: name)
+        versions = {"torch": "2.13.0+cpu", "transformers": "5.23.0", "safetensors": "0.6", "peft": "0.18"}
+        monkeypatch.setattr(shipped, "version_of", lambda name: versions.get(name, ""))
         assert (shipped.chosen(""), shipped.chosen("none"), shipped.chosen("a/b")) == ("nano", "", "a/b")
-        monkeypatch.setattr(shipped, "find_spec", lambda name: None if name == "torch" else name)
-        assert (shipped.chosen(""), shipped.chosen("nano")) == ("", "nano"), "one that is named is tried, and says why"
-        monkeypatch.setattr(shipped, "find_spec", lambda name: name)
+        for name, version in (("torch", ""), ("transformers", "4.57.1"), ("transformers", "6.0")):
+            with monkeypatch.context() as other:
+                other.setitem(versions, name, version)
+                assert shipped.chosen("") == ""
+                assert shipped.chosen("nano") == "nano", "one that is named is tried, and says why"
+        with monkeypatch.context() as older:
+            older.setattr(shipped.sys, "version_info", (3, 10, 12))
+            assert shipped.chosen("") == ""
         monkeypatch.setattr(shipped, "find_shipped", lambda: None)
         assert shipped.chosen("") == ""

@@ -92,6 +92,11 @@ def test_complete(tiny):
     assert model.generation_config.eos_token_id == processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 
+def test_who_may_read_the_other_files_may_read_the_weights(copy):
+    shard(copy)
+    assert len({file.stat().st_mode for file in copy.iterdir() if file.suffix in (".json", ".safetensors")}) == 1
+
+
 @pytest.fixture
 def released(copy):
     """The files of a released folder: shards, Qwen2.5-VL's names for everything, and what training left behind."""

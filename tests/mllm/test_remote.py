@@ -370,6 +370,16 @@ def test_a_model_that_cannot_be_loaded_says_why(bench):
     assert b.model.state.restarts == 0  # a wrong model stays wrong
 
 
+def test_a_library_that_is_too_old_stays_so(bench):
+    b = bench(started=False)
+    (b.folder / "load").write_text("old")
+    b.model.start()
+    code, text = outcome(b.ask())
+    assert code == ErrorCode.MODEL_NOT_READY and "ImportError" in text
+    poll(lambda: not b.model.state.pid, "its end")
+    assert b.model.state.restarts == 0
+
+
 def test_loading_that_breaks_is_tried_again_and_shows_no_path(bench, monkeypatch):
     monkeypatch.setattr(lifetime, "LEAST_BACKOFF", 0.1)
     b = bench(started=False)

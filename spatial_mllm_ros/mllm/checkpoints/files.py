@@ -49,7 +49,7 @@ class Entry:
 
 
 def find_folder(model: str | Path, what: str = "model") -> Path:
-    """The local folder of a model: itself, the snapshot of a hub id (downloaded unless it is in the cache), or of nano.
+    """The local folder of a model: nano's, itself, or the snapshot of a hub id (downloaded unless it is in the cache).
 
     Args:
         what: what messages call it.
@@ -58,11 +58,11 @@ def find_folder(model: str | Path, what: str = "model") -> Path:
         ModelError: BAD_REQUEST where there is neither.
     """
     try:
+        if str(model) == NANO and (shipped := find_shipped()):
+            return shipped
         folder = Path(model).expanduser()
         if str(model) and folder.is_dir():
             return folder
-        if str(model) == NANO and (shipped := find_shipped()):
-            return shipped
         hub_id = not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(model))
     except (OSError, RuntimeError):  # no name that a folder can have
         hub_id = None

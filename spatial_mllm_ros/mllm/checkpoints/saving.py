@@ -45,7 +45,10 @@ def save_shards(folder: Path, tensors: Iterator[tuple[str, Tensor]], limit: int 
 
     def write() -> None:
         files.append(folder / f"part-{len(files)}")
+        files[-1].touch()
+        mode = files[-1].stat().st_mode
         save_file(held, files[-1], {"format": "pt"})
+        files[-1].chmod(mode)  # safetensors lets nobody but the owner read
         held.clear()
 
     for name, tensor in tensors:

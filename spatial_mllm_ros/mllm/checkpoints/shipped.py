@@ -1,6 +1,7 @@
-"""The model that ships with the package, ``models/nano``, and which model is meant. Needs no torch."""
+"""The model that ships with the package, ``models/nano``, which model is meant, and whether one can run here."""
 
-from importlib.util import find_spec
+import sys
+from importlib import metadata
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2]  # the folder of spatial_mllm_ros
@@ -28,4 +29,23 @@ def chosen(model: str) -> str:
         return ""
     if model:
         return model
-    return NANO if find_shipped() and all(map(find_spec, NEEDED)) else ""
+    return NANO if find_shipped() and can_run() else ""
+
+
+def can_run() -> bool:
+    """Whether Python and the packages that a model needs are here, in versions that it runs with. Imports none."""
+    return sys.version_info >= (3, 11) and all(supported(name, version_of(name)) for name in NEEDED)
+
+
+def version_of(distribution: str) -> str:
+    """Of what is installed; empty where it is not."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def supported(distribution: str, version: str) -> str:
+    """The version, or an empty string for one that the model does not run with."""
+    first_two = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    return version if distribution != "transformers" or (5, 23) <= first_two < (6,) else ""

@@ -82,8 +82,9 @@ class Worker:
             if missing and missing != PACKAGE:
                 text = f"{missing} is not installed, which the model needs: pip install '{PACKAGE}[mllm]'"
                 self._channel.send("failed", int(ErrorCode.BAD_REQUEST), text)
-            else:
-                self._channel.send("failed", int(ErrorCode.FAILED), f"loading failed: {_reason(error)}")
+            else:  # what cannot be imported now cannot be imported later
+                code = ErrorCode.BAD_REQUEST if isinstance(error, ImportError) else ErrorCode.FAILED
+                self._channel.send("failed", int(code), f"loading failed: {_reason(error)}")
             return False
         self._channel.send("ready", self._engine.calibration)
         return True
