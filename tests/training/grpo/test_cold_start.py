@@ -83,6 +83,15 @@ def test_half_of_a_type_is_kept_where_all_differ():
     assert [record["id"] for record, _ in keep(best)] == ["5", "6", "7", "8", "9"]
 
 
+def test_wrong_thoughts_are_not_kept_however_many_there_are(recipe, scripted, tmp_path):
+    scripted(lambda n: [thought(ANSWERS[n % 2] if n < 2 else "zzz")] * 3)  # 1 of 4 right of either type
+    cold_start(recipe(score_text="right"), tmp_path / "out")
+    lines = (tmp_path / "out" / "train.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["r0", "r1"]
+    scripted(lambda n: [thought("zzz")] * 3)
+    assert cold_start(recipe(score_text="right"), tmp_path / "none")["kept"] == 0
+
+
 def test_what_is_not_well_formed_is_never_kept(recipe, scripted, tmp_path):
     scripted(lambda n: [ANSWERS[n % 2], f"<answer>{ANSWERS[n % 2]}</answer>", ""])
     counts = cold_start(recipe(), tmp_path / "out")
@@ -110,7 +119,7 @@ def test_the_best_of_each_question_is_what_sft_learns(recipe, scripted, tmp_path
     }
     lines = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["r0", "r2", "r4", "r5", "r6", "r7"]
-    assert [line["meta"]["reward"] for line in lines] == [2.0] * 6  # answer and form
+    assert [line["meta"]["reward"] for line in lines] == [1.0] * 6  # of the answer; well formed they all are
     mixture = Mixture([DataEntry(path=str(out), answers="written")])
     record = mixture.read(0, 3)
     assert record["conversations"][1]["value"] == thought(ANSWERS[1])

@@ -193,8 +193,6 @@ def test_functions_take_columns_as_trl_gives_them():
     columns = {"completions": said, "record": [DEPTH] * 3, "completion_ids": [[1] * 10, [1] * 15, [1] * 20]}
     got = [function(prompts=["?"] * 3, trainer_state=None, **columns) for function, _ in functions]
     assert got == [[1.0, 0.0, 0.5], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, -0.5, -1.0]]
-    totals = [recipe.total(DEPTH, text, len(ids)) for text, ids in zip(said, columns["completion_ids"])]
-    assert totals == [3.0, -1.0, 0.0]  # 2 + 1; -0.5 - 0.5; 2 * 0.5 - 1
 
 
 def test_weights_of_zero_and_short_answers_leave_functions_out():

@@ -109,6 +109,30 @@ def logps(trainer, outputs, rows):
     return trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, keep, batch_size=3)[0]
 
 
+def move(model):
+    """Makes the policy another one than it began as."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.005 * torch.randn(parameter.shape, generator=generator)
+
+
+@pytest.mark.parametrize("recipe", [FULL, LORA])
+def test_the_reference_stays_what_the_policy_began_as(make, tiny, recipe):
+    trainer = make(recipe=recipe)
+    move(trainer.model)
+    outputs = batch(trainer)
+    start = load_model(tiny)[0]
+    apart = 0.0
+    for row, clip in enumerate(outputs["rows"].tolist()):
+        with torch.no_grad():
+            began, now = (plain_logps(m, trainer.prompts(clip), said(outputs, row)) for m in (start, trainer.model))
+        np.testing.assert_allclose(outputs["ref_per_token_logps"][row][: len(began)], began, atol=1e-5)
+        apart = max(apart, float((began - now).abs().max()))
+    assert apart > 1e-3
+
+
 @pytest.mark.parametrize("recipe", [FULL, LORA])
 def test_log_probabilities_are_those_of_a_plain_forward_with_pixels(make, recipe):
     trainer = make(recipe=recipe)
@@ -202,10 +226,7 @@ def test_loss_and_gradients_by_hand(make, recipe, checkpointing):
     with torch.no_grad():
         for row, clip in reference:
             reference[row, clip] = plain_logps(trainer.model, trainer.prompts(clip), said(outputs, row))
-        generator = torch.Generator().manual_seed(1)
-        for parameter in trainer.model.parameters():
-            if parameter.requires_grad:
-                parameter += 0.005 * torch.randn(parameter.shape, generator=generator)
+    move(trainer.model)
     trainer.current_gradient_accumulation_steps = 1
     trainer.model.zero_grad()
     loss = trainer._compute_loss(trainer.model, outputs)

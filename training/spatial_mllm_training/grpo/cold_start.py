@@ -1,8 +1,9 @@
 """Chains of thought to begin with: sampled from a model that thinks, and only the good ones kept, as for the cold start
 of Spatial-MLLM (Wu et al., 2025).
 
-Of each question K traces are sampled and scored by the rewards of GRPO. The best is kept if it is well formed, worth at
-least the median of the best of its question type, and more than nothing. A run that was killed goes on where it was.
+Of each question K traces are sampled, and the answers of those that are well formed are scored as GRPO scores answers.
+The best is kept if it is worth at least the median of the best of its question type, and more than nothing. A run that
+was killed goes on where it was.
 """
 
 import json
@@ -33,14 +34,14 @@ from ..sft.records import Record, RecordFault
 from .clips import sample, see
 from .prompts import Prompt, prompt_of
 from .recipe import ColdStartRecipe
-from .rewards import well_formed
+from .rewards import item_of, well_formed
 
 PNG = b"\x89PNG"
 
 
 @dataclass(frozen=True)
 class Trace:
-    """The best of a question's traces: what was said, and what that is worth. Empty where none is well formed."""
+    """The best of a question's traces: what was said, and what its answer is worth. Empty where none is well formed."""
 
     said: str
     reward: float
@@ -89,6 +90,7 @@ def best_trace(recipe: ColdStartRecipe, model: Any, processor: Any, prompt: Prom
     config = GenerationConfig(
         max_new_tokens=recipe.max_tokens,
         do_sample=True,
+        repetition_penalty=1.0,  # what is not named would be the checkpoint's own
         temperature=recipe.temperature,
         top_k=0,
         top_p=1.0,
@@ -101,11 +103,8 @@ def best_trace(recipe: ColdStartRecipe, model: Any, processor: Any, prompt: Prom
         clip, rows = see(model, prompt), [0] * recipe.traces
         tokens = sample(model, [clip], rows, [prompt.ids for _ in rows], config)
     texts = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in tokens]
-    traces = [
-        Trace(text, recipe.total(prompt.record, text, len(row)))
-        for text, row in zip(texts, tokens)
-        if well_formed(text)
-    ]
+    item = item_of(prompt.record)
+    traces = [Trace(text, recipe.score(item)(item, text)) for text in texts if well_formed(text)]
     return max(traces, key=lambda trace: trace.reward, default=Trace("", 0.0))
 
 

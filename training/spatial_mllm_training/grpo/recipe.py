@@ -33,6 +33,11 @@ class GrpoRecipe(RewardRecipe, ModelRecipe):
             raise RecipeError(f"train: encoders stay frozen, not {min(odd)}: expected {', '.join(LEARNS)}")
         if self.evaluate_every:
             raise RecipeError(f"evaluate_every = {self.evaluate_every}: the rewards are the curve: expected 0")
+        if self.checkpoint_every % self.iterations:
+            text = f"checkpoint_every = {self.checkpoint_every}: completions are used {self.iterations} times"
+            raise RecipeError(f"{text}, and a run goes on between them: expected a multiple of iterations")
+        if self.workers:
+            raise RecipeError(f"workers = {self.workers}: a policy is shown clips as it asks for them: expected 0")
         if self.lora_dropout:
             raise RecipeError(f"lora_dropout = {self.lora_dropout}: sampling and learning would differ: expected 0")
         for i, entry in enumerate(self.data):

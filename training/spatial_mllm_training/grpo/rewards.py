@@ -154,12 +154,6 @@ class RewardRecipe:
         ]
         return [(function, weight) for function, weight in weighted if weight]
 
-    def total(self, record: Record, said: str, tokens: int) -> float:
-        """The weighted sum of the rewards of one completion of so many tokens."""
-        columns = {"completions": [said], "record": [record], "completion_ids": [range(tokens)]}
-        rewards = [(function(**columns)[0], weight) for function, weight in self.functions()]
-        return sum(weight * reward for reward, weight in rewards if reward is not None)
-
 
 def item_of(record: Record) -> Item:
     """What is asked and what is right, from a record as ``sft.records`` gives it.
