@@ -82,7 +82,7 @@ colcon: setup  ## build both packages with colcon and run the node from its inst
 nano: setup  ## make models/nano from nothing, in out/nano: rooms, geometry, words, fine-tuning, rewards; takes hours, resumes
 	$(SAY) "nano: every stage in out/nano, what is finished is not done again"
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/spatial-mllm-training nano --out out/nano
-	@cp out/nano/nano/* models/nano/
+	@mkdir -p models/nano && cp out/nano/nano/* models/nano/
 
 clean:  ## delete everything that make made
 	$(SAY) "clean: deleting $(VENV), build, log, out and caches"

@@ -136,7 +136,7 @@ def percent(found: Estimate) -> str:
 
 def frames(place: Place) -> Iterator[Row]:
     """Space-aware and uniform frames (Wu et al., 2025, section 5.3): how large the things of a room are."""
-    engine = Engine(place.made / "grpo" / "model", device="cpu", max_frames=FRAMES)
+    engine = Engine(place.made / "grpo" / "model", device="cpu")
     ways = {"space-aware": by_space, "uniform": uniform}
     right: dict[str, list[float]] = {name: [] for name in ways}
     covered: dict[str, list[float]] = {name: [] for name in ways}

@@ -168,9 +168,15 @@ def about_things(truth: Truth, pairs: Sequence[Sequence[int]]) -> Iterator[Askin
         key=lambda row: row[:2],
     )
     if best is not None and best[0]:
-        thing, pair = truth.room.objects[best[1]], best[2]
-        height = float(thing.size[2])
-        yield Asking(number(text.format(thing.label)), pair[0], pair[-1], lambda answer, _: metres(answer, height))
+        k, pair = best[1], best[2]
+        height = float(truth.room.objects[k].size[2])
+
+        def tall(answer: Answer, used: Sequence[int]) -> tuple[str, bool]:
+            if not any((truth.view(stamp).object_ids == k).any() for stamp in used):  # the node chose other frames
+                return "these frames do not show it", answer.verdict == Verdict.NOT_OBSERVED
+            return metres(answer, height)
+
+        yield Asking(number(text.format(labels[k])), pair[0], pair[-1], tall)
     absent = next((label for label in ABSENT if all(label not in known for known in labels)), None)
     if absent is not None:
         pair = pairs[len(pairs) // 2]

@@ -207,6 +207,7 @@ def evaluate(
         answers = read_predictions(predictions)
     elif model:
         from spatial_mllm_ros.mllm.checkpoints.calibration import known_calibration
+        from spatial_mllm_ros.mllm.checkpoints.files import find_folder
 
         from .benchmarks.answers import Model
 
@@ -219,6 +220,8 @@ def evaluate(
             not_observed=not_observed,
         )
         answers = Model(params, data if data.is_dir() else data.parent)
+        for name in filter(None, (model, adapter)):
+            find_folder(name)  # what comes from the hub is here from now on, with its calibration
         own = known_calibration(model, adapter)
         settings = f"adapter={adapter} dtype={dtype} max_tokens={max_tokens} not_observed={not_observed:g}"
         settings += f" calibrated={own.not_observed} frames={own.max_frames}"

@@ -1,11 +1,13 @@
-"""Every stage of nano, each a step or two long: from an empty folder to a model that answers, and on after a kill."""
+"""Every stage of nano, each a step or two long: from an empty folder to a model that answers."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm import Question
 from spatial_mllm_ros.mllm.answering.engine import Engine
 from spatial_mllm_ros.mllm.checkpoints.calibration import read_calibration
@@ -22,6 +24,21 @@ CHANGES = (
     *("words.steps=1", "words.batch=2", "words.questions=3"),
     *("sft.steps=2", "sft.batch=2", "grpo.steps=1", "grpo.batch=4", "grpo.group=2"),
 )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("steps=3", "'steps=3': expected STAGE.FIELD=VALUE, the stage one of geometry, words, sft, grpo"),
+        ("wordz.steps=5", "'wordz.steps=5': expected STAGE"),
+        ("grpo.stepz=1", "unknown field 'stepz'"),
+        ("words.phases=[{share: 0.5}]", "phases: questions are asked about images of one size"),
+    ],
+)
+def test_changes_are_checked_before_anything_is_done(tmp_path, change, message):
+    with pytest.raises(SpatialError, match=re.escape(message)):
+        make_nano(NanoRecipe(changes=(change,)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.timeout(300)

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
-from spatial_mllm_ros.mllm.checkpoints.calibration import known_calibration
-from spatial_mllm_ros.mllm.checkpoints.shipped import chosen
 
 from .reading import is_refusal
 from .suites import bad, read_lines, take
@@ -54,7 +52,6 @@ class Model:
 
     def __init__(self, params: AskParams, root: Path):
         self._params, self._root = params, root
-        self._most = params.max_frames or known_calibration(chosen(params.model), params.adapter).max_frames
         self._engine: Engine | None = None
 
     def __call__(self, record: Record) -> str:
@@ -75,6 +72,10 @@ class Model:
 
             self._engine = load_engine(self._params)
         return self._engine
+
+    @property
+    def _most(self) -> int:
+        return self._params.max_frames or self.engine.calibration.max_frames
 
     def _images(self, record: Record) -> list[NDArray[np.uint8]]:
         """What the record shows, RGB uint8 [H, W, 3]."""

@@ -36,6 +36,11 @@ class Batch:
     intrinsics: Tensor
     alone: bool = False
 
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same on a device."""
+        tensors = (self.images, self.depth, self.first_from_camera, self.intrinsics)
+        return Batch(*(tensor.to(device) for tensor in tensors), self.alone)
+
 
 @dataclass(frozen=True)
 class Phase:

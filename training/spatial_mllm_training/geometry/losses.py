@@ -201,7 +201,7 @@ def seen_by_first(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def agree(depth: Tensor, z: Tensor) -> Tensor:
     """Whether depths, metres, are those of the same place."""
-    return (depth - z).abs() <= torch.maximum(torch.tensor(VISIBLE), VISIBLE_SHARE * z)
+    return (depth - z).abs() <= (VISIBLE_SHARE * z).clamp(min=VISIBLE)
 
 
 def dense_loss(said: Tensor, truth: Tensor, confidence: Tensor, known: Tensor) -> Tensor:
@@ -225,7 +225,8 @@ def encode_poses(batch: Batch) -> Tensor:
     height, width = batch.depth.shape[2:]
     rotation = batch.first_from_camera[..., :3, :3].transpose(-1, -2)
     translation = -rotation @ batch.first_from_camera[..., :3, 3:]
-    fov = 2 * torch.atan(torch.tensor([height, width]) / (2 * batch.intrinsics[..., [1, 0]]))
+    size = torch.tensor([height, width], device=batch.depth.device)
+    fov = 2 * torch.atan(size / (2 * batch.intrinsics[..., [1, 0]]))
     return torch.cat([translation[..., 0], quaternion(rotation), fov], dim=-1)
 
 
@@ -233,15 +234,16 @@ def quaternion(rotation: Tensor) -> Tensor:
     """x y z w, w at least 0, of rotations [..., 3, 3]."""
     from scipy.spatial.transform import Rotation
 
-    flat = Rotation.from_matrix(rotation.double().reshape(-1, 3, 3).numpy()).as_quat(canonical=True)
-    return torch.from_numpy(flat).float().reshape(*rotation.shape[:-2], 4)
+    flat = Rotation.from_matrix(rotation.double().reshape(-1, 3, 3).cpu().numpy()).as_quat(canonical=True)
+    return torch.from_numpy(flat).float().reshape(*rotation.shape[:-2], 4).to(rotation.device)
 
 
 def first_points(batch: Batch) -> Tensor:
     """Points of all pixels in the first frame's camera, float32 [B, S, H, W, 3] metres."""
     height, width = batch.depth.shape[2:]
     fx, fy, cx, cy = (batch.intrinsics[..., i, None, None] for i in range(4))
-    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    rows, columns = (torch.arange(count, device=batch.depth.device) for count in (height, width))
+    v, u = torch.meshgrid(rows, columns, indexing="ij")
     rays = torch.stack([(u - cx) / fx, (v - cy) / fy, torch.ones_like(batch.depth)], dim=-1)
     camera = rays * batch.depth[..., None]
     rotation, origin = batch.first_from_camera[..., :3, :3], batch.first_from_camera[..., :3, 3]

@@ -1,5 +1,6 @@
-"""A run that teaches the spatial encoder of a Spatial-MLLM, or a plain VGGT, geometry from posed scenes with depth."""
+"""A run that teaches the spatial encoder of a Spatial-MLLM geometry from posed scenes with depth."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +21,14 @@ from spatial_mllm_ros.mllm import load_model
 from ..multispa.sources import open_sources
 from ..runs.arguments import training_arguments
 from ..runs.callbacks import callbacks, quiet
-from ..runs.folder import RunFolder
+from ..runs.folder import RunError, RunFolder
 from ..runs.recipe import RecipeError, RunRecipe, entries
 from ..runs.run import run
 from .clips import ClipBatches, Phase
 from .losses import GeometryLoss
-from .views import Views, make_views, open_views
+from .views import Views, identity, make_views, open_views
 
+PATCH = 14  # pixels, of both encoders
 Losses = Callable[[Any, Any], dict[str, Tensor]]
 
 
@@ -58,6 +60,15 @@ class GeometryRecipe(RunRecipe):
         super().__post_init__()
         if not self.steps:
             raise RecipeError("steps = 0: expected how many batches of clips are drawn")
+        if self.evaluate_every:
+            raise RecipeError(f"evaluate_every = {self.evaluate_every}: every batch is new: expected 0")
+        if self.gradient_checkpointing:
+            raise RecipeError("gradient_checkpointing = true: expected false, and a smaller batch")
+        for what in (self, *self.phases):
+            if what.height % PATCH or what.width % PATCH:
+                raise RecipeError(f"images of {what.height} x {what.width}: expected multiples of {PATCH}")
+        if (whole := sum(phase.share for phase in self.phases)) > 1 + 1e-9:
+            raise RecipeError(f"phases have shares of {whole:g} together: expected at most 1")
 
 
 class StepTrainer(Trainer):
@@ -70,9 +81,12 @@ class StepTrainer(Trainer):
     def __init__(self, recipe: RunRecipe, folder: RunFolder, model: nn.Module, batches: Dataset, losses: Losses):
         self._losses_of = losses
         arguments = training_arguments(recipe, folder.path, per_device_train_batch_size=1, dataloader_num_workers=0)
+        made = TrainingArguments(**arguments)
+        if made.n_gpu > 1:
+            raise RunError("several GPUs: this stage runs on one: set CUDA_VISIBLE_DEVICES=0")
         super().__init__(
             model,
-            TrainingArguments(**arguments),
+            made,
             data_collator=lambda items: {"batch": items[0]},
             train_dataset=batches,
             callbacks=callbacks(recipe, folder, recipe.batch * recipe.accumulate),
@@ -87,7 +101,8 @@ class StepTrainer(Trainer):
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
-        losses = self._losses_of(model, inputs["batch"])
+        with self.accelerator.autocast():  # also where the losses call parts of the model
+            losses = self._losses_of(model, inputs["batch"].to(self.args.device))
         for name, value in losses.items():
             self._seen.setdefault(name, []).append(value.detach())
         return losses["loss"]
@@ -129,8 +144,11 @@ def train_geometry(recipe: GeometryRecipe, out: str | Path, overwrite: bool = Fa
 
 def open_scenes(recipe: GeometryRecipe, folder: RunFolder, overwrite: bool) -> list[Views]:
     """Opens the run's folder, and the views of the recipe's scenes, made where they are not there yet."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise RunError("several processes: this stage runs in one: start it without torchrun")
     refs = open_sources(recipe.scenes)
-    data = {"scenes": len(refs), "hash": sha256(repr(refs).encode()).hexdigest()[:16]}
+    known = f"[{', '.join(map(identity, refs))}]"
+    data = {"scenes": len(refs), "hash": sha256(known.encode()).hexdigest()[:16]}
     folder.open(recipe, data, overwrite=overwrite)
     size, place = (recipe.height, recipe.width), Path(recipe.views or folder.path / "views")
     with progress("views") as move:

@@ -1,6 +1,7 @@
 """Posed views of scenes at the size a model sees them: images, depth, cameras and overlaps, kept on disk and mapped."""
 
 import os
+import resource
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -62,12 +63,23 @@ def make_views(refs: Sequence[SceneRef], size: tuple[int, int], folder: Path, wo
 
 def open_views(refs: Sequence[SceneRef], size: tuple[int, int], folder: Path) -> list[Views]:
     """The scenes that ``make_views`` wrote, in the order of ``refs``, those without any left out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = soft + 2 * len(refs)  # each keeps two files open
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
     places = [folder / name_of(ref, size) for ref in refs]
     return [_open(place) for place in places if (place / CAMERAS).is_file()]
 
 
+def identity(ref: SceneRef) -> str:
+    """What a scene is made from: another recording at the same path is another scene."""
+    if (path := getattr(ref, "path", None)) is None:
+        return repr(ref)
+    files = sorted(file for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+    return f"{ref!r} {[(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]}"
+
+
 def name_of(ref: SceneRef, size: tuple[int, int]) -> str:
-    key = sha256(f"{FORMAT} {ref!r} {size}".encode()).hexdigest()[:12]
+    key = sha256(f"{FORMAT} {identity(ref)} {size}".encode()).hexdigest()[:12]
     return f"{ref.source}-{ref.name}-{key}"
 
 

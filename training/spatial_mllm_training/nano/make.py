@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from spatial_mllm_ros.cli.terminal import note, progress
+from spatial_mllm_ros.cli.terminal import progress
 from spatial_mllm_ros.mllm import load_model
 from spatial_mllm_ros.mllm.checkpoints.files import read_config
 from spatial_mllm_ros.mllm.checkpoints.loading import released_name
@@ -26,14 +26,20 @@ from ..grpo.train import train_grpo
 from ..multispa.engine import generate
 from ..multispa.manifest import GenerateOptions
 from ..multispa.sources import open_sources
-from ..runs.recipe import load_recipe
+from ..runs.recipe import RecipeError, load_recipe
 from ..runs.saving import DESCRIPTION
 from ..sft.recipe import SftRecipe
 from ..sft.train import train_sft
 from .start import make_start
 from .words import WordsRecipe, train_words
 
-STAGES = ("geometry", "words", "sft", "grpo")
+STAGES: dict[str, type[Any]] = {
+    "geometry": GeometryRecipe,
+    "words": WordsRecipe,
+    "sft": SftRecipe,
+    "grpo": GrpoRecipe,
+}
+LONGEST = 32  # tokens of an answer
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,13 @@ def make_nano(recipe: NanoRecipe, out: Path) -> Path:
     Returns:
         ``out/nano``, a model folder.
     Raises:
-        SpatialError: a stage cannot be done; says why.
+        SpatialError: a stage cannot be done, or a change is none of its recipe's; says why.
     """
+    for change in recipe.changes:
+        if change.partition(".")[0] not in STAGES or "." not in change.partition("=")[0]:
+            raise RecipeError(f"'{change}': expected STAGE.FIELD=VALUE, the stage one of {', '.join(STAGES)}")
+    for name in STAGES:  # before hours are spent
+        stage(recipe, name, "later")
     out.mkdir(parents=True, exist_ok=True)
     questions = ask(recipe, out / "questions", recipe.rooms, recipe.per_task)
     held = ask(recipe, out / "held", recipe.held, recipe.held_per_task)
@@ -72,20 +83,19 @@ def make_nano(recipe: NanoRecipe, out: Path) -> Path:
     if not model.is_dir():
         make_start(model, recipe.seed)
     views = f"views={out / 'views'}"
-    model = train_geometry(stage(recipe, "geometry", GeometryRecipe, model, views), out / "geometry")
-    model = train_words(stage(recipe, "words", WordsRecipe, model, views), out / "words")
+    model = train_geometry(stage(recipe, "geometry", model, views), out / "geometry")
+    model = train_words(stage(recipe, "words", model, views), out / "words")
     data = f"data=[{{path: {questions}}}]"
     kept = (data, f"evaluate=[{{path: {held}}}]", f"features={out / 'features'}")
-    model = train_sft(stage(recipe, "sft", SftRecipe, model, *kept), out / "sft")
-    model = train_grpo(stage(recipe, "grpo", GrpoRecipe, model, data), out / "grpo")
+    model = train_sft(stage(recipe, "sft", model, *kept), out / "sft")
+    model = train_grpo(stage(recipe, "grpo", model, data), out / "grpo")
     return ship(model, out / "nano", held)
 
 
-def stage(recipe: NanoRecipe, name: str, cls: type[Any], model: Path, *fields: str) -> Any:
+def stage(recipe: NanoRecipe, name: str, model: Path | str, *fields: str) -> Any:
     """The recipe of a stage, with where it begins and what was changed."""
     own = [change.removeprefix(f"{name}.") for change in recipe.changes if change.startswith(f"{name}.")]
-    note(f"stage {name}")
-    return load_recipe(f"nano_{name}", cls, [f"model={model}", *fields, *own])
+    return load_recipe(f"nano_{name}", STAGES[name], [f"model={model}", *fields, *own])
 
 
 def ask(recipe: NanoRecipe, folder: Path, rooms: str, per_task: int) -> Path:
@@ -110,5 +120,5 @@ def ship(model: Path, folder: Path, held: Path) -> Path:
         write_json(part / "config.json", read_config(model) | {"torch_dtype": "bfloat16"})
         weights = trained.named_parameters()
         save_shards(part, ((released_name(name), value.detach().to(torch.bfloat16)) for name, value in weights))
-    calibrate_model(str(folder), held)
+    calibrate_model(str(folder), held, max_tokens=LONGEST)
     return folder

@@ -29,7 +29,6 @@ class Rows:
         pixels: float32 [B * t * h * w, 1176]; grid: (t, h, w).
         ids, labels: int64 [B, L], padded on the right; positions: int64 [3, B, L].
         mask: bool [B, 1, L, L], True where a token may look.
-        kinds: question type of each labelled token's question, by row and order.
     """
 
     pixels: Tensor
@@ -38,6 +37,11 @@ class Rows:
     labels: Tensor
     positions: Tensor
     mask: Tensor
+
+    def to(self, device: torch.device | str) -> "Rows":
+        """The same on a device."""
+        tensors = (self.ids, self.labels, self.positions, self.mask)
+        return Rows(self.pixels.to(device), self.grid, *(tensor.to(device) for tensor in tensors))
 
 
 def rows(clips: Sequence[tuple[Any, Sequence[Record]]], processor: Any, config: Any) -> Rows:
@@ -81,7 +85,7 @@ def packed_loss(model: Any, batch: Rows) -> Tensor:
     hidden = model.model(
         input_ids=batch.ids,
         pixel_values_videos=batch.pixels,
-        video_grid_thw=torch.tensor([batch.grid] * count),
+        video_grid_thw=torch.tensor([batch.grid] * count, device=batch.ids.device),
         position_ids=batch.positions,
         attention_mask={"full_attention": batch.mask},
         use_cache=False,

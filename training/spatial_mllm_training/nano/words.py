@@ -20,6 +20,7 @@ from ..geometry.clips import WIDE, choose, recolour
 from ..geometry.train import GeometryRecipe, StepTrainer, open_scenes
 from ..geometry.views import Views
 from ..runs.folder import RunFolder
+from ..runs.recipe import RecipeError
 from ..runs.run import run
 from .packing import Rows, packed_loss, rows
 from .questions import Clip, ask
@@ -33,6 +34,11 @@ class WordsRecipe(GeometryRecipe):
 
     batch: int = param(8, "clips a process sees at a time", low=1, high=65_536)
     questions: int = param(12, "about a clip", low=1, high=1024)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.phases:
+            raise RecipeError("phases: questions are asked about images of one size: expected none")
 
 
 class QuestionBatches(Dataset):
