@@ -70,6 +70,7 @@ class FrameAssembler:
         self._tolerance = int(config.sync.tolerance * 1e9)
         self._max_wait = int(config.pose.max_wait * 1e9)
         self._posed_child: str | None = None
+        self._image_is_enough = config.motion.source != "geometry"  # for the model's rewards
 
     def add_color(self, camera: str, msg: Any, now_ns: int) -> None:
         """A colour Image or CompressedImage; a broken one is dropped and counted, never raised."""
@@ -176,7 +177,7 @@ class FrameAssembler:
             depth = self._depth_for(stream, image.stamp, patience_over)
             if depth is None and not patience_over and not self._passed(stream, image.stamp + self._tolerance):
                 return None
-            if depth is None and self.config.coverage.source == "depth":
+            if depth is None and self.config.coverage.source == "depth" and not self._image_is_enough:
                 return self._give_up(stream, name, "no depth")
         camera = stream.camera
         for what, pixels in (("image", image.color), ("depth", depth)):
@@ -194,7 +195,7 @@ class FrameAssembler:
             waits = error.reason in (Reason.TOO_NEW, Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED)
             if waits and not patience_over:
                 return None
-            if depth is not None and self.config.coverage.source != "vggt":
+            if depth is not None and self.config.coverage.source != "vggt" and not self._image_is_enough:
                 return self._give_up(stream, name, "no pose", str(error))
         stream.images.popleft()
         for _ in range(len(stream.depths)):  # those that no later image can want go, whatever their order

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 
 from ..config import Config
-from ..errors import BadMessage, ErrorCode, SpatialError
+from ..errors import BadMessage, SpatialError
 from ..frames import Frame
+from ..motion.asked import judge_of
 from ..motion.rewards import Reward
 from .errors import BagError
 from .follow import Followers, Target
@@ -30,7 +31,6 @@ from .writer import BagWriter
 if TYPE_CHECKING:
     from ..mllm.answering.engine import Engine
 
-NOT_CALIBRATED = "it has no confidence from which on its answers are motion rewards: spatial-mllm-training calibrate"
 REWARD_TOPIC = "/spatial_mllm/motion_reward"
 CHECKPOINT = 100  # frames; what a kill can cost
 AHEAD = 8  # frames decoded in advance
@@ -78,7 +78,7 @@ def annotate(
         targets: regions to follow besides the first camera.
         topics: what to copy from the source; by default poses and transforms (TF, Odometry, PoseStamped).
         config: parameters of motion.
-        engine: the model that is asked, where ``motion.source`` is not geometry.
+        engine: the model that is asked, where ``motion.source`` is not geometry; else not used.
         overwrite: whether an existing ``out`` may be replaced.
         progress: called with the number of frames done, and of all images.
         sources: what not to guess, see :func:`find_sources`.
@@ -86,10 +86,9 @@ def annotate(
     Raises:
         BagError: ``source`` is no recording with a camera, ``out`` cannot be written or would replace the source, or a
             target is wrong.
-        SpatialError: a region has nothing to follow; the model is not calibrated for motion, or fails.
+        SpatialError: a region has nothing to follow; the model is missing, not calibrated for motion, or fails.
     """
-    if engine is not None and engine.calibration.motion_confidence is None:
-        raise SpatialError(ErrorCode.BAD_REQUEST, f"{engine.name}: {NOT_CALIBRATED}")
+    engine = judge_of(engine, (config or Config()).motion.source)
     source, out = Path(source), Path(out)
     with FrameReader(source, config, **sources) as reader:
         _refuse_source(source, out)
@@ -130,17 +129,19 @@ def _follow(
     total = sum(reader.recording.counts[t.image] for t in reader.sources.cameras.values())
     frames = islice(reader, kept.done, None)  # those before are read, but not decoded
 
-    def needed(frame: Frame) -> bool:
-        return followers.needs_pixels(frame)
+    def needed(frame: Frame) -> tuple[bool, bool]:
+        return followers.needs_image(frame), followers.needs_depth(frame)
+
+    def keep(frame: Frame, rewards: list[Reward]) -> None:
+        for reward in rewards:
+            kept.add(reward.stamp_ns, reward_cdr(reward, frame.world_frame))
+        report.rewards += len(rewards)
 
     for frame in _decoded(frames, needed):
         report.frames += 1
         try:
-            rewards = followers.update(frame)
-            rewards += followers.judge(frame, engine) if engine else []
-            for reward in rewards:
-                kept.add(reward.stamp_ns, reward_cdr(reward, frame.world_frame))
-                report.rewards += 1
+            keep(frame, followers.update(frame))
+            keep(frame, followers.judge(frame, engine) if engine else [])
         except BadMessage as error:
             reason = str(error)
             report.skipped[reason if reason in report.skipped or len(report.skipped) < REASONS else "other"] += 1
@@ -152,18 +153,19 @@ def _follow(
     return report
 
 
-def _decoded(frames: Iterable[Frame], needed: Callable[[Frame], bool]) -> Iterator[Frame]:
-    """The frames in their order, decoded some frames ahead where their pixels are needed."""
+def _decoded(frames: Iterable[Frame], needed: Callable[[Frame], tuple[bool, bool]]) -> Iterator[Frame]:
+    """The frames in their order, decoded some frames ahead where their image, and their depth, are needed."""
 
-    def decode(frame: Frame) -> Frame:
+    def decode(frame: Frame, depth: bool) -> Frame:
         with suppress(BadMessage):  # whoever asks for these pixels is told again
-            _ = frame.gray, frame.depth
+            _ = (frame.gray, frame.depth) if depth else frame.image
         return frame
 
     with ThreadPoolExecutor(2) as pool:
         waiting: deque[Future[Frame] | Frame] = deque()
         for frame in frames:
-            waiting.append(pool.submit(decode, frame) if needed(frame) else frame)
+            image, depth = needed(frame)
+            waiting.append(pool.submit(decode, frame, depth) if image else frame)
             if len(waiting) > AHEAD:
                 yield _result(waiting.popleft())
         while waiting:
@@ -241,6 +243,12 @@ def _key(
         "the parameters": repr(config),
         "the targets": repr(list(targets)),
         "the copied topics": repr([topic.name for topic in copied]),
-        "the model": f"{engine.name} {engine.calibration} {engine.device} {engine.dtype}" if engine else "",
+        "the model": _model(engine) if engine else "",
         "the software": f"{own} {np.__version__} {cv2.__version__}",
     }
+
+
+def _model(engine: "Engine") -> str:
+    """Which weights, which adapter on them, and how they are run."""
+    run = f"{engine.name} {engine.calibration} {engine.device} {engine.dtype}"
+    return " ".join([run, f"{engine.max_tokens} {engine.not_observed}", *map(fingerprint, engine.folders)])

@@ -79,18 +79,20 @@ class Followers:
         """Rewards of the next frame: those of the targets in its camera.
 
         Raises:
-            BadMessage: a region is followed and the frame's pixels are broken; it leaves no trace.
+            BadMessage: a region looks at the frame's pixels and they are broken; it leaves no trace.
             SpatialError: a region is to be set in this frame, but there is nothing to follow in it.
         """
-        if self.needs_pixels(frame):
+        if self.needs_depth(frame):
             _ = frame.gray, frame.depth
+        elif self._beginning(frame):
+            _ = frame.image
         name = frame.camera.name
         if frame.stamp_ns < self._newest.get(name, 0) - JUMP_NS:
             self._start_anew()
         self._newest[name] = max(self._newest.get(name, 0), frame.stamp_ns)
         followed = [self._camera] if name == self._main and self._measures else []
         rewards = [t.update(frame) for t in (*followed, *(t for camera, t in self._regions.values() if camera == name))]
-        for target in [t for t in self._waiting if self._begins(t, frame)]:
+        for target in self._beginning(frame):
             x, y, width, height = (int(v) for v in target.roi or ())
             if self._measures:
                 region = RegionTarget(target.label, frame, (x, y, width, height), _goal(target), self._params)
@@ -100,7 +102,12 @@ class Followers:
         return rewards
 
     def judge(self, frame: Frame, engine: "Engine") -> list[Reward]:
-        """Rewards of that frame by a model, for the targets that are due; :meth:`update` comes first."""
+        """Rewards of that frame by a model, for the targets that are due; :meth:`update` comes first.
+
+        Raises:
+            BadMessage: the frame's image is broken; it leaves no trace.
+            SpatialError: the model fails.
+        """
         least = engine.calibration.motion_confidence
         if least is None or not self._asked.wants(frame):
             return []
@@ -111,11 +118,14 @@ class Followers:
             rewards += [reward] if (reward := self._asked.add(asked, answer, least)) else []
         return rewards
 
-    def needs_pixels(self, frame: Frame) -> bool:
-        """Whether a region will look at this frame."""
+    def needs_image(self, frame: Frame) -> bool:
+        """Whether a region or the model will look at this frame."""
+        return self.needs_depth(frame) or bool(self._beginning(frame)) or self._asked.wants(frame)
+
+    def needs_depth(self, frame: Frame) -> bool:
+        """Whether a region will be measured in this frame."""
         regions = any(camera == frame.camera.name for camera, _ in self._regions.values())
-        begins = any(self._begins(target, frame) for target in self._waiting)
-        return regions or begins or self._asked.wants(frame)
+        return regions or (self._measures and bool(self._beginning(frame)))
 
     def finish(self) -> None:
         """Raises BagError where a region was never set."""
@@ -125,6 +135,9 @@ class Followers:
             moment = f" from {target.stamp_ns / 1e9:.3f} s on" if target.stamp_ns else ""
             camera = target.camera or self._main
             raise BagError(f"target '{target.label}': camera '{camera}' has no frame with {needed}{moment}")
+
+    def _beginning(self, frame: Frame) -> list[Target]:
+        return [target for target in self._waiting if self._begins(target, frame)]
 
     def _begins(self, target: Target, frame: Frame) -> bool:
         measurable = frame.has_depth and frame.world_from_camera is not None

@@ -251,7 +251,7 @@ def annotate(
     with progress("annotating") as move:
         done = annotate(bag, output, targets=followed, topics=copied, progress=move, **options, **topics)
     for reason, count in done.skipped.most_common(5):
-        warn(f"{count} frames without rewards: {reason}")
+        warn(f"{count} frames with broken pixels: {reason}")
     resumed = f", {done.resumed} of them from an earlier run" if done.resumed else ""
     note(f"wrote {output}: {done.rewards} rewards for {done.frames} frames{resumed}")
 

@@ -1,15 +1,22 @@
 """Rewards for motion as a model judges it: shown a reference frame and a later one, it is asked how far."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from ..config import MotionParams
-from ..errors import ErrorCode, SpatialError
+from ..errors import BadMessage, ErrorCode, SpatialError
 from ..frames import Frame
 from ..mllm.question import Answer, AnswerType, Question, Verdict
 from ..mllm.text.parsing import PIXEL_RANGE
+from .body import clipped
 from .rewards import Reward
 
+if TYPE_CHECKING:
+    from ..mllm.answering.engine import Engine
+
+NOT_CALIBRATED = "it has no confidence from which on its answers are motion rewards: spatial-mllm-training calibrate"
 SOURCE = "mllm"
 CAMERA = "camera"
 Region = tuple[float, float, float, float]  # x, y, width, height, pixels
@@ -47,10 +54,22 @@ class AskedTarget:
         self.reference: Frame | None = None
         self.asked_ns = 0
         self._pixel, self._params = pixel, params
-        self._distance = self._path = 0.0
+        self._distance = self._path = self._anchor = 0.0
 
     def begin(self, frame: Frame) -> None:
-        """Motion counts from this frame, which has an image."""
+        """Motion counts from this frame.
+
+        Raises:
+            SpatialError: NO_FRAMES where it has no image, or one that cannot be decoded.
+        """
+        lacks = "" if frame.has_image else "no image"
+        try:
+            frame.decoded()
+        except BadMessage as error:
+            lacks = f"no image that can be decoded ({error})"
+        if lacks:
+            text = f"the frame at {frame.stamp_ns / 1e9:.3f} s has {lacks}, which the model needs"
+            raise SpatialError(ErrorCode.NO_FRAMES, text)
         self.reference, self.asked_ns = frame, frame.stamp_ns
 
     def is_due(self, frame: Frame) -> bool:
@@ -68,10 +87,15 @@ class AskedTarget:
         return Question(POINT_MOVED.format(x=x, y=y), answer_type=AnswerType.NUMBER)
 
     def judge(self, stamp_ns: int, answer: Answer, least: float) -> Reward:
-        """The reward of the frame that was asked about; valid for a length said with a confidence of ``least``."""
+        """The reward of the frame that was asked about.
+
+        It is valid for a length, said with a confidence of ``least`` by a model that saw both images.
+        """
         assert self.reference is not None
         reason = ""
-        if answer.verdict != Verdict.ANSWERED or answer.unit != "m" or not isfinite(answer.value):
+        if answer.frames != (0, 1):
+            reason = "the model did not see both images"
+        elif answer.verdict != Verdict.ANSWERED or answer.unit != "m" or not isfinite(answer.value):
             reason = f"the model says '{answer.text}', which is no length"
         elif answer.confidence < least:
             reason = f"the model is sure to {answer.confidence:.2f}, which is less than {least:.2f}"
@@ -80,7 +104,8 @@ class AskedTarget:
             return Reward(stamp_ns, self.label, valid=False, path_length=self._path, reason=reason, **told)
         distance = abs(answer.value)
         gained, self._distance = distance - self._distance, distance
-        self._path += abs(gained) if abs(gained) > self._params.deadband else 0.0
+        if (step := abs(distance - self._anchor)) > self._params.deadband:
+            self._path, self._anchor = self._path + step, distance
         return Reward(
             stamp_ns,
             self.label,
@@ -136,21 +161,25 @@ class AskedTargets:
         return list(self._targets)
 
     def set(self, label: str, camera: str, frame: Frame, region: Region | None, has_goal: bool) -> None:
-        """Follow a camera, or what is in the middle of a region of its image, from a frame on; no target with a goal.
+        """Follow a camera, or what is in the middle of a region of its image, from a frame on.
+
+        With a goal, or without a usable image beside geometry, the model is not asked about this label any more.
 
         Raises:
-            SpatialError: NO_FRAMES where the frame has no image.
+            SpatialError: nothing has changed then; BAD_REQUEST for a region outside the image, NO_FRAMES where the
+                model alone is asked and the frame has no image that can be decoded.
         """
         if self._params.source == "geometry":
             return
+        target = AskedTarget(label, camera, region and middle(region, frame), self._params)
+        try:
+            target.begin(frame)
+        except SpatialError:
+            if self._params.source == "mllm":
+                raise
         self._targets.pop(label, None)
-        if has_goal:
-            return
-        if not frame.has_image:
-            text = f"the frame at {frame.stamp_ns / 1e9:.3f} s has no image, which the model needs"
-            raise SpatialError(ErrorCode.NO_FRAMES, text)
-        target = self._targets[label] = AskedTarget(label, camera, region and middle(region, frame), self._params)
-        target.begin(frame)
+        if target.reference is not None and not has_goal:
+            self._targets[label] = target
 
     def wants(self, frame: Frame) -> bool:
         """Whether :meth:`look` at this frame gives a question, or a target its reference."""
@@ -158,13 +187,14 @@ class AskedTargets:
         return frame.has_image and any(t.reference is None or t.is_due(frame) for t in followers)
 
     def look(self, frame: Frame) -> None:
-        """The newest frame of its camera."""
+        """The newest frame of its camera; the reference of targets without one, unless its image is broken."""
         if not frame.has_image or not self._targets:
             return
         self._latest[frame.camera.name] = frame
         for target in self._targets.values():
             if target.camera == frame.camera.name and target.reference is None:
-                target.begin(frame)
+                with suppress(SpatialError):
+                    target.begin(frame)
 
     def next(self) -> MotionQuestion | None:
         """What to ask now: about the newest frame of the target that waits longest; None: nothing yet."""
@@ -183,7 +213,22 @@ class AskedTargets:
 
 
 def middle(region: Region, frame: Frame) -> tuple[float, float]:
-    """The pixel (u, v) of the image in the middle of a region."""
-    x, y, width, height = region
-    u, v = x + (width - 1) / 2, y + (height - 1) / 2
-    return min(max(u, 0.0), frame.camera.width - 1.0), min(max(v, 0.0), frame.camera.height - 1.0)
+    """The pixel (u, v) in the middle of what the image shows of a region; BAD_REQUEST where that is nothing."""
+    left, top, right, bottom = clipped(region, frame.camera.width, frame.camera.height)
+    return (left + right - 1) / 2, (top + bottom - 1) / 2
+
+
+def judge_of(engine: "Engine | None", source: str) -> "Engine | None":
+    """The model that is asked about motion where ``motion.source`` is this; None for geometry.
+
+    Raises:
+        SpatialError: BAD_REQUEST where one is needed, and there is none or it was not calibrated for motion.
+    """
+    if source == "geometry":
+        return None
+    if engine is None:
+        text = f"motion.source = {source} needs a model, and none is given: give one, or take geometry"
+        raise SpatialError(ErrorCode.BAD_REQUEST, text)
+    if engine.calibration.motion_confidence is None:
+        raise SpatialError(ErrorCode.BAD_REQUEST, f"{engine.name}: {NOT_CALIBRATED}")
+    return engine

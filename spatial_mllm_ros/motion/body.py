@@ -155,18 +155,28 @@ class RegionBody:
         self._seen_ns = np.concatenate([self._seen_ns[kept], np.full(usable.sum(), frame.stamp_ns)])
 
 
-def _region_points(
-    frame: PosedFrame, roi: tuple[int, int, int, int], params: MotionParams
-) -> tuple[NDArray[np.float64], bool]:
-    """Corners with depth inside the region, clipped to the image."""
-    gray = frame.gray
-    height, width = gray.shape
+def clipped(roi: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
+    """The part of a region (x, y, width, height) in an image: left, top, and right and bottom excluded; pixels.
+
+    Raises:
+        SpatialError: BAD_REQUEST where there is none.
+    """
     x, y, w, h = (int(n) for n in roi)
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if left >= right or top >= bottom:
         raise SpatialError(
             ErrorCode.BAD_REQUEST, f"region {w}x{h} at ({x}, {y}) is outside the image of {width}x{height} pixels"
         )
+    return left, top, right, bottom
+
+
+def _region_points(
+    frame: PosedFrame, roi: tuple[int, int, int, int], params: MotionParams
+) -> tuple[NDArray[np.float64], bool]:
+    """Corners with depth inside the region, clipped to the image."""
+    gray = frame.gray
+    x, y, w, h = (int(n) for n in roi)
+    left, top, right, bottom = clipped(roi, gray.shape[1], gray.shape[0])
     mask = np.zeros(gray.shape, np.uint8)
     mask[top:bottom, left:right] = 255
     found = corners(gray, CANDIDATES * params.points, SPACING, mask)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..config import Config
+from ..mllm.checkpoints.shipped import chosen
 from ..mllm.process.remote import ModelProcess
 
 
@@ -20,8 +21,10 @@ class Models:
         self.geometry: ModelProcess | None = None
         name = config.geometry_model
         if name and config.coverage.source != "depth":
+            bare = config.vggt.model and config.ask.adapter  # a model that is named for geometry has no adapter
+            same = chosen(name) == self.answers.model and not bare
             own = replace(config.ask, model=name, adapter="")
-            self.geometry = self.answers if name == config.ask.model else ModelProcess(own, log, engine)
+            self.geometry = self.answers if same else ModelProcess(own, log, engine)
         for model in self._all():
             model.start()
 

@@ -108,6 +108,8 @@ class Recorder:
 
     Args:
         engine: the model that is asked how far targets moved, where ``motion.source`` is not geometry.
+    Raises:
+        SpatialError: BAD_REQUEST where that is missing, or was not calibrated for motion.
     """
 
     def __init__(
@@ -168,6 +170,7 @@ class Recorder:
                 if series.target.camera == frame.camera.name:
                     series.rewards.append(follower.update(frame))
             self._start_targets(frame)
+        self._judged.look(frame)
         if self._judged.wants(frame):
             with measured(spent, "model"):
                 self._judged.judge(frame)

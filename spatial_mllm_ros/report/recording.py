@@ -42,6 +42,7 @@ def analyse(
 
     Raises:
         BagError: not a recording, no camera in it, a topic that is not there, or a target that cannot be followed.
+        SpatialError: the model is missing, not calibrated for motion, or fails.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BagWarning)

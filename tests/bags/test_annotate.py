@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,7 @@ from spatial_mllm_ros.bags import annotate as module
 from spatial_mllm_ros.bags.annotate import REWARD_TOPIC, annotate
 from spatial_mllm_ros.bags.follow import Target
 from spatial_mllm_ros.config import build
-from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm import Answer, Verdict
 from spatial_mllm_ros.mllm.checkpoints.calibration import Calibration
 
@@ -378,16 +379,16 @@ def test_redkitchen(redkitchen, tmp_path):
 class Judge:
     """A model that says how far things moved, as the brightness of two images tells; it notes its questions."""
 
-    name, device, dtype = "judge", "cpu", "float32"
+    name, device, dtype, max_tokens, not_observed = "judge", "cpu", "float32", 256, -1.0
     calibration = Calibration(motion_confidence=0.5)
 
-    def __init__(self):
-        self.asked = []
+    def __init__(self, *folders):
+        self.asked, self.folders = [], folders
 
     def ask(self, images, question):
         first, last = (float(image.mean()) for image in images)
         self.asked.append(question.text)
-        return Answer(Verdict.ANSWERED, "said", abs(last - first), "m", confidence=0.9)
+        return Answer(Verdict.ANSWERED, "said", abs(last - first), "m", confidence=0.9, frames=(0, 1))
 
 
 def test_a_model_judges_a_frame_a_second_beside_geometry(scene, tmp_path):
@@ -426,4 +427,81 @@ def test_what_a_model_cannot_do_is_said(scene, tmp_path):
     goal = [Target("camera", goal=(0.0, 0.0, 1.0))]
     with pytest.raises(BagError, match="a goal needs"):
         annotate(scene, tmp_path / "out.mcap", targets=goal, config=build({"motion.source": "mllm"}), engine=Judge())
+    outside = [Target("card", roi=(300, 0, 20, 20))]
+    with pytest.raises(SpatialError, match=r"region 20x20 at \(300, 0\) is outside the image") as error:
+        annotate(scene, tmp_path / "out.mcap", targets=outside, config=build({"motion.source": "mllm"}), engine=Judge())
+    assert error.value.code == ErrorCode.BAD_REQUEST
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("source", ["mllm", "both"])
+def test_a_model_is_needed_where_it_is_to_be_asked_and_nowhere_else(scene, tmp_path, source):
+    with pytest.raises(SpatialError, match=f"motion.source = {source} needs a model") as error:
+        annotate(scene, tmp_path / "out.mcap", config=build({"motion.source": source}))
+    assert error.value.code == ErrorCode.BAD_REQUEST and not list(tmp_path.iterdir())
+    judge = Judge()
+    judge.calibration = Calibration()
+    assert annotate(scene, tmp_path / "out.mcap", engine=judge).rewards == 60 and not judge.asked
+
+
+@pytest.mark.parametrize("with_adapter", [False, True])
+def test_progress_of_another_model_is_not_used(scene, tmp_path, with_adapter):
+    out, config = tmp_path / "out.mcap", build({"motion.source": "both"})
+    weights, adapter = tmp_path / "model", tmp_path / "adapter"
+    for folder in (weights, adapter):
+        folder.mkdir()
+        (folder / "weights.safetensors").write_bytes(bytes(100))
+    with pytest.raises(KeyboardInterrupt):
+        annotate(scene, out, config=config, engine=Judge(weights), progress=interrupted_at(30))
+    if not with_adapter:
+        (weights / "weights.safetensors").write_bytes(bytes(99) + b"!")
+    folders = [weights, adapter] if with_adapter else [weights]
+    with pytest.warns(BagWarning, match="is not used, the model changed; starting anew"):
+        assert annotate(scene, out, config=config, engine=Judge(*folders)).resumed == 0
+
+
+def with_broken(kind, numbers, frames=60):
+    """The scene as PNG, the colour or the depth of some frames broken in the middle."""
+    written, count = [], Counter()
+    for topic, ns, message in pushed(frames):
+        if message.__msgtype__ == "sensor_msgs/msg/Image":
+            data = message.data if message.encoding == "rgb8" else message.data.view(np.uint16)
+            form = "rgb8; png compressed bgr8" if message.encoding == "rgb8" else "16UC1; png compressed"
+            png = cv2.imencode(".png", data.reshape(message.height, message.width, -1))[1]
+            if kind in topic and count[topic] in numbers:
+                png[len(png) // 2 :][:40] = 0
+            count[topic] += 1
+            message = compressed(ns, png.tobytes(), form)
+        written.append((topic, ns, message))
+    return written
+
+
+def test_an_image_that_is_broken_costs_the_models_reward_alone(tmp_path):
+    recording = write_ros2(tmp_path / "r", with_broken("color", {0, 11}))
+    config = build({"motion.source": "both", "motion.ask_interval": 10 * STEP / 1e9})
+    report = annotate(recording, tmp_path / "out.mcap", config=config, engine=Judge())
+    got = rewards(tmp_path / "out.mcap")
+    assert [stamp(m) for m in got if m.source == "geometry"] == [START + i * STEP for i in range(60)]
+    judged = [m for m in got if m.source == "mllm"]
+    assert [stamp(m) for m in judged] == [START + i * STEP for i in (12, 22, 32, 42, 52)]
+    assert {m.reference_stamp.nanosec for m in judged} == {(START + STEP) % 10**9}
+    assert report.skipped.total() == 2
+
+
+def test_the_model_alone_does_not_look_at_depth(tmp_path):
+    recording = write_ros2(tmp_path / "r", with_broken("depth", {0, 10}))
+    config = build({"motion.source": "mllm", "motion.ask_interval": 10 * STEP / 1e9})
+    report = annotate(recording, tmp_path / "out.mcap", targets=[CARD_TARGET], config=config, engine=Judge())
+    for label in LABELS:
+        stamps = [stamp(m) for m in rewards(tmp_path / "out.mcap", label)]
+        assert stamps == [START + i * STEP for i in (10, 20, 30, 40, 50)]
+    assert not report.skipped
+
+
+def test_the_model_judges_frames_without_a_pose(tmp_path):
+    late = [m for m in pushed(12) if m[0] != "/tf" or m[1] >= START + 6 * STEP]
+    recording, config = write_ros2(tmp_path / "r", late), build({"motion.source": "both", "motion.ask_interval": 0.0})
+    annotate(recording, tmp_path / "out.mcap", config=config, engine=Judge())
+    got = rewards(tmp_path / "out.mcap")
+    assert [m.valid for m in got if m.source == "geometry"] == [False] * 6 + [True] * 6
+    assert [stamp(m) for m in got if m.source == "mllm"] == [START + i * STEP for i in range(1, 12)]

@@ -3,6 +3,7 @@ import pytest
 
 from spatial_mllm_ros.assembler import JUMP_NS, MAX_WAITING, FrameAssembler
 from spatial_mllm_ros.config import build
+from spatial_mllm_ros.pipeline import SpatialPipeline
 
 from . import sensor
 from .sensor import MS
@@ -102,6 +103,25 @@ def test_a_frame_without_depth_goes_on_without_pose():
     assert rgb.take(START) == []
     (frame,) = rgb.take(START + 300 * MS)
     assert frame.world_from_camera is None and not frame.has_depth
+
+
+@pytest.mark.parametrize("source", ["mllm", "both"])
+def test_for_the_models_rewards_an_image_is_enough(source):
+    pipeline = SpatialPipeline(build({"cameras": ["front"], "motion.source": source}))
+    a = assembler(motion__source=source)
+    a.add_info("front", sensor.info(START))
+    put(a, 0)
+    assert a.take(START + 100 * MS) == [], "its pose may come"
+    (frame,) = a.take(START + 300 * MS)
+    assert frame.has_depth and frame.world_from_camera is None and not a.dropped
+    reasons = {"mllm": [], "both": ["no pose"]}
+    assert [r.reason for r in pipeline.process(frame).rewards] == reasons[source], "geometry says why it has none"
+
+    strict = assembler(motion__source=source, coverage__source="depth")
+    strict.add_info("front", sensor.info(START))
+    strict.add_color("front", sensor.color(START), START)
+    (frame,) = strict.take(START + 300 * MS)
+    assert not frame.has_depth and frame.world_from_camera is None and not strict.dropped
 
 
 def test_no_camera_info():

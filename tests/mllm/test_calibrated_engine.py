@@ -65,8 +65,9 @@ def test_the_file_beside_the_weights_is_used(folder, engine):
 def test_refused_where_writing_the_refusal_is_likelier_than_the_threshold(engine, question):
     engine.calibration = TRAINED
     expected = refusal_probability(engine, question)
-    refused = engine.answer("scene", question, not_observed=expected * 0.999)
-    assert (refused.verdict, refused.text) == (Verdict.NOT_OBSERVED, REFUSAL)
+    texts: list[str] = []
+    refused = engine.answer("scene", question, not_observed=expected * 0.999, on_text=texts.append)
+    assert (refused.verdict, refused.text) == (Verdict.NOT_OBSERVED, REFUSAL) and texts[-1] == REFUSAL
     assert refused.confidence == pytest.approx(expected, rel=1e-3)
     assert engine.answer("scene", question, not_observed=expected * 1.001).verdict != Verdict.NOT_OBSERVED
 
@@ -94,7 +95,9 @@ def test_a_refusal_below_the_threshold_gives_way_to_the_likeliest_other_answer(e
         return Speech(asked, refusal, [-0.1] * len(refusal), stream)
 
     monkeypatch.setattr(Answerer, "_speak", refuses)
-    said = engine.answer("scene", QUESTIONS[0], not_observed=ALMOST)
+    texts: list[str] = []
+    said = engine.answer("scene", QUESTIONS[0], not_observed=ALMOST, on_text=texts.append)
+    assert texts and texts[-1].strip().rstrip("\ufffd") == said.text.rstrip("\ufffd")
     asked = question_ids(engine.processor, QUESTIONS[0])
     row = uncached(engine, clip(0), asked)[-1].clone()
     row[refusal[0]] = -torch.inf
@@ -104,6 +107,34 @@ def test_a_refusal_below_the_threshold_gives_way_to_the_likeliest_other_answer(e
     assert engine.answer("scene", QUESTIONS[0], not_observed=1.0).text == REFUSAL, "at 1 its own words stand"
     thinking = replace(QUESTIONS[0], with_reasoning=True)
     assert engine.answer("scene", thinking, not_observed=ALMOST).verdict == Verdict.NOT_OBSERVED
+
+
+REFUSALS = ("It is not shown.", "That cannot be determined.", "Sorry, it is not in view.")
+
+
+@pytest.mark.parametrize("sayings", [(*REFUSALS, "on the shelf"), REFUSALS])
+def test_a_refusal_in_other_words_gives_way_as_well_and_what_is_told_last_is_the_answer(engine, monkeypatch, sayings):
+    """A model with a few things to say, the likeliest first, of which it says the first that it may begin."""
+    engine.calibration = TRAINED
+    tokenizer = engine.processor.tokenizer
+
+    def write(self, turn, row, asked, on_text):
+        spoken = [encode_text(tokenizer, text) for text in sayings]
+        tokens = next((tokens for tokens in spoken if row[tokens[0]] > -torch.inf), spoken[-1])
+        stream = TextStream(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
+        for token in tokens:
+            stream.add(token)
+        on_text(stream.text)
+        return Speech(asked, tokens, [-0.1] * len(tokens), stream)
+
+    monkeypatch.setattr(Answerer, "_write", write)
+    texts: list[str] = []
+    said = engine.answer("scene", QUESTIONS[0], not_observed=ALMOST, on_text=texts.append)
+    assert texts[-1] == said.text
+    if sayings == REFUSALS:
+        assert (said.verdict, said.text) == (Verdict.NOT_OBSERVED, REFUSALS[0])
+    else:
+        assert (said.verdict, said.text) == (Verdict.ANSWERED, "on the shelf")
 
 
 def test_confidence_is_scaled_by_kind(engine):

@@ -425,6 +425,7 @@ class TestGeometry:
         vggt = Engine(folder, device="cpu")
         images = clip(4, frames=2)
         np.testing.assert_allclose(vggt.geometry(images).depth, engine.geometry(images).depth, rtol=1e-5)
+        assert vggt.folders == []
         for ask in (
             lambda: vggt.encode("a", images),
             lambda: vggt.ask(images, CHOICE),
@@ -499,6 +500,13 @@ class TestBadInput:
         with pytest.raises(SpatialError) as error:
             engine.encode("never", clip(10), stop=lambda: next(calls) >= allowed)
         assert error.value.code == ErrorCode.CANCELED and not engine.has("never")
+
+
+def test_it_says_where_its_weights_came_from(engine, tiny, tmp_path, monkeypatch):
+    (adapter := tmp_path / "adapter").mkdir()
+    monkeypatch.setattr(engine_module, "load_model", lambda *_: (engine.model, engine.processor))
+    assert engine.folders == [tiny]
+    assert Engine(tiny, adapter=adapter, device="cpu").folders == [tiny, adapter]
 
 
 def test_progress_while_loading(tiny):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spatial_mllm_ros.config import MotionParams, build
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.frames import Camera, Frame
+from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
+from spatial_mllm_ros.frames import Camera, Frame, Pixels
 from spatial_mllm_ros.mllm import Answer, AnswerType, Verdict
 from spatial_mllm_ros.motion.asked import AskedTargets, middle
 from spatial_mllm_ros.pipeline import SpatialPipeline
@@ -23,8 +23,15 @@ def frame(seconds, camera=CAMERA, image=True):
     return Frame(round(seconds * SECOND) + 5, camera, image=pixels)
 
 
-def said(metres, confidence=0.8, unit="m", verdict=Verdict.ANSWERED):
-    return Answer(verdict, f"{metres} {unit}", metres, unit, confidence=confidence)
+def broken(seconds):
+    def decode():
+        raise BadMessage("JPEG is broken")
+
+    return Frame(round(seconds * SECOND) + 5, CAMERA, image=Pixels(CAMERA.height, CAMERA.width, 1, decode))
+
+
+def said(metres, confidence=0.8, unit="m", verdict=Verdict.ANSWERED, frames=(0, 1)):
+    return Answer(verdict, f"{metres} {unit}", metres, unit, confidence=confidence, frames=frames)
 
 
 def targets(interval=1.0, source="both"):
@@ -59,9 +66,22 @@ def test_rewards_sum_to_the_distance_and_the_path_grows_by_its_changes():
         t.look(frame(i))
         given.append(t.add(t.next(), said(metres), 0.5))
     assert [r.reward for r in given] == pytest.approx([0.5, -0.3, 0.005, 0.695])
-    assert [r.path_length for r in given] == pytest.approx([0.5, 0.8, 0.8, 1.495])  # 5 mm are within the dead band
+    assert [r.path_length for r in given] == pytest.approx([0.5, 0.8, 0.8, 1.5])  # 5 mm are within the dead band
     assert all(r.valid and r.source == "mllm" and r.target == "camera" for r in given)
     assert all(np.isnan(r.displacement).all() and r.reference_ns == 5 for r in given)
+
+
+def test_many_steps_within_the_dead_band_are_a_path_and_trembling_is_none():
+    t = targets(interval=0.0)
+    t.look(frame(0))
+    for i in range(1, 31):  # 9 mm each; the dead band is 10 mm
+        t.look(frame(i))
+        reward = t.add(t.next(), said(0.009 * i), 0.5)
+    assert (reward.distance, reward.path_length) == pytest.approx((0.27, 0.27))
+    for i in range(31, 61):
+        t.look(frame(i))
+        reward = t.add(t.next(), said(0.27 + 0.009 * (i % 2)), 0.5)
+    assert reward.path_length == pytest.approx(0.27)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +92,8 @@ def test_rewards_sum_to_the_distance_and_the_path_grows_by_its_changes():
         (said(float("nan")), "no length"),
         (said(0.4, verdict=Verdict.NOT_OBSERVED), "no length"),
         (said(0.4, verdict=Verdict.UNSURE), "no length"),
+        (said(0.4, frames=(0,)), "did not see both images"),
+        (said(0.4, frames=(1,)), "did not see both images"),
     ],
 )
 def test_what_is_no_reward_leaves_no_trace(answer, reason):
@@ -104,9 +126,40 @@ def test_targets_take_turns_and_one_that_was_replaced_gets_no_answer():
     assert t.labels == ["camera"], "towards a goal nothing is asked"
     t.reset()
     assert t.add(first, said(1.0), 0.5) is None
-    with pytest.raises(SpatialError, match="no image") as error:
-        t.set("mug", "front", frame(3, image=False), (0, 0, 9, 9), has_goal=False)
-    assert error.value.code == ErrorCode.NO_FRAMES
+
+
+def test_a_broken_image_is_no_reference():
+    t = targets()
+    for image in (broken(0), frame(1), frame(2)):
+        assert t.wants(image)
+        t.look(image)
+    assert seconds(t.next()) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("image", "region", "code", "text"),
+    [
+        (frame(1, image=False), (0, 0, 9, 9), ErrorCode.NO_FRAMES, "no image"),
+        (broken(1), (0, 0, 9, 9), ErrorCode.NO_FRAMES, "JPEG is broken"),
+        (frame(1), (200, 0, 9, 9), ErrorCode.BAD_REQUEST, "9x9 at (200, 0) is outside the image of 200x100 pixels"),
+    ],
+)
+def test_a_request_that_fails_loses_nothing(image, region, code, text):
+    t = targets(source="mllm")
+    t.set("mug", "front", frame(0), (0, 0, 9, 9), has_goal=False)
+    with pytest.raises(SpatialError) as error:
+        t.set("mug", "front", image, region, has_goal=False)
+    assert error.value.code == code and text in error.value.message
+    t.look(frame(2))
+    assert seconds(t.next()) == [0.0, 2.0]
+
+
+@pytest.mark.parametrize("image", [frame(1, image=False), broken(1)])
+def test_beside_geometry_a_frame_without_an_image_ends_what_the_model_is_asked(image):
+    t = targets(source="both")
+    t.look(frame(0))
+    t.set("camera", "front", image, None, has_goal=False)
+    assert t.labels == []
 
 
 def test_geometry_alone_asks_nothing():
@@ -128,9 +181,17 @@ def test_it_goes_on_after_it_was_pickled():
 
 
 @given(st.tuples(*[st.integers(-300, 300)] * 2), st.tuples(*[st.integers(1, 400)] * 2))
-def test_the_middle_of_a_region_lies_in_the_image(corner, size):
-    u, v = middle((*corner, *size), frame(0))
-    assert 0 <= u <= 199 and 0 <= v <= 99
+def test_the_middle_of_a_region_is_that_of_its_pixels_in_the_image(corner, size):
+    columns, rows = (
+        [i for i in range(first, first + count) if 0 <= i < most]
+        for first, count, most in zip(corner, size, (200, 100), strict=True)
+    )
+    if columns and rows:
+        assert middle((*corner, *size), frame(0)) == pytest.approx((np.mean(columns), np.mean(rows)))
+    else:
+        with pytest.raises(SpatialError, match="is outside the image of 200x100 pixels") as error:
+            middle((*corner, *size), frame(0))
+        assert error.value.code == ErrorCode.BAD_REQUEST
 
 
 class TestPipeline:
@@ -147,6 +208,14 @@ class TestPipeline:
         assert pipeline.add_motion(asked[0], said(0.5), 0.5).valid
         with pytest.raises(SpatialError, match="a goal needs"):
             pipeline.set_target("mug", roi=(0, 0, 40, 40), goal=np.zeros(3))
+
+    def test_geometry_follows_a_camera_without_images_also_beside_the_model(self):
+        pipeline = self.pipeline("both")
+        for i in range(2):
+            pipeline.process(Frame(SECOND * (i + 1), CAMERA, world_from_camera=np.eye(4)))
+        assert pipeline.set_target("camera") == 0
+        (reward,) = pipeline.process(Frame(SECOND * 3, CAMERA, world_from_camera=np.eye(4))).rewards
+        assert reward.valid and reward.reference_ns == 2 * SECOND
 
     def test_answers_about_what_was_forgotten_are_dropped(self):
         pipeline = self.pipeline("both")

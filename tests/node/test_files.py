@@ -169,5 +169,13 @@ def test_displays_show_topics_of_the_node():
     remapped = {f"/{e.value}" for e in assigned("SHOWN").elts}
     assert remapped == set(re.findall(r"Value: (/\S+)", yaml.safe_dump(yaml.safe_load(rviz))))
     fields = {"motion_reward": "MotionReward", "coverage": "CoverageStatus"}
-    for topic, field in re.findall(r"/spatial_mllm/(\w+)(?:\{[^}]*\})?\.(\w+)", layout):
+    for topic, field in re.findall(r"/spatial_mllm/(\w+)(?:\{[^}]*\})*\.(\w+)", layout):
         assert re.search(rf"\s{field}\s", (ROOT / f"msg/msg/{fields[topic]}.msg").read_text("utf-8"))
+
+
+def test_plots_never_mix_rewards_of_two_sources():
+    layout = json.loads((ROOT / "rviz/foxglove_layout.json").read_text("utf-8"))
+    plotted = [path["value"] for path in layout["configById"]["Plot!reward"]["paths"]]
+    sources = [re.findall(r'\{source=="(\w+)"\}', value) for value in plotted]
+    assert all(len(found) == 1 for found in sources) and {s for (s,) in sources} == {"geometry", "mllm"}
+    assert len(set(plotted)) == len(plotted)

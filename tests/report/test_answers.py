@@ -10,9 +10,11 @@ import pytest
 from spatial_mllm_ros.asking import Asked
 from spatial_mllm_ros.bags import read_frames
 from spatial_mllm_ros.config import build
+from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
+from spatial_mllm_ros.frames import Frame, Pixels
 from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
 from spatial_mllm_ros.mllm.checkpoints.calibration import Calibration
-from spatial_mllm_ros.report import analyse, render
+from spatial_mllm_ros.report import Recorder, analyse, render
 from spatial_mllm_ros.report.answers import detail
 from tests.report.test_report import Page, decoded
 
@@ -84,10 +86,14 @@ def test_the_truth_stands_beside_the_answer(simulated_bag, keys):
     answer = Answer(Verdict.ANSWERED, "1700 mm", value=1.7, unit="m", confidence=0.6)
     asked = [Asked(question, answer, (keys[0],), "1734 mm", True), Asked(question, answer, (), "900 mm", False)]
     asked = [Asked.of(json.loads(json.dumps(a.values()))) for a in asked]
-    page, _ = page_of(simulated_bag, [*asked, Asked(question, answer, ())])
     assert [a.right for a in asked] == [True, False]
-    assert "1734 mm" in page.text and "900 mm" in page.text
-    assert page.text.count("True:") == 2 and page.text.count("right") >= 1 and page.text.count("wrong") == 1
+    analysis = analyse(
+        simulated_bag, build({"coverage.frames": 2}), asked=[*asked, Asked(question, answer, ())], pushed=0
+    )
+    html = render(analysis, "room")
+    assert html.count("True: ") == 2
+    assert html.count('True: 1734 mm <b class="right">right</b>') == 1
+    assert html.count('True: 900 mm <b class="wrong">wrong</b>') == 1
 
 
 def test_without_questions_there_is_no_section(simulated_bag):
@@ -98,7 +104,7 @@ def test_without_questions_there_is_no_section(simulated_bag):
 class Judge:
     """Says that everything moved by 0.5 m, and is sure of it every other time."""
 
-    calibration = Calibration(motion_confidence=0.5)
+    name, calibration = "judge", Calibration(motion_confidence=0.5)
 
     def __init__(self):
         self.asked = []
@@ -106,7 +112,8 @@ class Judge:
     def ask(self, images, question):
         assert len(images) == 2 and images[0].shape == images[1].shape
         self.asked.append(question.text)
-        return Answer(Verdict.ANSWERED, "500 mm", 0.5, "m", confidence=0.9 if len(self.asked) % 2 else 0.1)
+        sure = 0.9 if len(self.asked) % 2 else 0.1
+        return Answer(Verdict.ANSWERED, "500 mm", 0.5, "m", confidence=sure, frames=(0, 1))
 
 
 def test_rewards_of_the_model_stand_beside_those_of_geometry(simulated_bag):
@@ -126,3 +133,31 @@ def test_rewards_of_the_model_stand_beside_those_of_geometry(simulated_bag):
     text = f"was asked {len(camera.judged)} times and was sure enough {len(valid)} times: median error {off} mm"
     assert text in Page(html).text
     assert not analyse(simulated_bag, build({"coverage.frames": 2}), pushed=0, engine=judge).series[0].judged
+
+
+@pytest.mark.parametrize("source", ["mllm", "both"])
+def test_a_model_that_cannot_judge_motion_is_refused(simulated_bag, source):
+    config, judge = build({"motion.source": source}), Judge()
+    judge.calibration = Calibration()
+    for engine, text in ((judge, "judge: it has no confidence from which on"), (None, "needs a model")):
+        with pytest.raises(SpatialError, match=text) as error:
+            analyse(simulated_bag, config, pushed=0, engine=engine)
+        assert error.value.code == ErrorCode.BAD_REQUEST
+    assert not judge.asked
+
+
+def test_the_models_motion_counts_from_the_first_image_that_is_not_broken(simulated_bag):
+    def decode():
+        raise BadMessage("JPEG is broken")
+
+    frames = list(read_frames(simulated_bag))[:4]
+    first = frames[0].camera
+    frames[0] = Frame(frames[0].stamp_ns, first, image=Pixels(first.height, first.width, 1, decode))
+    recorder = Recorder(build({"motion.source": "both", "motion.ask_interval": 0.0}), engine=Judge())
+    for frame in frames:
+        recorder.add(frame)
+    analysis = recorder.result()
+    (camera,) = analysis.series
+    assert [r.stamp_ns for r in camera.judged] == [f.stamp_ns for f in frames[2:]]
+    assert {r.reference_ns for r in camera.judged} == {frames[1].stamp_ns}
+    assert any(note.startswith("1 of 4 frames added nothing") and "JPEG is broken" in note for note in analysis.notes)

@@ -20,6 +20,7 @@ from .refusal import REFUSAL, probability
 from .scene import Scene
 
 OnText = Callable[[str], None]
+OPENINGS = 8  # first words that refusals may have, in one place
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class Draft:
     Attributes:
         before: tokens between the clip and the answer itself.
         score: mean log-probability of the answer's tokens; None where there are none.
+        first: the first of those tokens.
     """
 
     answer: Answer
     before: list[int]
     score: float | None
+    first: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Speech:
         scores = [self.scores[i] for i in part]
         score = sum(scores) / len(scores) if scores else None
         read = replace(parse(text, question), confidence=0.0 if score is None else exp(score))
-        return Draft(read, self.asked + self.tokens[: part.start], score)
+        return Draft(read, self.asked + self.tokens[: part.start], score, self.tokens[part.start] if part else None)
 
     def up_to_answer(self, tokenizer: Any) -> list[int]:
         """All tokens before the answer; where it was never begun, it begins after what was said."""
@@ -91,7 +94,7 @@ class Answerer:
                 draft = self._choose(turn, question, on_text)
             else:
                 draft = self._speak(turn, question, on_text).draft(question)
-            given = self._decide(turn, draft, question, not_observed)
+            given = self._decide(turn, draft, question, not_observed, on_text)
         sure = self.calibration.scaled(given.confidence, answer_kind(question, given))
         seconds = perf_counter() - start
         return replace(given, confidence=sure, frames=scene.frames, note=scene.note, seconds_generate=seconds)
@@ -143,7 +146,7 @@ class Answerer:
         single = [[tokens[0] for tokens in form if len(tokens) == 1] for form in forms]
         return torch.stack([row[tokens].logsumexp(0) for tokens in single])
 
-    def _decide(self, turn: Turn, draft: Draft, question: Question, not_observed: float) -> Answer:
+    def _decide(self, turn: Turn, draft: Draft, question: Question, not_observed: float, on_text: OnText) -> Answer:
         """The answer, or that nothing was seen of it."""
         said = draft.answer
         if isnan(said.confidence):
@@ -155,23 +158,31 @@ class Answerer:
         if self.calibration.not_observed is not None:
             unseen = exp(len(refusal) * turn.log_likelihood(draft.before, refusal))
             if unseen <= not_observed:
-                return self._without(turn, draft, question, refusal[0]) if refuses else said
+                return self._without(turn, draft, question, on_text) if refuses else said
         elif refuses or draft.score is None:
             return said
         else:
             unseen = probability(draft.score, turn.log_likelihood(draft.before, refusal))
             if unseen <= not_observed:
                 return said
+        on_text(REFUSAL)
         return Answer(Verdict.NOT_OBSERVED, REFUSAL, reasoning=said.reasoning, confidence=unseen)
 
-    def _without(self, turn: Turn, draft: Draft, question: Question, token: int) -> Answer:
-        """The likeliest answer that does not begin as a refusal does; after reasoning the model's own words stand."""
-        if question.with_reasoning:
+    def _without(self, turn: Turn, draft: Draft, question: Question, on_text: OnText) -> Answer:
+        """The likeliest answer that does not begin as its refusals do; after reasoning the model's own words stand."""
+        if question.with_reasoning or draft.first is None:
             return draft.answer
-        row = turn.after(draft.before)[0].clone()
-        row[token] = -inf
-        other = self._write(turn, row, draft.before, lambda text: None).draft(question).answer
-        return draft.answer if other.verdict == Verdict.NOT_OBSERVED else other
+        row, first = turn.after(draft.before)[0].clone(), draft.first
+        for _ in range(OPENINGS):
+            row[first] = -inf
+            turn.back_to(len(draft.before))
+            other = self._write(turn, row, draft.before, on_text)
+            answer = other.draft(question).answer
+            if answer.verdict != Verdict.NOT_OBSERVED:
+                return answer
+            first = other.tokens[0]
+        on_text(draft.answer.text)
+        return draft.answer
 
 
 def skip_spaces(text: str, start: int) -> int:

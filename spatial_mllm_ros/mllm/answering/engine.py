@@ -53,6 +53,7 @@ class Engine:
         progress: is told a stage and the part that is done, 0..1, while loading.
     Attributes:
         calibration: what its confidences are worth; that of the adapter where there is one with a calibration.
+        folders: where the weights came from: of the model, and of the adapter; none for a VGGT.
     Raises:
         SpatialError: the model cannot be loaded; says why and what would be right.
     """
@@ -77,6 +78,7 @@ class Engine:
         self.name = show(path)
         loaded = percents(lambda fraction: report("loading", fraction))
         self.calibration = Calibration()
+        self.folders: list[Path] = []
         self.model, self.processor, self.vggt = self._load(path, adapter, loaded)
         if compile:
             self._compile()
@@ -90,7 +92,11 @@ class Engine:
             if adapter:
                 raise SpatialError(ErrorCode.BAD_REQUEST, f"an adapter needs a Spatial-MLLM, {self.name} is a VGGT")
             return None, None, load_vggt(path, self.device, self.dtype, loaded)
-        self.calibration = (adapter and own_calibration(adapter, "adapter")) or own_calibration(path) or Calibration()
+        self.folders = [find_folder(path)]
+        self.calibration = read_calibration(self.folders[0]) or Calibration()
+        if adapter:
+            self.folders.append(own := find_folder(adapter, "adapter"))
+            self.calibration = read_calibration(own) or self.calibration.under_an_adapter()
         model, processor = load_model(path, self.device, self.dtype, adapter, loaded)
         return model, processor, model.model.spatial_encoder.vggt_model
 
@@ -257,11 +263,6 @@ def percents(tell: Callable[[float], None]) -> Callable[[float], None]:
             tell(last / 100)
 
     return on_part
-
-
-def own_calibration(path: str | Path, what: str = "model") -> Calibration | None:
-    """What ``calibration.json`` beside those weights says, None without one. Raises SpatialError where it is wrong."""
-    return read_calibration(find_folder(path, what))
 
 
 def is_vggt(path: str | Path) -> bool:
