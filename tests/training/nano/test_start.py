@@ -1,5 +1,6 @@
 """What nano begins from: small enough, whole, and the same for the same seed."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -8,7 +9,9 @@ from safetensors.torch import load_file
 
 from spatial_mllm_ros.mllm.text.parsing import LETTERS
 from spatial_mllm_ros.mllm.text.tokenizer import SPECIAL_TOKENS, encode_text
-from spatial_mllm_training.nano.start import SIZE, VOCABULARY, make_start, texts
+from spatial_mllm_training.multispa.item import Candidate, Point
+from spatial_mllm_training.multispa.wording import word
+from spatial_mllm_training.nano.start import SIZE, VOCABULARY, make_start, sentences, texts
 from spatial_mllm_training.nano.tokenizer import train_tokenizer
 
 
@@ -68,6 +71,17 @@ def test_what_people_write_is_no_control_token(tokenizer):
     controls = {tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
     assert controls.isdisjoint(encode_text(tokenizer, "".join(SPECIAL_TOKENS)))
     assert len(tokenizer) <= VOCABULARY
+
+
+def test_sentences_that_are_always_the_same_are_one_token(loaded):
+    tokenizer = loaded[1].tokenizer
+    assert all(len(encode_text(tokenizer, sentence)) == 1 for sentence in sentences())
+    rng = np.random.default_rng(0)
+    candidate = Candidate("depth_estimation_coordinate", (0,), 1500.0, "scalar", "coordinate", (Point(0, 7, 8),))
+    asked = [word(candidate, (100, 100), rng).question for _ in range(50)]
+    spoken = [len(encode_text(tokenizer, question)) / len(question.split()) for question in asked]
+    assert np.mean(spoken) < 0.8
+    assert all(tokenizer.decode(encode_text(tokenizer, question)) == question for question in asked)
 
 
 def test_a_question_of_the_data_engine_takes_about_a_token_a_word(tokenizer):

@@ -1,6 +1,7 @@
 """Where nano begins: its sizes, its tokenizer and weights that know nothing yet."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from spatial_mllm_ros.mllm.text.tokenizer import SPECIAL_TOKENS
 from spatial_mllm_ros.mllm.vggt.camera_head import REFINEMENTS
 from spatial_mllm_ros.mllm.vggt.layers import LayerScale
 
+from ..multispa.dots import COLOURS
 from ..multispa.sources.simulated import LABELS
 from ..multispa.wording import TASKS, Template, templates
 from .tokenizer import train_tokenizer
@@ -27,6 +29,13 @@ from .tokenizer import train_tokenizer
 SIZE = (112, 140)  # height and width of a frame that is 4 to 3, pixels
 PIXELS = (112 * 140, 20_200)  # least and most of a frame; fit_size makes 112 x 140 of 640 x 480
 VOCABULARY = 1536
+FILLED = 8  # times that the tokenizer sees what templates are filled with
+UNITS = ("mm", "whole millimetres", "millimetres")  # that vectors are asked for in
+SIDES = ("left", "right", "up", "down", "forward", "backward", "left or right", "up or down", "forward or backward")
+COUNTS = (
+    ("image", "the image", "this image"),
+    *(("images", f"the {n} images", f"these {n} images") for n in ("two", "three", "four")),
+)  # how the data engine speaks of one to four images
 SIZES: dict[str, Any] = {
     "hidden_size": 192,
     "intermediate_size": 512,
@@ -65,7 +74,7 @@ def make_start(path: Path, seed: int) -> Path:
     Raises:
         ModelError: ``path`` is there and not empty.
     """
-    tokenizer = train_tokenizer(texts(), VOCABULARY)
+    tokenizer = train_tokenizer(texts(), VOCABULARY, sentences())
     base = released_config("tiny")
     config = {**base, **SIZES, "vision_config": {**base["vision_config"], **SIZES["vision_config"]}}
     named = dict(
@@ -90,17 +99,30 @@ def make_start(path: Path, seed: int) -> Path:
 def texts() -> Iterator[str]:
     """What the model will read and say, without its numbers: templates of the data engine, labels, forms of answers."""
     for name in (*TASKS, "not_observed", "notes"):
-        yield from _leaves(templates(name))
-    yield from (f"the {label} {label}." for label in LABELS)
-    for unit in ("mm", "degrees"):
-        yield OFFSET.format(unit=f"whole {unit}")
-    yield from (SHORT, WITH_UNIT, OPTIONS, LETTER_ONLY, POINT, REFUSAL, " ".join(LETTERS))
+        yield from (template.text for template in _leaves(templates(name)))
+    filled = [*LABELS, *(colour for colour, _ in COLOURS.values()), *chain(*COUNTS, SIDES)]
+    yield from (f"the {value}, a {value}? The {value}." for value in FILLED * filled)
+    yield from (OPTIONS, REFUSAL, " ".join(LETTERS), *sentences())
 
 
-def _leaves(node: Any) -> Iterator[str]:
+def sentences() -> list[str]:
+    """What stands around questions in always the same words, with the space before it: descriptions and notes of the
+    data engine, and the forms of answers that every question ends with."""
+    said = [t for task in TASKS for t in templates(task)["descriptions"]]
+    noted = [t for t in _leaves(templates("notes")) if len(t.text.split()) > 2]
+    found = [SHORT, f" {WITH_UNIT}", LETTER_ONLY, POINT, *(OFFSET.format(unit=unit) for unit in UNITS)]
+    for images, the_images, these_images in COUNTS:
+        known = {"images": images, "the_images": the_images, "these_images": these_images}
+        for before, those in (("", said), (" ", noted)):
+            given = (t.text.format_map(known) for t in those if t.fields <= known.keys())
+            found += [before + text[:1].upper() + text[1:] for text in given]
+    return list(dict.fromkeys(found))
+
+
+def _leaves(node: Any) -> Iterator[Template]:
     for part in node.values() if isinstance(node, dict) else node:
         if isinstance(part, Template):
-            yield part.text
+            yield part
         else:
             yield from _leaves(part)
 

@@ -1,6 +1,8 @@
 """A tokenizer of few words, learnt from the questions that the model is to answer (byte-level BPE)."""
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -9,27 +11,34 @@ from spatial_mllm_ros.mllm.text.tokenizer import CHAT_TEMPLATE, SPECIAL_TOKENS
 
 WORDS = r"[0-9]| ?[^\s0-9]+|\s+"
 """What no token reaches across: single digits, so that numbers are written place by place; words; space."""
+LONGEST = 24  # characters of a word that becomes a token
 SYSTEM = "You answer questions about the space that is seen in images."
 
 
-def train_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], size: int, sentences: Sequence[str] = ()) -> PreTrainedTokenizerFast:
     """A tokenizer of at most ``size`` tokens, ``SPECIAL_TOKENS`` among them; every text has tokens and comes back.
 
+    Each of ``sentences`` is one token: a small model should spend its time on what differs from question to question.
     Its chat template is that of untrained checkpoints with a shorter system turn: each token of it is read every time.
     The same texts give the same tokens.
     """
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    whole = sorted(sentences, key=len, reverse=True)  # the longest that fits
+    split = pre_tokenizers.Split(Regex("|".join([*map(re.escape, whole), WORDS])), behavior="isolated")
     backend = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(WORDS), behavior="isolated")
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    backend.decoder = decoders.ByteLevel()
+    backend.pre_tokenizer = pre_tokenizers.Sequence([split, level])
     trainer = trainers.BpeTrainer(
-        vocab_size=size - len(SPECIAL_TOKENS),
+        vocab_size=size - len(SPECIAL_TOKENS) - len(sentences),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        max_token_length=LONGEST,
         show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
+    learnt = json.loads(backend.to_str())["model"]
+    entries = [*learnt["vocab"], *(level.pre_tokenize_str(sentence)[0][0] for sentence in sentences)]
+    vocab = {token: number for number, token in enumerate(entries)}
+    backend.model = models.BPE(vocab, [tuple(pair) for pair in learnt["merges"]], ignore_merges=True)
+    backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL_TOKENS])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
