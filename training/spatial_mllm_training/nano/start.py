@@ -29,6 +29,7 @@ from .tokenizer import train_tokenizer
 SIZE = (112, 140)  # height and width of a frame that is 4 to 3, pixels
 PIXELS = (112 * 140, 20_200)  # least and most of a frame; fit_size makes 112 x 140 of 640 x 480
 VOCABULARY = 1536
+ROLES = ("system", "user", "assistant")  # of turns
 FILLED = 8  # times that the tokenizer sees what templates are filled with
 UNITS = ("mm", "whole millimetres", "millimetres")  # that vectors are asked for in
 SIDES = ("left", "right", "up", "down", "forward", "backward", "left or right", "up or down", "forward or backward")
@@ -100,8 +101,8 @@ def texts() -> Iterator[str]:
     """What the model will read and say, without its numbers: templates of the data engine, labels, forms of answers."""
     for name in (*TASKS, "not_observed", "notes"):
         yield from (template.text for template in _leaves(templates(name)))
-    filled = [*LABELS, *(colour for colour, _ in COLOURS.values()), *chain(*COUNTS, SIDES)]
-    yield from (f"the {value}, a {value}? The {value}." for value in FILLED * filled)
+    filled = [*ROLES, *LABELS, *(colour for colour, _ in COLOURS.values()), *chain(*COUNTS, SIDES)]
+    yield from (f"{value}\nthe {value}, a {value}? The {value}." for value in FILLED * filled)
     yield from (OPTIONS, REFUSAL, " ".join(LETTERS), *sentences())
 
 
