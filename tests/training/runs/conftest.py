@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-NEED_TORCH = ("test_callbacks.py", "test_parts.py", "test_saving.py")
+NEED_TORCH = ("test_arguments.py", "test_callbacks.py", "test_parts.py", "test_run.py", "test_saving.py")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

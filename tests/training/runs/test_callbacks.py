@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from spatial_mllm_training.runs.callbacks import Broken, Checkpoints, Curves, NotFinite, ProgressLine
+from spatial_mllm_training.runs.callbacks import Broken, Checkpoints, Curves, NotFinite, ProgressLine, check_norm
 from spatial_mllm_training.runs.folder import RunError, RunFolder
 from spatial_mllm_training.runs.recipe import RunRecipe
 
@@ -31,9 +31,10 @@ class TestNotFinite:
         with pytest.raises(RunError, match=r"step 8: loss or gradients are not finite"):
             NotFinite("stop").on_pre_optimizer_step(ARGS, state(7), CONTROL, model=learner(1.0, bad))
 
-    def test_skips_so_that_weights_and_moments_stay(self):
+    @pytest.mark.parametrize("fused", [None, True])
+    def test_skips_so_that_weights_and_moments_stay(self, fused):
         watch, model = NotFinite("skip", most=1), learner(1.0, 1.0)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1, fused=fused)
         optimizer.step()
         before = [p.detach().clone() for p in model.parameters()]
         for parameter in model.parameters():
@@ -60,6 +61,17 @@ class TestNotFinite:
         assert logs["skipped_steps"] == now.log_history[-1]["skipped_steps"] == 3
 
 
+@pytest.mark.parametrize("norm", [float("nan"), float("inf"), -1.0])
+def test_a_norm_that_is_none_stops(norm):
+    with pytest.raises(RunError, match=r"step 8: loss or gradients are not finite: expected a lower learning rate$"):
+        check_norm(norm, 8)
+
+
+@pytest.mark.parametrize("norm", [None, 0.0, 3e38])
+def test_other_norms_pass(norm):
+    check_norm(norm, 8)
+
+
 class TestBroken:
     def test_stops(self):
         with pytest.raises(RunError, match="a sample is broken: a: gone"):
@@ -73,6 +85,14 @@ class TestBroken:
         assert watch.count == 2 and capsys.readouterr().err.count("a: gone") == 1
         with pytest.raises(RunError, match="3 samples are broken, max_broken is 2; the last: b: dark"):
             watch.add(["b: dark"])
+
+    def test_what_is_only_told_does_not_count(self, capsys):
+        watch = Broken("skip", most=0)
+        watch.tell(["a: gone"])
+        watch.tell(["a: gone"])
+        assert watch.count == 0 and capsys.readouterr().err.count("a: gone") == 1
+        with pytest.raises(RunError, match="a sample is broken: a: gone"):
+            Broken("stop").tell(["a: gone"])
 
     def test_the_count_is_logged_and_survives(self):
         watch = Broken.from_state(Broken("skip", 5, 2).state())
@@ -103,11 +123,20 @@ def test_curves_are_written_at_evaluations_and_at_the_end(tmp_path):
 
 
 def test_progress_says_rate_and_time_left(capsys, monkeypatch):
-    clock = iter([0.0, 100.0, 200.0, 300.0, 400.0, 500.0, 600.0])
-    monkeypatch.setattr("spatial_mllm_training.runs.callbacks.monotonic", lambda: next(clock))
-    watch = ProgressLine(samples=4)
-    watch.on_train_begin(ARGS, state(), CONTROL)
+    """Resumed at step 2, it has read 3 x 40 samples in 600 s; 5 x 40 are left, which take 1000 s."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("spatial_mllm_training.runs.callbacks.monotonic", lambda: clock.now)
+    watch = ProgressLine(samples=40)
+    watch.on_train_begin(ARGS, state(2), CONTROL)
+    clock.now += 600.0
     watch.on_log(ARGS, state(5), CONTROL, logs={"loss": 0.5})
+    clock.now += 9.0
+    watch.on_log(ARGS, state(6), CONTROL, logs={"loss": 0.4})  # too soon for another line
+    clock.now += 2.0
+    watch.on_log(ARGS, state(10), CONTROL, logs={"loss": 0.3})
     watch.on_train_end(ARGS, state(10), CONTROL)
-    said = capsys.readouterr().err
-    assert "step 5 of 10: loss 0.5000" in said and "samples/s" in said and "min left" in said
+    lines = capsys.readouterr().err.split("\n")
+    assert [line for line in lines if line] == [
+        "step 5 of 10: loss 0.5000, 0.2 samples/s, 17 min left",
+        "step 10 of 10: loss 0.3000, 0.5 samples/s, 0 min left",
+    ]

@@ -77,6 +77,22 @@ def test_another_run_is_refused_unless_the_old_one_is_given_up(tmp_path, recipe,
     assert folder.newest() is None and (tmp_path / "run" / "notes.txt").read_text() == "mine"
 
 
+def test_a_run_from_before_a_field_goes_on_with_its_default(tmp_path):
+    begun(tmp_path / "run")
+    file = tmp_path / "run" / "recipe.yaml"
+    file.write_text("".join(line for line in file.open() if not line.startswith("beta2:")))
+    begun(tmp_path / "run")
+    file.write_text("".join(line for line in file.open() if not line.startswith("beta2:")))
+    with pytest.raises(RunError, match=r"holds a run with beta2 0.999, not 0.9: expected another folder"):
+        RunFolder(tmp_path / "run").open(RunRecipe(steps=5, beta2=0.9), DATA)
+
+
+def test_a_run_that_was_killed_before_it_had_begun_begins(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").touch()
+    assert begun(tmp_path / "run", stop=False).newest() is None and (tmp_path / "run" / "recipe.yaml").is_file()
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "config.json").write_text("{}")

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from spatial_mllm_ros.mllm import load_model
 from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
 from spatial_mllm_training.runs import saving
+from spatial_mllm_training.runs.parts import ModelRecipe, load_learner, trainable
 
 
 @pytest.fixture
@@ -48,3 +49,31 @@ def test_an_older_one_is_replaced_and_nothing_half_is_left(base, tmp_path, monke
     with pytest.raises(OSError, match="No space"):
         saving.save_trained(model, base, tmp_path / "run")
     assert not any((tmp_path / "run").iterdir())
+
+
+def adapted(base, out, seed, **more):
+    """An adapter with other weights than those it begins with, saved."""
+    recipe = ModelRecipe(model=str(base), train=["connector"], lora_rank=2, **more)
+    learner = trainable(load_learner(recipe)[0], recipe)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            if parameter.requires_grad:
+                parameter += 0.01 * torch.randn(parameter.shape, generator=generator)
+    return learner, saving.save_trained(learner, base, out, adapter=recipe.adapter)
+
+
+def test_an_adapter_on_top_of_another_is_written_as_a_whole_model(tmp_path):
+    base = make_untrained(tmp_path / "base")
+    _, first = adapted(base, tmp_path / "first", 1)
+    learner, place = adapted(base, tmp_path / "second", 2, adapter=str(first))
+    assert first.name == "adapter" and place == tmp_path / "second" / "model"
+    assert [p.name for p in (tmp_path / "second").iterdir()] == ["model"]
+    ids = torch.arange(12).reshape(1, 12)
+    with torch.no_grad():
+        expected = learner.eval()(input_ids=ids).logits
+        found, without = (load_model(path)[0](input_ids=ids).logits for path in (place, base))
+    assert torch.allclose(found, expected, atol=1e-4) and not torch.allclose(without, expected, atol=1e-3)
+    connector = learner.get_base_model().model.connector.modules_to_save["default"].state_dict()
+    again = load_model(place)[0].model.connector.state_dict()
+    assert all(torch.equal(value, connector[name]) for name, value in again.items())

@@ -95,6 +95,22 @@ def test_a_batch_of_nothing_teaches_nothing(loaded, mixture):
     assert (batch["labels"] == IGNORED).all() and loss_of(model, batch) == 0.0
 
 
+def test_a_batch_without_pictures_gets_a_blank_clip_where_processes_train_together(loaded, mixture, tmp_path):
+    """It uses the encoders and the connector, and changes neither loss nor what is said of the batch."""
+    model, processor = loaded
+    turns = [{"from": "human", "value": "Two and two?"}, {"from": "gpt", "value": "Four."}]
+    (tmp_path / "general.jsonl").write_text(json.dumps({"conversations": turns}))
+    text = Mixture([DataEntry(str(tmp_path / "general.jsonl"))])
+    plain, blank = (Collator(text, processor, Settings(), blank=on)(draws(0)) for on in (False, True))
+    assert "video_grid_thw" not in plain and blank["video_grid_thw"].tolist() == [[1, 2, 2]]
+    assert plain["question_types"] == blank["question_types"] == ["general"] and not blank["faults"]
+    assert (blank["labels"][1] == IGNORED).all() and len(blank["labels"]) == 2
+    assert torch.allclose(loss_of(model, plain), loss_of(model, blank), rtol=1e-5)
+    together = Collator(mixture, processor, Settings(), blank=True)
+    assert loss_of(model, together([])) == 0.0 and len(together([])["video_grid_thw"]) == 1
+    assert together(draws(0))["input_ids"].equal(Collator(mixture, processor, Settings())(draws(0))["input_ids"])
+
+
 def test_general_text_beside_clips(loaded, questions, tmp_path):
     turns = [{"from": "human", "value": "Two and two?"}, {"from": "gpt", "value": "Four."}]
     (tmp_path / "general.jsonl").write_text(json.dumps({"conversations": turns}))

@@ -62,5 +62,7 @@ def test_what_is_described_is_hash_and_count(mixture, questions):
 def test_what_cannot_be(questions):
     with pytest.raises(RecipeError, match="expected one or more of"):
         Mixture([])
+    with pytest.raises(RecipeError, match=r"data '.*' has no weight and another has: expected a weight for all, or"):
+        Mixture([DataEntry(str(questions), weight=0.5), DataEntry(str(questions))])
     with pytest.raises(RecipeError, match="no records of unicorns"):
         Mixture([DataEntry(str(questions), types=["unicorns"])])

@@ -32,6 +32,18 @@ def test_what_is_kept_comes_back_exactly(tmp_path):
     assert torch.equal(found.seen.visual, SEEN.visual) and torch.equal(found.seen.spatial, SEEN.spatial)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_what_was_seen_in_bfloat16_comes_back_as_that(tmp_path, dtype):
+    """It is the shortest as it is: nothing is rounded, and nothing made longer."""
+    seen = SEEN.to(torch.bfloat16)
+    store = FeatureStore(tmp_path, "f", dtype=dtype)
+    store.put("ab", GRID, seen)
+    found = store.get("ab")
+    assert found and found.seen.visual.dtype == found.seen.spatial.dtype == torch.bfloat16
+    assert torch.equal(found.seen.visual, seen.visual) and torch.equal(found.seen.spatial, seen.spatial)
+    assert next(tmp_path.rglob("*.safetensors")).stat().st_size < 2 * (12 + 96) + 300  # and a header
+
+
 @pytest.mark.parametrize(("dtype", "error"), [("bfloat16", 2**-8), ("float16", 2**-11)])
 def test_half_the_room_and_its_rounding(tmp_path, dtype, error):
     store = FeatureStore(tmp_path, "f", dtype=dtype)
@@ -69,7 +81,31 @@ def test_a_damaged_file_counts_as_missing(tmp_path):
     store.put("ab", GRID, SEEN)
     file = next(tmp_path.rglob("*.safetensors"))
     file.write_bytes(file.read_bytes()[:20])
-    assert store.get("ab") is None
+    assert store.get("ab") is None and "ab" not in store  # so that it is computed again
+    assert store.get("ab") is None and store.put("ab", GRID, SEEN) and store.get("ab") is not None
+
+
+def test_the_bound_is_of_all_stores_together(tmp_path):
+    big = Seen(torch.zeros(6, 10_000), torch.zeros(48, 1))  # 0.24 MB
+    first, second = (FeatureStore(tmp_path, name, megabytes=1) for name in "fg")
+    assert [first.put("a", GRID, big), second.put("a", GRID, big), first.put("b", GRID, big)] == [True] * 3
+    assert second.put("b", GRID, big) and not first.put("c", GRID, big) and not second.put("c", GRID, big)
+    assert not FeatureStore(tmp_path, "h", megabytes=1).put("a", GRID, big)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path, monkeypatch):
+    store = FeatureStore(tmp_path, "f")
+
+    def killed(tensors, path, *_):
+        path.write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("spatial_mllm_training.sft.features.save_file", killed)
+        store.put("ab", GRID, SEEN)
+    assert [file.read_bytes() for file in tmp_path.rglob("*.safetensors")] == [b"half of it"]
+    other = FeatureStore(tmp_path, "g")  # of other encoders, but in the same folder
+    assert not [*tmp_path.rglob("*.safetensors")] and other.nbytes == 0
 
 
 SCRIPT = """
@@ -92,7 +128,7 @@ def test_processes_share_a_store(tmp_path):
     store = FeatureStore(tmp_path, "f", megabytes=2)
     found = [store.get(f"{n:02}") for n in range(25)]
     assert all(kept and (kept.seen.visual == n).all() for n, kept in enumerate(found))
-    assert not [*tmp_path.rglob(".*.safetensors.*")]
+    assert len([*tmp_path.rglob("*.safetensors")]) == 25
 
 
 def test_fingerprints_tell_encoders_apart(tiny):
@@ -123,14 +159,15 @@ def test_filling_sees_each_clip_once(tiny, tmp_path, monkeypatch):
     assert fill(store, model, [*clips, *clips]) == 0
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("parts", [["connector", "language_model"], ["connector", "visual"]])
-def test_losses_are_the_same_with_and_without(tiny, tmp_path, parts):
-    """To 1e-5, as float32; the second run reads what the first one kept. With ``visual``: the spatial part alone."""
+def test_losses_are_the_same_with_and_without(tiny, tmp_path, parts, dtype):
+    """To 1e-5; the second run reads what the first one kept. With ``visual``: the spatial part alone."""
     data = write_questions(tmp_path / "room", 4)
     curves = []
     for name, folder in (("plain", ""), ("kept", "store"), ("again", "store")):
         features = str(tmp_path / folder) if folder else ""
-        given = recipe(tiny, data, train=parts, steps=3, features=features)
+        given = recipe(tiny, data, train=parts, steps=3, features=features, dtype=dtype)
         train_sft(given, tmp_path / name)
         curves.append(curve(tmp_path / name))
     assert len([*tmp_path.rglob("store/*/*/*.safetensors")]) == 4

@@ -31,3 +31,9 @@ def test_the_tiny_one_runs_anywhere():
 def test_accelerate_reads_the_distributed_configurations(file: Path):
     config = load_config_from_file(str(file))
     assert config.num_processes == 8 and config.mixed_precision == "bf16"
+
+
+def test_fsdp_spreads_each_layer_of_the_language_model_and_the_rest_as_one():
+    """What is gathered apart has to be used equally often by all processes; see test_sharded.py."""
+    config = load_config_from_file(str(RECIPES / "distributed" / "fsdp2.yaml"))
+    assert config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"] == "Qwen2_5_VLDecoderLayer"

@@ -51,6 +51,45 @@ def test_parquet_of_the_engine_has_its_images_inside(tmp_path):
         assert {**found[i], "images": []} == {**lines[i], "images": []}
 
 
+def turns_of(text):
+    return {"conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": "Yes."}]}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("data/train-00000-of-00002", "data/train-00001-of-00002", "data/test-00000-of-00001"),
+        ("train-0", "train-1", "test-0"),
+        ("train/a", "train/b", "test/a"),
+    ],
+)
+def test_parquet_files_of_a_split(tmp_path, names):
+    """As they lie on the hub: only those of the split are read."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        datasets.Dataset.from_list([turns_of(name)]).to_parquet(str(tmp_path / f"{name}.parquet"))
+    for split, expected in (("train", names[:2]), ("test", names[2:])):
+        found = open_records(tmp_path, split)
+        assert [found[i]["conversations"][0]["value"] for i in range(len(found))] == list(expected)
+    with pytest.raises(RecipeError, match="with split val"):
+        open_records(tmp_path, "val")
+
+
+def test_parquet_files_by_the_name_of_their_split_or_by_none(tmp_path):
+    for name in ("flat/train.parquet", "flat/test.parquet", "bare/rooms.parquet", "bare/trains.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        datasets.Dataset.from_list([turns_of(name)]).to_parquet(str(tmp_path / name))
+    assert open_records(tmp_path / "flat", "test")[0]["conversations"][0]["value"] == "flat/test.parquet"
+    assert len(open_records(tmp_path / "flat")) == 1 and len(open_records(tmp_path / "bare", "train")) == 2
+
+
+@pytest.mark.parametrize("more", [{"meta": "a kitchen"}, {"meta": "{}", "gt_value": 3}])
+def test_a_text_of_another_kind_in_meta_is_a_fault(tmp_path, more):
+    datasets.Dataset.from_list([{**turns_of("Where?"), **more}]).to_parquet(str(tmp_path / "other.parquet"))
+    with pytest.raises(RecordFault, match="other-0: expected meta and gt_value as JSON"):
+        open_records(tmp_path / "other.parquet")[0]
+
+
 def test_hugging_face_data_set_on_disk(tmp_path):
     rows = [
         {"messages": [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": "yes"}]} for n in range(3)

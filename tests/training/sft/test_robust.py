@@ -1,14 +1,18 @@
 """Runs that are interrupted, cut into parts or spread over processes draw the same curve."""
 
+import json
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from spatial_mllm_training.sft.dataset import DataEntry, Mixture
 from spatial_mllm_training.sft.train import train_sft
 
 from .training import curve, recipe, run_apart, values
 
 EXACT = 1e-5
+SEED = 17  # by which some steps show a clip and a text, none text alone
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +55,18 @@ def test_two_processes_are_one(tiny, questions, plain, tmp_path):
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     assert run_apart(given, tmp_path / "run", *launcher) == 0
     same(tmp_path / "run", plain)
+
+
+def test_two_processes_of_which_one_has_no_pictures(tiny, questions, tmp_path):
+    """A clip, or a clip and a text, in each step: where one has a text alone, the other waits for its connector."""
+    turns = [{"from": "human", "value": "Two and two?"}, {"from": "gpt", "value": "Four."}]
+    text = tmp_path / "general.jsonl"
+    text.write_text("".join(json.dumps({"id": str(n), "conversations": turns}) + "\n" for n in range(12)))
+    data = [{"path": str(questions)}, {"path": str(text)}]
+    more = {"steps": 6, "gradient_checkpointing": True, "data": data, "seed": SEED}
+    drawn = Mixture([DataEntry(**entry) for entry in data]).draws(12, SEED)[:, 0].reshape(6, 2)
+    assert {(0, 1), (1, 0)} <= {*map(tuple, drawn.tolist())} and (drawn.min(1) == 0).all()
+    train_sft(recipe(tiny, questions, **more), tmp_path / "one")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    assert run_apart(values(tiny, questions, **more, batch=1), tmp_path / "two", *launcher) == 0
+    same(tmp_path / "two", tmp_path / "one")

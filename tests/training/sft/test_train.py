@@ -6,11 +6,16 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import TrainingArguments
 
 from spatial_mllm_ros.mllm import load_model
+from spatial_mllm_ros.mllm.vggt.layers import Attention
 from spatial_mllm_training.cli import app
+from spatial_mllm_training.grpo.recipe import GrpoRecipe
+from spatial_mllm_training.grpo.train import train_grpo
 from spatial_mllm_training.runs.folder import RunError, RunFolder
-from spatial_mllm_training.runs.parts import PARTS
+from spatial_mllm_training.runs.parts import PARTS, part_of
+from spatial_mllm_training.runs.recipe import make_recipe
 from spatial_mllm_training.sft.train import train_sft
 
 from .questions import write_questions
@@ -99,6 +104,67 @@ def poisoned(tiny, tmp_path):
     return folder
 
 
+def policy(tiny, questions, **more):
+    """A recipe of GRPO about the same questions: 8 answers a step, of one question."""
+    given = {"model": str(tiny), "data": [{"path": str(questions)}], "device": "cpu", "batch": 8}
+    return make_recipe({**given, "log_every": 1, "checkpoint_every": 100, **more}, GrpoRecipe)
+
+
+def test_several_gpus_without_a_launcher_are_told_at_once(tiny, questions, tmp_path, monkeypatch):
+    """Before anything is loaded or written."""
+    monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
+    for train, given in ((train_sft, recipe(tiny, questions)), (train_grpo, policy(tiny, questions))):
+        with pytest.raises(RunError, match="2 GPUs and one process: expected CUDA_VISIBLE_DEVICES=0, or torchrun"):
+            train(given, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("parts", [["connector", "language_model"], ["connector"]])
+def test_what_is_not_changed_is_saved_as_it_was(tiny, questions, tmp_path, parts):
+    """With bfloat16, at a learning rate of 0: what learns keeps every digit, the rest those of bfloat16."""
+    given = recipe(tiny, questions, train=parts, dtype="bfloat16", learning_rate=0.0, weight_decay=0.0, steps=1)
+    place = train_sft(given, tmp_path / "run")
+    before, after = (load_model(folder)[0].named_parameters() for folder in (tiny, place))
+    for (name, old), (_, new) in zip(before, after):
+        kept = part_of(name) in ("", *parts)
+        assert torch.equal(new, old if kept else old.bfloat16().float()), name
+
+
+@pytest.mark.parametrize("kind", ["sft", "grpo"])
+def test_a_second_run_begins_with_the_adapter_of_the_first(tiny, questions, tmp_path, kind):
+    """Its own adapter adds nothing at a learning rate of 0, so that it leaves the base with the first one merged."""
+    first = train_sft(recipe(tiny, questions, train=["connector"], lora_rank=4, steps=2), tmp_path / "first")
+    more = {"train": ["connector"], "lora_rank": 4, "steps": 1, "learning_rate": 0.0, "adapter": str(first)}
+    if kind == "sft":
+        second = train_sft(recipe(tiny, questions, **more), tmp_path / "second")
+    else:
+        second = train_grpo(policy(tiny, questions, **more, max_tokens=4, reasoning=False), tmp_path / "second")
+    assert second == tmp_path / "second" / "model" and not (tmp_path / "second" / "adapter").exists()
+    base, found = (load_model(folder)[0].state_dict() for folder in (tiny, second))
+    merged = load_model(tiny, adapter=first)[0].state_dict()
+    assert all(torch.allclose(found[name], value, atol=1e-7) for name, value in merged.items())
+    assert any(not torch.equal(base[name], value) for name, value in merged.items() if ".q_proj.weight" in name)
+
+
+def test_the_spatial_encoder_learns_the_same_with_gradient_checkpointing(tiny, questions, tmp_path, monkeypatch):
+    """The same numbers, with every block run twice: 2 steps of 2 clips, each seen with the others of its size."""
+    calls, forward = [], Attention.forward
+
+    def counted(self, *args):
+        calls.append(self)
+        return forward(self, *args)
+
+    monkeypatch.setattr(Attention, "forward", counted)
+    found, weights = {}, {}
+    for on in (False, True):
+        calls.clear()
+        given = recipe(tiny, questions, train=["spatial_encoder"], steps=2, gradient_checkpointing=on)
+        place = train_sft(given, tmp_path / str(on))
+        found[on], weights[on] = (curve(tmp_path / str(on)), len(calls)), load_file(place / "model.safetensors")
+    assert found[True][0] == found[False][0] and found[True][1] == 2 * found[False][1] > 0
+    assert all(torch.equal(value, weights[True][name]) for name, value in weights[False].items())
+
+
 def test_a_loss_that_is_none_stops(poisoned, questions, tmp_path):
     with pytest.raises(RunError, match="step 1: loss or gradients are not finite"):
         train_sft(recipe(poisoned, questions), tmp_path / "run")
@@ -127,6 +193,14 @@ def test_broken_samples_and_empty_batches_are_skipped_with_a_count(tiny, broken,
     losses = curve(tmp_path / "run")
     assert len(losses) == 6 and sorted(losses)[:5] == [0.0] * 5 and max(losses) > 1
     assert curve(tmp_path / "run", "broken")[-1] == 5
+
+
+def test_broken_held_out_records_count_once_and_not_for_the_bound(tiny, questions, broken, tmp_path):
+    held = [{"path": str(broken)}]
+    given = recipe(tiny, questions, steps=3, evaluate=held, evaluate_every=1, max_broken=0)
+    train_sft(given, tmp_path / "run")
+    assert curve(tmp_path / "run", "eval_broken") == [5, 5, 5] and len(curve(tmp_path / "run", "eval_loss")) == 3
+    assert "broken" not in (tmp_path / "run" / "curves.csv").read_text().partition("\n")[0].split(",")
 
 
 @pytest.mark.parametrize(

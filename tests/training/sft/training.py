@@ -55,9 +55,14 @@ def run_apart(given: dict, out: Path, *launcher: str, kill_at: int = 0) -> int:
     file.write_text(yaml.safe_dump(given))
     script = out.with_suffix(".py")
     script.write_text(SCRIPT)
+    return run_script(script, str(file), str(out), str(kill_at), launcher=launcher)
+
+
+def run_script(script: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> int:
+    """Runs a program on one thread, and says what went wrong; returns the exit code."""
     paths = os.pathsep.join((str(ROOT), str(ROOT / "training"), os.environ.get("PYTHONPATH", "")))
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, *launcher, str(script), str(file), str(out), str(kill_at)]
+    command = [sys.executable, *launcher, str(script), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
     if done.returncode not in (0, -9):
         print(done.stderr[-5000:])

@@ -7,12 +7,11 @@ from transformers import set_seed
 from trl.trainer.grpo_config import GRPOConfig
 
 from spatial_mllm_ros.cli.terminal import note
-from spatial_mllm_ros.mllm import load_model
 
-from ..runs.arguments import training_arguments
+from ..runs.arguments import check_launch, training_arguments
 from ..runs.callbacks import callbacks, is_main, quiet
 from ..runs.folder import RunError, RunFolder
-from ..runs.parts import trainable
+from ..runs.parts import load_learner, trainable
 from ..runs.run import run
 from ..sft.dataset import Mixture
 from .prompts import Prompts
@@ -65,15 +64,14 @@ def train_grpo(recipe: GrpoRecipe, out: str | Path, overwrite: bool = False) -> 
             ddp_find_unused_parameters=False,
         )
     )
+    check_launch(recipe, arguments)
     with arguments.main_process_first(local=False):
         if is_main():
             folder.open(recipe, {"data": mixture.describe()}, processes, overwrite)
     if folder.finished:
         note(f"{folder.path.name} is finished; --overwrite begins anew")
         return folder.trained
-    model, processor = load_model(recipe.model)
-    if processor is None:
-        raise RunError(f"model {recipe.model} has no tokenizer: expected one that answers")
+    model, processor = load_learner(recipe)
     set_seed(recipe.seed)
     most = 0 if recipe.on_broken == "stop" else recipe.max_broken
     draws = mixture.draws(-(-steps // recipe.iterations) * asked, recipe.seed)
@@ -82,4 +80,4 @@ def train_grpo(recipe: GrpoRecipe, out: str | Path, overwrite: bool = False) -> 
     learner = trainable(model, recipe)
     trainer = ClipGRPOTrainer(recipe, learner, arguments, prompts, recipe.functions(), processor, watching)
     quiet(trainer)
-    return run(trainer, folder, recipe.model)
+    return run(trainer, folder, recipe.model, adapter=recipe.adapter)

@@ -24,7 +24,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from ..runs.files import write_text
 from ..runs.folder import RunError
-from ..runs.parts import ModelRecipe, parameter_groups
+from ..runs.parts import ModelRecipe, adamw
 from .clips import Clip, base_of, sample, see, shown
 from .prompts import Prompt, Prompts
 from .rewards import RewardFunction
@@ -95,8 +95,7 @@ class ClipGRPOTrainer(GRPOTrainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            groups = parameter_groups(model or self.model, self.recipe)  # type: ignore[arg-type]
-            self.optimizer = torch.optim.AdamW(groups, lr=self.recipe.learning_rate, betas=(0.9, self.recipe.beta2))
+            self.optimizer = adamw(model or self.model, self.recipe)  # type: ignore[arg-type]
         return self.optimizer
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,8 +4,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainingArguments
 from transformers.utils import logging
 
+from .folder import RunError
 from .recipe import RunRecipe
 
 
@@ -50,3 +52,14 @@ def training_arguments(recipe: RunRecipe, out: Path, **more: Any) -> dict[str, A
         "restore_callback_states_from_checkpoint": True,
         **more,
     }
+
+
+def check_launch(recipe: RunRecipe, arguments: TrainingArguments) -> None:
+    """Refuses at once what would fail hours later, or not be seen. Raises RunError."""
+    if (count := arguments.n_gpu) > 1:
+        raise RunError(
+            f"{count} GPUs and one process: expected CUDA_VISIBLE_DEVICES=0, or"
+            f" torchrun --nproc-per-node {count} -m spatial_mllm_training.cli ..."
+        )
+    if arguments.deepspeed_plugin is not None and recipe.on_nan == "skip":
+        raise RunError("on_nan = 'skip': under DeepSpeed the step is done before it can be skipped: expected 'stop'")

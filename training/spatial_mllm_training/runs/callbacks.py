@@ -22,6 +22,7 @@ from .recipe import RunRecipe
 CURVES_SECONDS = 30.0  # between two drawings of the curves
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 SHOWN = 5  # broken samples that are told one by one
+_NOT_FINITE = "step {}: loss or gradients are not finite: expected a lower learning rate"
 
 
 def callbacks(recipe: RunRecipe, folder: RunFolder, samples: int) -> list[TrainerCallback]:
@@ -79,10 +80,7 @@ class NotFinite(TrainerCallback, ExportableState):
             return
         step = state.global_step + 1
         if self.action == "stop":
-            raise RunError(
-                f"step {step}: loss or gradients are not finite: expected a lower learning rate, or on_nan: skip",
-                ErrorCode.FAILED,
-            )
+            raise RunError(f"{_NOT_FINITE.format(step)}, or on_nan: skip", ErrorCode.FAILED)
         self.count += 1
         if self.count > self.most:
             raise RunError(f"step {step}: {self.count} steps were not finite, max_nan is {self.most}", ErrorCode.FAILED)
@@ -94,11 +92,17 @@ class NotFinite(TrainerCallback, ExportableState):
             logs["skipped_steps"] = state.log_history[-1]["skipped_steps"] = self.count
 
 
+def check_norm(norm: float | None, step: int) -> None:
+    """Stops where the norm of all gradients is none; DeepSpeed shows no more of them, and calls such a norm -1."""
+    if norm is not None and not 0 <= norm < float("inf"):
+        raise RunError(_NOT_FINITE.format(step), ErrorCode.FAILED)
+
+
 class Broken(TrainerCallback, ExportableState):
     """Counts samples that could not be read or shown, and stops the run where they are too many.
 
     Attributes:
-        count: samples of this process, those before the run was resumed included.
+        count: samples of this process, on top of those that the main process had counted when the run was resumed.
     """
 
     def __init__(self, action: str = "stop", most: int = 0, count: int = 0):
@@ -109,19 +113,21 @@ class Broken(TrainerCallback, ExportableState):
         return {"args": {"action": self.action, "most": self.most, "count": self.count}, "attributes": {}}
 
     def add(self, faults: Sequence[str]) -> None:
-        """Counts samples by what is wrong with them, and says the first ones. Raises RunError as configured."""
-        if not faults:
-            return
-        if self.action == "stop":
-            raise RunError(f"a sample is broken: {faults[0]}; on_broken: skip leaves it out", ErrorCode.FAILED)
+        """Counts samples by what is wrong with them, and tells them. Raises RunError as configured."""
+        self.tell(faults)
         self.count += len(faults)
+        if faults and self.count > self.most:
+            text = f"{self.count} samples are broken, max_broken is {self.most}; the last: {faults[-1]}"
+            raise RunError(text, ErrorCode.FAILED)
+
+    def tell(self, faults: Sequence[str]) -> None:
+        """Says the first ones, each once, without counting them. Raises RunError where any stops the run."""
+        if faults and self.action == "stop":
+            raise RunError(f"a sample is broken: {faults[0]}; on_broken: skip leaves it out", ErrorCode.FAILED)
         for fault in faults:
             if fault not in self._told and len(self._told) < SHOWN:
                 self._told.add(fault)
                 warn(f"left out: {fault}")
-        if self.count > self.most:
-            text = f"{self.count} samples are broken, max_broken is {self.most}; the last: {faults[-1]}"
-            raise RunError(text, ErrorCode.FAILED)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if self.count and logs is not None and "loss" in logs and state.log_history:

@@ -10,6 +10,7 @@ import json
 import platform
 import re
 import shutil
+from dataclasses import MISSING, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .recipe import RunRecipe, recipe_yaml
 
 PACKAGES = ("spatial_mllm_ros", "torch", "transformers", "trl", "accelerate", "peft", "datasets", "numpy")
 WHOLE = "whole"  # a file that is written into a checkpoint last
+LOCK = ".lock"  # alone, it is of a run that was killed before it had begun
 OURS = ("*.yaml", "*.json", "*.csv", "*.png", "tensorboard", "model", "adapter", "checkpoint-*")
 """What a run writes; --overwrite removes these and nothing else."""
 
@@ -52,7 +54,7 @@ class RunFolder:
             RunError: the folder holds something else, or another process writes there.
         """
         begun = {"recipe.yaml": recipe_yaml(recipe), "data.json": _json(data)}
-        held = any(self.path.iterdir()) if self.path.is_dir() else self.path.exists()
+        held = any(p.name != LOCK for p in self.path.iterdir()) if self.path.is_dir() else self.path.exists()
         if held and not (self.path / "recipe.yaml").is_file():
             raise RunError(f"{self.path.name} is there and no run's folder: expected a new, an empty or a run's folder")
         self.path.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,7 @@ class RunFolder:
                     shutil.rmtree(old) if old.is_dir() else old.unlink()
         elif held:
             try:
-                self._check(yaml.safe_load(begun["recipe.yaml"]), data, processes)
+                self._check(recipe, data, processes)
             except RunError:
                 self._lock.close()
                 raise
@@ -108,10 +110,12 @@ class RunFolder:
         found = [p for p in self.path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name)]
         return [p for p in found if not whole or (p / WHOLE).is_file()]
 
-    def _check(self, recipe: dict[str, Any], data: dict[str, Any], processes: int) -> None:
-        """Raises RunError where the run that is here is another one."""
-        old = yaml.safe_load((self.path / "recipe.yaml").read_text("utf-8"))
-        other = [f"{name} {old.get(name)!r}, not {new!r}" for name, new in recipe.items() if old.get(name) != new]
+    def _check(self, recipe: RunRecipe, data: dict[str, Any], processes: int) -> None:
+        """Raises RunError where the run that is here is another one; fields that it did not know had their defaults."""
+        old = {f.name: f.default for f in fields(recipe) if f.default is not MISSING}
+        old |= yaml.safe_load((self.path / "recipe.yaml").read_text("utf-8"))
+        wanted = yaml.safe_load(recipe_yaml(recipe)).items()
+        other = [f"{name} {old.get(name)!r}, not {new!r}" for name, new in wanted if old.get(name) != new]
         known = self._read("data.json")
         if known != json.loads(_json(data)):
             other += [f"other data ({', '.join(k for k in {**data, **known} if known.get(k) != data.get(k)) or 'all'})"]
@@ -129,7 +133,7 @@ class RunFolder:
 
     def _take_lock(self) -> None:
         """Until the run stops or the process is gone."""
-        self._lock = (self.path / ".lock").open("w")
+        self._lock = (self.path / LOCK).open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

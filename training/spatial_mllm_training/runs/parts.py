@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from spatial_mllm_ros.config import param
 
+from .folder import RunError
 from .recipe import RecipeError, RunRecipe, mapping
 
 PARTS = {
@@ -18,6 +20,7 @@ PARTS = {
 """Names in recipes -> beginnings of the names of parameters. The heads of VGGT are no part of answers: they stay."""
 LORA_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 """A list of layer names alone would also hit the 2D encoder's."""
+ENCODERS = ("visual", "spatial_encoder")
 NO_DECAY = ("bias", "norm", "ln_q")
 
 
@@ -25,6 +28,7 @@ NO_DECAY = ("bias", "norm", "ln_q")
 class ModelRecipe(RunRecipe):
     """A run that trains a Spatial-MLLM to answer."""
 
+    adapter: str = param("", "folder or hub id of a PEFT adapter that is merged into the model first; empty: none")
     train: list[str] = param(  # noqa: RUF009, it makes a default_factory
         ["connector", "language_model"], "parts that learn, the others are frozen", choices=PARTS
     )
@@ -46,13 +50,34 @@ class ModelRecipe(RunRecipe):
             raise RecipeError(f"lora_rank = {self.lora_rank}, train = {self.train}: expected [connector] or []")
 
 
+def load_learner(recipe: ModelRecipe) -> tuple[Any, Any]:
+    """The model that a run begins with, and its processor: what learns is float32, the rest in the recipe's dtype.
+
+    All is read as float32 first, so that what learns begins with the very numbers of the checkpoint.
+
+    Raises:
+        SpatialError: the model or the adapter cannot be used, or does not answer.
+    """
+    from spatial_mllm_ros.mllm import load_model  # takes seconds to import, which reading a recipe need not
+
+    model, processor = load_model(recipe.model, adapter=recipe.adapter)
+    if processor is None:
+        raise RunError(f"model {recipe.model} has no tokenizer: expected one that answers")
+    for name, parameter in model.named_parameters():
+        if (part := part_of(name)) and part not in recipe.train:
+            parameter.data = parameter.data.to(getattr(torch, recipe.dtype))
+    return model, processor
+
+
 def trainable(model: Any, recipe: ModelRecipe) -> Any:
     """The model with the recipe's parts learning and the rest frozen; wrapped by PEFT where there are adapters.
 
     Args:
-        model: SpatialMLLMForConditionalGeneration, float32.
+        model: SpatialMLLMForConditionalGeneration; what learns is float32.
     """
     model.requires_grad_(False)
+    for encoder in (model.get_submodule(PARTS[part][:-1]) for part in ENCODERS if part not in recipe.train):
+        encoder.forward = torch.no_grad()(encoder.forward)  # checkpointing would make its input require gradients
     if recipe.lora_rank:
         from peft import LoraConfig, get_peft_model
 
@@ -86,6 +111,14 @@ def parameter_groups(model: nn.Module, recipe: ModelRecipe) -> list[dict[str, An
         }
         for (part, decays), parameters in groups.items()
     ]
+
+
+def adamw(model: nn.Module, recipe: ModelRecipe) -> torch.optim.AdamW:
+    """The optimiser of what learns; in one kernel, which needs no memory of its own, where the device has that."""
+    groups = parameter_groups(model, recipe)
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
+    fused = True if devices <= {"cpu", "cuda"} else None
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=fused)
 
 
 def part_of(name: str) -> str:

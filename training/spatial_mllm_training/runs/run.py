@@ -10,18 +10,24 @@ from .folder import RunFolder
 from .saving import save_trained
 
 
-def run(trainer: Any, folder: RunFolder, base: str, model: Any = None) -> Path:
-    """Trains from the newest whole checkpoint on, evaluates, and writes what was trained.
+def run(trainer: Any, folder: RunFolder, base: str, model: Any = None, adapter: str = "") -> Path:
+    """Trains from the newest whole checkpoint on, writes what was trained, and evaluates.
 
     Args:
         base: folder or hub id of the model that it began with.
         model: what is written; None: what the trainer trains.
+        adapter: that was merged into that model before.
     """
     newest = folder.newest()
     if newest and is_main():
         note(f"going on from {newest.name}")
     try:
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
+        if is_main():
+            trained = trainer.accelerator.unwrap_model(trainer.model_wrapped) if model is None else model
+            save_trained(trained, base, folder.path, state, adapter)
         measured = [row["step"] for row in trainer.state.log_history if "eval_loss" in row]
         if trainer.state.global_step not in measured:
             trainer.evaluate()
@@ -31,11 +37,7 @@ def run(trainer: Any, folder: RunFolder, base: str, model: Any = None) -> Path:
         raise
     finally:
         release(trainer)
-    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-    state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
     if is_main():
-        trained = trainer.accelerator.unwrap_model(trainer.model_wrapped) if model is None else model
-        save_trained(trained, base, folder.path, state)
         folder.state("finished", why="", steps=trainer.state.global_step)
     trainer.accelerator.wait_for_everyone()
     return folder.trained

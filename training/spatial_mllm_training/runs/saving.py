@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -10,14 +11,16 @@ from peft import PeftModel
 from torch import Tensor
 
 from spatial_mllm_ros.mllm.checkpoints.files import INDEX, find_folder, read_config
-from spatial_mllm_ros.mllm.checkpoints.loading import released_name
+from spatial_mllm_ros.mllm.checkpoints.loading import add_adapter, load_model, released_name
 from spatial_mllm_ros.mllm.checkpoints.saving import new_folder, save_shards
 
 DESCRIPTION = ("*.json", "*.txt", "*.jinja")  # configuration, tokenizer, processor, chat template
 NOT_KEPT = (INDEX, "calibration.json")  # they speak of the weights that it began with
 
 
-def save_trained(model: Any, base: str | Path, out: Path, state: dict[str, Tensor] | None = None) -> Path:
+def save_trained(
+    model: Any, base: str | Path, out: Path, state: dict[str, Tensor] | None = None, adapter: str | Path = ""
+) -> Path:
     """Writes what was trained: ``adapter/`` of a PEFT model, else ``model/`` in the layout of the released checkpoints.
 
     An older one is replaced. Weights are stored in the number format that the base's configuration names.
@@ -26,9 +29,14 @@ def save_trained(model: Any, base: str | Path, out: Path, state: dict[str, Tenso
         model: SpatialMLLMForConditionalGeneration, or PEFT's wrapper of it.
         base: folder or hub id of what it began with; configuration, tokenizer and processor come from there.
         state: all weights, where they are spread over processes; None: the model's own.
+        adapter: that was merged into the base before; of a PEFT model a whole one is written then, with both merged.
     Returns:
         The new folder.
     """
+    if adapter and isinstance(model, PeftModel):
+        with TemporaryDirectory() as second:
+            model.save_pretrained(second, state_dict=state)
+            model, state = add_adapter(load_model(base, adapter=adapter)[0], second), None
     place = out / ("adapter" if isinstance(model, PeftModel) else "model")
     shutil.rmtree(place, ignore_errors=True)
     with new_folder(place) as part:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from spatial_mllm_ros.errors import SpatialError
-from spatial_mllm_ros.mllm.packing import PAIR, pack
+from spatial_mllm_ros.mllm.packing import MERGE, PAIR, PATCH_VALUES, pack
 from spatial_mllm_ros.mllm.processor import CLIP_RATE
 from spatial_mllm_ros.mllm.seen import Seen
+from spatial_mllm_ros.mllm.text.prompts import prefix_ids
 
 from . import media
 from .dataset import Mixture
@@ -61,10 +62,20 @@ class Collator:
 
     Args:
         store: what the frozen encoders saw; pixels are read only where that lacks something of a batch.
+        blank: whether a batch without pictures gets a clip that teaches nothing. Processes that train together wait
+            for each other wherever weights are used: all of them have to use the same.
     """
 
-    def __init__(self, mixture: Mixture, processor: Any, settings: Settings, store: FeatureStore | None = None):
-        self.mixture, self.processor, self.settings, self.store = mixture, processor, settings, store
+    def __init__(
+        self,
+        mixture: Mixture,
+        processor: Any,
+        settings: Settings,
+        store: FeatureStore | None = None,
+        blank: bool = False,
+    ):
+        self.mixture, self.processor, self.settings = mixture, processor, settings
+        self.store, self.blank = store, blank
 
     def __call__(self, draws: Sequence[dict[str, int]]) -> Batch:
         """What the model's ``forward`` takes, with ``labels``; besides ``faults``, what was left out and why, and
@@ -84,7 +95,10 @@ class Collator:
             except (RecordFault, SpatialError) as error:
                 name = record["id"]
                 faults.append(str(error) if str(error).startswith(name) else f"{name}: {error}")
-        return {**self._tensors(samples), "faults": faults, "question_types": [s.question_type for s in samples]}
+        types = [sample.question_type for sample in samples]
+        if self.blank and not any(sample.pictures for sample in samples):
+            samples.append(self._blank())
+        return {**self._tensors(samples), "faults": faults, "question_types": types}
 
     def sample(self, record: Record, stored: Stored | None = None) -> Sample:
         """One record as numbers. Raises RecordFault or SpatialError where that cannot be."""
@@ -134,6 +148,13 @@ class Collator:
             pixels, grid = pack(frames, *limits)
             pictures.append(Picture("video", grid, pixels, PAIR * step))
         return pictures
+
+    def _blank(self) -> Sample:
+        """The smallest clip, black, of which nothing is learned."""
+        grid = (1, MERGE, MERGE)
+        ids = prefix_ids(self.processor, grid)
+        pixels = torch.zeros(MERGE * MERGE, PATCH_VALUES)
+        return Sample(Tokens(ids, [IGNORED] * len(ids)), [Picture("video", grid, pixels)])
 
     def _tensors(self, samples: Sequence[Sample]) -> Batch:
         tokenizer = self.processor.tokenizer

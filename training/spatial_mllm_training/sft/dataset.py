@@ -17,9 +17,9 @@ from .records import Record, RecordFault, Records, open_records
 class DataEntry:
     """One data set of a mixture; general data against forgetting is just another one."""
 
-    path: str = param("", "folder of multispa generate, .jsonl, .json or .parquet file, or Hugging Face data set")
+    path: str = param("", "on disk: folder of multispa generate, .jsonl, .json or .parquet, or Hugging Face data set")
     weight: float = param(
-        0.0, "share of the draws, against that of others; 0: its number of records", low=0.0, high=1e9
+        0.0, "share of the draws, against that of others; 0 for all: their numbers of records", low=0.0, high=1e9
     )
     split: str = param("train", "of a folder that has several")
     types: list[str] = param([], "only these question types; none: all")  # noqa: RUF009
@@ -41,6 +41,9 @@ class Mixture:
     def __init__(self, entries: Sequence[DataEntry]):
         if not entries:
             raise RecipeError("data = []: expected one or more of {path: ...}")
+        if any(entry.weight for entry in entries) and not all(entry.weight for entry in entries):
+            bare = next(entry.path for entry in entries if not entry.weight)
+            raise RecipeError(f"data '{bare}' has no weight and another has: expected a weight for all, or for none")
         self.entries = list(entries)
         self._records: list[Records] = [open_records(entry.path, entry.split) for entry in entries]
         self._rows = [_rows(records, entry) for records, entry in zip(self._records, entries)]

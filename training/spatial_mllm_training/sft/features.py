@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from spatial_mllm_ros.cli.terminal import warn
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm.checkpoints.files import DTYPES
 from spatial_mllm_ros.mllm.seen import Seen
@@ -26,11 +27,12 @@ from .records import RecordFault
 
 KEPT = {"both": ("visual", "spatial"), "spatial": ("spatial",)}
 """What may be kept: of both encoders, or of the spatial one alone, while the 2D encoder learns."""
+HALF = ".half-"  # how the names of files begin that are being written
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What was seen in one clip, float32, and its grid (t, h, w)."""
+    """What was seen in one clip, in the number format that it was seen in, and its grid (t, h, w)."""
 
     grid: tuple[int, int, int]
     seen: Seen
@@ -40,21 +42,24 @@ class FeatureStore:
     """Clips that were seen by certain encoders, in a folder of theirs.
 
     Args:
-        root: of all stores.
+        root: of all stores; what a killed process left half written there is removed.
         fingerprint: of what sees them, see ``fingerprint``.
         keep: ``both`` or ``spatial``.
-        dtype: ``float32`` is exact, ``bfloat16`` and ``float16`` take half the room.
-        megabytes: most that the folder holds (1e6 bytes each), of all processes together; what comes later is not kept.
+        dtype: the longest number that is kept: ``float32`` is exact, ``bfloat16`` and ``float16`` take half the room.
+        megabytes: most that the root holds (1e6 bytes each), of all stores and processes; what comes later is not kept.
     """
 
     def __init__(
         self, root: str | Path, fingerprint: str, keep: str = "both", dtype: str = "float32", megabytes: int = 10_000
     ):
-        self.folder = Path(root).expanduser() / f"{fingerprint}-{keep}-{dtype}"
+        self.root = Path(root).expanduser()
+        self.folder = self.root / f"{fingerprint}-{keep}-{dtype}"
         self.parts, self._dtype, self.limit = KEPT[keep], DTYPES[dtype], megabytes * 1_000_000
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._locked() as size:  # counted anew: a killed process may have left it too large
-            size(sum(file.stat().st_size for file in self.folder.glob("*/*.safetensors")))
+        with self._locked() as size:  # nobody else writes now
+            for half in self.root.glob(f"*/*/{HALF}*.safetensors"):
+                half.unlink()
+            size(sum(file.stat().st_size for file in self.root.glob("*/*/*.safetensors")))
 
     @staticmethod
     def key(content: Iterable[bytes]) -> str:
@@ -68,35 +73,43 @@ class FeatureStore:
         return self._file(key).is_file()
 
     def get(self, key: str) -> Stored | None:
-        """What was seen in a clip; None where it is not kept, or its file is damaged."""
+        """What was seen in a clip; None where it is not kept, or its file is damaged: that one is removed."""
         try:
             with safe_open(self._file(key), "pt") as file:
-                t, h, w = file.get_tensor("grid").tolist()
-                return Stored((t, h, w), Seen(**{name: file.get_tensor(name).float() for name in self.parts}))
-        except (OSError, SafetensorError):
+                seen_as, (t, h, w) = file.metadata() or {}, file.get_tensor("grid").tolist()
+                parts = {name: file.get_tensor(name) for name in self.parts}
+        except SafetensorError:
+            with self._locked():
+                self._file(key).unlink(missing_ok=True)
             return None
+        except OSError:
+            return None
+        return Stored((t, h, w), Seen(**{n: part.to(DTYPES[seen_as.get(n, "float32")]) for n, part in parts.items()}))
 
     def put(self, key: str, grid: Iterable[int], seen: Seen) -> bool:
         """Keeps what was seen in one clip; False where there is no room for it. Raises OSError."""
         tensors: dict[str, Tensor] = {"grid": torch.tensor(list(grid))}
+        seen_as: dict[str, str] = {}
         for name in self.parts:
             part = getattr(seen, name)
-            tensors[name] = part.detach().to("cpu", self._dtype).contiguous()
+            kept_as = part.dtype if part.dtype.itemsize <= self._dtype.itemsize else self._dtype
+            tensors[name] = part.detach().to("cpu", kept_as).contiguous()
+            seen_as[name] = str(part.dtype).removeprefix("torch.")
         bytes_needed = sum(tensor.nbytes for tensor in tensors.values()) + 4096  # and a header
         with self._locked() as size:
             if (held := size(None)) + bytes_needed > self.limit:
                 return False
             size(held + bytes_needed)
-        file = self._file(key)
-        file.parent.mkdir(exist_ok=True)
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
-        save_file(tensors, beside)
-        os.replace(beside, file)
+            file = self._file(key)
+            file.parent.mkdir(exist_ok=True)
+            beside = file.with_name(f"{HALF}{file.name}")
+            save_file(tensors, beside, seen_as)
+            os.replace(beside, file)
         return True
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes it holds."""
+        """About how many bytes the root holds."""
         with self._locked() as size:
             return size(None)
 
@@ -105,8 +118,8 @@ class FeatureStore:
 
     @contextmanager
     def _locked(self) -> Iterator[Any]:
-        """The number of bytes held, for one process at a time: called with None it is read, else written."""
-        with (self.folder / "size").open("a+") as file:
+        """For one process at a time: the number of bytes held; called with None it is read, else written."""
+        with (self.root / "size").open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
 
             def size(value: int | None) -> int:
@@ -152,6 +165,7 @@ def fill(store: FeatureStore, model: Any, clips: Iterable[tuple[str, Any]], dtyp
         with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
             seen = model.model.see(pixels.to(model.device), grid.to(model.device))
         if not store.put(key, grid[0].tolist(), seen):
+            warn(f"features: {store.root.name} is full: other clips are seen every time; other encoders' folders count")
             break
         added += 1
     return added

@@ -28,9 +28,9 @@ class SftRecipe(ModelRecipe):
     max_tokens: int = param(0, "a sample with more is broken; 0: no bound", unit="tokens", low=0, high=1_000_000)
     features: str = param("", "folder where outputs of frozen encoders are kept; empty: they run every time")
     features_dtype: str = param(
-        "float32", "of what is kept; float32 is exact", choices=("float32", "bfloat16", "float16")
+        "float32", "the longest number that is kept; float32 is exact", choices=("float32", "bfloat16", "float16")
     )
-    features_megabytes: int = param(20_000, "most that is kept", unit="MB", low=1, high=100_000_000)
+    features_megabytes: int = param(20_000, "most that the folder holds", unit="MB", low=1, high=100_000_000)
 
     def __post_init__(self):
         super().__post_init__()

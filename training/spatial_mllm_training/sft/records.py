@@ -2,7 +2,8 @@
 
 - of ``multispa generate``: a folder with ``train.jsonl``, else ``annotations/train/*.jsonl`` or ``*.parquet``;
 - annotations of Spatial-MLLM, Qwen2.5-VL, LLaVA: JSON lines or an array; ``conversations``, ``image(s)``, ``video(s)``;
-- of Hugging Face: a folder of ``save_to_disk``, a Parquet file, or a folder of them.
+- of Hugging Face, on disk: a folder of ``save_to_disk``, a Parquet file, or a folder of them: ``data/train-*.parquet``,
+  ``train-*.parquet``, ``train.parquet``, ``train/*.parquet``, or any where no name begins with that of a split.
 """
 
 import json
@@ -22,6 +23,7 @@ Lines = list[tuple[int, int]]
 
 ROLES = {"human": "human", "user": "human", "gpt": "gpt", "assistant": "gpt", "system": "system"}
 GENERAL = "general"  # question type of a record that names none
+SPLIT = re.compile("(train|validation|valid|val|dev|test)(?![a-z])")
 _JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 
 
@@ -73,10 +75,14 @@ def _files(place: Path, split: str) -> list[Path]:
     if (joined := place / f"{split}.jsonl").is_file():
         return [joined]
     folder = place / split if (place / "dataset_dict.json").is_file() else place
-    patterns = (f"annotations/{split}/*.jsonl", f"annotations/{split}/*.parquet", "*.parquet", f"{split}/*.parquet")
     if (folder / "state.json").is_file():
         return sorted(folder.glob("*.arrow"))
-    return next((sorted(found) for pattern in patterns if (found := [*place.glob(pattern)])), [])
+    tables = (f"data/{split}-*", f"{split}-*", split, f"{split}/*", f"annotations/{split}/*")
+    patterns = (f"annotations/{split}/*.jsonl", *(f"{table}.parquet" for table in tables))
+    if found := next((sorted(files) for pattern in patterns if (files := [*place.glob(pattern)])), []):
+        return found
+    bare = sorted(place.glob("*.parquet"))
+    return [] if any(SPLIT.match(file.name) for file in bare) else bare
 
 
 class JsonRecords:
@@ -127,9 +133,13 @@ class TableRecords:
 
     def __getitem__(self, index: int) -> Record:
         values = self._table[index].to_pylist()[0]
+        name = f"{self._files[0].stem}-{index}"
         if isinstance(values.get("meta"), str):  # as ``multispa generate`` writes them
-            values |= {name: json.loads(values[name]) for name in ("meta", "gt_value") if values.get(name)}
-        return normal(values, self._root, f"{self._files[0].stem}-{index}")
+            try:
+                values |= {column: json.loads(values[column]) for column in ("meta", "gt_value") if values.get(column)}
+            except (TypeError, ValueError, RecursionError):
+                raise RecordFault(f"{name}: expected meta and gt_value as JSON, or no text in a column meta") from None
+        return normal(values, self._root, name)
 
     def digest(self) -> str:
         return content_hash(self._files)

@@ -15,12 +15,11 @@ from transformers import set_seed
 from trl.trainer.sft_config import SFTConfig
 
 from spatial_mllm_ros.cli.terminal import note, track
-from spatial_mllm_ros.mllm import load_model
 
-from ..runs.arguments import training_arguments
+from ..runs.arguments import check_launch, training_arguments
 from ..runs.callbacks import callbacks, is_main, quiet
 from ..runs.folder import RunError, RunFolder
-from ..runs.parts import trainable
+from ..runs.parts import load_learner, trainable
 from ..runs.run import run
 from . import media
 from .collate import Collator, Settings
@@ -57,6 +56,9 @@ def train_sft(recipe: SftRecipe, out: str | Path, overwrite: bool = False) -> Pa
             eval_strategy="steps" if held and recipe.evaluate_every else "no",
         )
     )
+    check_launch(recipe, arguments)
+    if recipe.features and arguments.deepspeed_plugin is not None:
+        raise RunError("features: under DeepSpeed all processes run their encoders: expected features: '', or FSDP")
     with arguments.main_process_first(local=False):
         if is_main():
             data = {"data": mixture.describe(), "evaluate": held.describe() if held else {}}
@@ -64,13 +66,11 @@ def train_sft(recipe: SftRecipe, out: str | Path, overwrite: bool = False) -> Pa
     if folder.finished:
         note(f"{folder.path.name} is finished; --overwrite begins anew")
         return folder.trained
-    model, processor = load_model(recipe.model)
-    if processor is None:
-        raise RunError(f"model {recipe.model} has no tokenizer: expected one that answers")
+    model, processor = load_learner(recipe)
     draws = mixture.draws(steps * samples, recipe.seed)
     settings = Settings(recipe.shown_as, recipe.answers, recipe.max_frames, recipe.max_tokens)
-    learned = Collator(mixture, processor, settings)
-    measured = Collator(held, processor, settings) if held else None
+    learned = Collator(mixture, processor, settings, blank=processes > 1)
+    measured = Collator(held, processor, settings, blank=processes > 1) if held else None
     set_seed(recipe.seed)
     if recipe.features:
         nn.Module.to(model, arguments.device)
@@ -88,7 +88,7 @@ def train_sft(recipe: SftRecipe, out: str | Path, overwrite: bool = False) -> Pa
         callbacks=callbacks(recipe, folder, samples),
     )
     quiet(trainer)
-    return run(trainer, folder, recipe.model)
+    return run(trainer, folder, recipe.model, adapter=recipe.adapter)
 
 
 def keep_features(
