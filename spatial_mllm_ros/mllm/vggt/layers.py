@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from .rope import Rotation, rotate
 
@@ -57,7 +58,14 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP four times as wide, each normalised before, scaled after and added: [N, L, C] -> same."""
+    """Attention, then an MLP four times as wide, each normalised before, scaled after and added: [N, L, C] -> same.
+
+    Attributes:
+        gradient_checkpointing: while training, keep nothing of the forward pass and compute it again: less memory, more
+            time. transformers sets it on every part of a model that has it.
+    """
+
+    gradient_checkpointing = False
 
     def __init__(self, dim: int, heads: int, *, scale: float = 0.01, eps: float = 1e-5, qk_norm: bool = False):
         super().__init__()
@@ -69,6 +77,11 @@ class Block(nn.Module):
         self.ls2 = LayerScale(dim, scale)
 
     def forward(self, x: Tensor, turn: Rotation | None = None) -> Tensor:
+        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(self._forward, x, turn, use_reentrant=False)  # pyright: ignore[reportReturnType]
+        return self._forward(x, turn)
+
+    def _forward(self, x: Tensor, turn: Rotation | None) -> Tensor:
         x = x + self.ls1(self.attn(self.norm1(x), turn))
         return x + self.ls2(self.mlp(self.norm2(x)))
 
