@@ -15,6 +15,8 @@ from spatial_mllm_training.cli import app
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
     "calibrate",
+    "geometry",
+    "nano",
     "cold-start",
     "grpo",
     "sft",

@@ -1,6 +1,7 @@
 """The command ``spatial-mllm-training``: every command is a few lines over the library; ``--help`` is the manual."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from spatial_mllm_ros.cli.options import ASK, Adapter, AsJson, Device, Dtype, MaxTokens, NotObserved, ask_params
 from spatial_mllm_ros.cli.terminal import Commands, note, out, progress, warn
+from spatial_mllm_ros.errors import SpatialError
 
 from .cli_calibrate import calibrate
 from .cli_grpo import cold_start, grpo
@@ -220,8 +222,9 @@ def evaluate(
             not_observed=not_observed,
         )
         answers = Model(params, data if data.is_dir() else data.parent)
-        for name in filter(None, (model, adapter)):
-            find_folder(name)  # what comes from the hub is here from now on, with its calibration
+        with suppress(SpatialError):  # loading will say so
+            for name in filter(None, (model, adapter)):
+                find_folder(name)  # what comes from the hub is here from now on, with its calibration
         own = known_calibration(model, adapter)
         settings = f"adapter={adapter} dtype={dtype} max_tokens={max_tokens} not_observed={not_observed:g}"
         settings += f" calibrated={own.not_observed} frames={own.max_frames}"
