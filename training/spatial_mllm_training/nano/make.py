@@ -86,8 +86,8 @@ def make_nano(recipe: NanoRecipe, out: Path) -> Path:
     model = train_geometry(stage(recipe, "geometry", model, views), out / "geometry")
     model = train_words(stage(recipe, "words", model, views), out / "words")
     data = f"data=[{{path: {questions}}}]"
-    kept = (data, f"evaluate=[{{path: {held}}}]", f"features={out / 'features'}")
-    model = train_sft(stage(recipe, "sft", model, *kept), out / "sft")
+    told = (data, f"evaluate=[{{path: {held}}}]")
+    model = train_sft(stage(recipe, "sft", model, *told), out / "sft")
     model = train_grpo(stage(recipe, "grpo", model, data), out / "grpo")
     return ship(model, out / "nano", held)
 
