@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Processes that test side by side.
+TESTERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SAY := @echo "==>"
@@ -57,7 +59,7 @@ demo: setup  ## simulate a room, run the node on it, annotate it with rewards, w
 
 test: setup  ## run the tests; ARGS='-k coverage' goes to pytest
 	$(SAY) "test: running pytest (ROS_DOMAIN_ID $(ROS_DOMAIN_ID), loopback only)"
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup $(ARGS)
 
 bench: setup  ## run the benchmarks; ARGS go to them
 	$(SAY) "bench: running the benchmarks"

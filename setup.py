@@ -95,6 +95,7 @@ setup(
             "pytest",
             "hypothesis",
             "pytest-timeout",
+            "pytest-xdist",
             "ruff",
             "pyright[nodejs]",  # with its own node: a machine need not have one
             "pre-commit",

@@ -14,6 +14,14 @@ os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 101 + 1))
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes test: one takes all that talks over DDS, and every other file goes to one of them."""
+    for item in items:
+        together = "live" if item.get_closest_marker("live") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
 def _recording(name: str) -> Path:
     path = DATA / name
     if not path.exists():
