@@ -109,7 +109,8 @@ class StepTrainer(Trainer):
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
-            logs |= {f"losses/{name}": float(torch.stack(values).mean()) for name, values in self._seen.items()}
+            parts = {name: values for name, values in self._seen.items() if name != "loss"}
+            logs |= {f"losses/{name}": float(torch.stack(values).mean()) for name, values in parts.items()}
             self._seen.clear()
         super().log(logs, *args, **kwargs)
 
