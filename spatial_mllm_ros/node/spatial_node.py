@@ -17,6 +17,7 @@ from ..frames import Frame
 from ..mllm.process.remote import ENGINE
 from ..pipeline import Processed, SpatialPipeline
 from . import parameters
+from .beside import Beside
 from .diagnostics import Diagnostics
 from .inputs import Inputs
 from .models import Models
@@ -48,7 +49,8 @@ class SpatialNode(LifecycleNode):
         super().__init__("spatial_mllm", **options)
         self.config: Config | None = None
         self._error = ""
-        self._parts: list[Services | Questions | Windows | MotionQuestions | Outputs] = []
+        self._parts: list[Services | Questions | Beside | Outputs] = []
+        self._beside: list[Beside] = []
         self.models: Models | None = None
         self._inputs: Inputs | None = None
         self._timer: Timer | None = None
@@ -135,10 +137,11 @@ class SpatialNode(LifecycleNode):
         self.models = Models(self.config, self.get_logger(), self.engine)
         self._questions = Questions(self, self.pipeline, self.models.answers, group)
         self._parts.append(self._questions)
-        self._windows = Windows(self.pipeline, self.models.geometry, self._outputs.window, self.get_logger())
-        self._parts.append(self._windows)
-        self._motion = MotionQuestions(self.pipeline, self.models.answers, self._outputs.reward, self.get_logger())
-        self._parts.append(self._motion)
+        self._beside = [MotionQuestions(self.pipeline, self.models.answers, self._outputs.reward, self.get_logger())]
+        if self.models.geometry is not None:
+            seen = Windows(self.pipeline, self.models.geometry, self._outputs.window, self.get_logger())
+            self._beside.append(seen)
+        self._parts += self._beside
 
     def _activate(self) -> None:
         assert self.config is not None and self.models is not None
@@ -156,8 +159,8 @@ class SpatialNode(LifecycleNode):
 
     def _processed(self, frame: Frame, processed: Processed, age_ns: int | None) -> None:
         self._outputs.frame(frame, processed, age_ns)
-        self._windows.look()
-        self._motion.look()
+        for beside in self._beside:
+            beside.look()
 
     def _deactivate(self) -> None:
         if self._timer is not None:

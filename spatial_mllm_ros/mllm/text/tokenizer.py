@@ -60,6 +60,11 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     vocab = {token: i for i, token in enumerate([*alphabet, *(a + b for a, b in merges)])}
     backend = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return chat_tokenizer(backend)
+
+
+def chat_tokenizer(backend: Tokenizer) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with ``SPECIAL_TOKENS`` after its own tokens, and ``CHAT_TEMPLATE``."""
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL_TOKENS])
     tokenizer = PreTrainedTokenizerFast(

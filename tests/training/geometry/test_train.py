@@ -1,7 +1,6 @@
 """Runs of a few steps: exact resumption, what is refused, and views that are kept."""
 
 import csv
-import gc
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from spatial_mllm_training.geometry import train
 from spatial_mllm_training.geometry.clips import ClipBatches, Phase
 from spatial_mllm_training.geometry.train import GeometryRecipe, train_geometry
 from spatial_mllm_training.geometry.views import identity, make_views, open_views
-from spatial_mllm_training.runs.callbacks import Checkpoints
 from spatial_mllm_training.runs.recipe import RecipeError, make_recipe
 
 from ..scenes import room_scene
+from ..stopping import stopped_after
 from .boxes import SIZE, box_views
 
 
@@ -60,18 +59,8 @@ def losses(out):
 @pytest.mark.parametrize("steps", [2, 3, 5])  # within a phase, between two, within the second
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(recipe, tmp_path, monkeypatch, steps):
     whole = train_geometry(recipe, tmp_path / "whole")
-    save = Checkpoints.on_save
-
-    def stop(self, args, state, control, **kwargs):
-        save(self, args, state, control, **kwargs)
-        if state.global_step == steps:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "on_save", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train_geometry(recipe, tmp_path / "parts")
-    gc.collect()  # and with it the lock of that run
+    with stopped_after(steps, monkeypatch):
+        train_geometry(recipe, tmp_path / "parts")
     parts = train_geometry(recipe, tmp_path / "parts")
     assert len(losses(tmp_path / "whole")) == 6
     np.testing.assert_allclose(losses(tmp_path / "parts"), losses(tmp_path / "whole"), atol=1e-5)

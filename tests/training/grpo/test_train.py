@@ -1,7 +1,6 @@
 """Whole GRPO runs on the untrained checkpoint: learning to look, curves, resuming, broken records, recipes."""
 
 import csv
-import gc
 import json
 from collections import Counter
 
@@ -14,10 +13,10 @@ from spatial_mllm_training.cli import app
 from spatial_mllm_training.grpo.recipe import GrpoRecipe
 from spatial_mllm_training.grpo.train import train_grpo
 from spatial_mllm_training.grpo.trainer import ClipGRPOTrainer
-from spatial_mllm_training.runs.callbacks import Checkpoints
 from spatial_mllm_training.runs.folder import RunFolder
 from spatial_mllm_training.runs.recipe import load_recipe, make_recipe
 
+from ..stopping import stopped_after
 from .data import write_records
 
 TINY = {
@@ -93,17 +92,8 @@ def test_an_adapter_loads_beside_its_model(recipe, tmp_path):
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(recipe, tmp_path, monkeypatch, iterations):
     made = recipe(checkpoint_every=2, iterations=iterations)
     train_grpo(made, tmp_path / "whole")
-    save = Checkpoints.on_save
-
-    def stop(self, args, state, control, **kwargs):
-        save(self, args, state, control, **kwargs)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "on_save", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train_grpo(made, tmp_path / "parts")
-    gc.collect()  # and with it the lock of that run
+    with stopped_after(0, monkeypatch):
+        train_grpo(made, tmp_path / "parts")
     assert json.loads((tmp_path / "parts" / "run.json").read_text())["state"] == "stopped"
     train_grpo(made, tmp_path / "parts")
     whole, parts = history(tmp_path / "whole"), history(tmp_path / "parts")

@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from spatial_mllm_ros.mllm.text.tokenizer import CHAT_TEMPLATE, SPECIAL_TOKENS
+from spatial_mllm_ros.mllm.text.tokenizer import CHAT_TEMPLATE, SPECIAL_TOKENS, chat_tokenizer
 
 WORDS = r"[0-9]| ?[^\s0-9]+|\s+"
 """What no token reaches across: single digits, so that numbers are written place by place; words; space."""
@@ -38,16 +38,7 @@ def train_tokenizer(texts: Iterable[str], size: int, sentences: Sequence[str] = 
     entries = [*learnt["vocab"], *(level.pre_tokenize_str(sentence)[0][0] for sentence in sentences)]
     vocab = {token: number for number, token in enumerate(entries)}
     backend.model = models.BPE(vocab, [tuple(pair) for pair in learnt["merges"]], ignore_merges=True)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL_TOKENS])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=[t for t in SPECIAL_TOKENS if t not in ("<|im_end|>", "<|endoftext|>")],
-        clean_up_tokenization_spaces=False,
-        padding_side="left",
-    )
+    tokenizer = chat_tokenizer(backend)
     assert SYSTEM in CHAT_TEMPLATE
     tokenizer.chat_template = CHAT_TEMPLATE.replace(SYSTEM, "Spatial answers.")
     return tokenizer
