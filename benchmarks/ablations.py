@@ -34,7 +34,7 @@ from spatial_mllm_training.runs.saving import save_trained
 from spatial_mllm_training.sft.recipe import SftRecipe
 from spatial_mllm_training.sft.train import train_sft
 
-WORDS, SFT = 1500, 750  # steps of each arm
+WORDS, SFT = 400, 300  # steps of each arm
 KINDS = {"depth": DEPTH, "camera motion": CAMERA_MOTION}
 FRAMES = 4  # of a clip: as many as nano was taught with
 ROOMS = 40
