@@ -38,8 +38,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same on a device."""
-        tensors = (self.images, self.depth, self.first_from_camera, self.intrinsics)
-        return Batch(*(tensor.to(device) for tensor in tensors), self.alone)
+        poses, intrinsics = self.first_from_camera.to(device), self.intrinsics.to(device)
+        return Batch(self.images.to(device), self.depth.to(device), poses, intrinsics, self.alone)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class ClipBatches(Dataset):
         parts = np.array(list(self.lengths.values()))
         frames = int(rng.choice(list(self.lengths), p=parts / parts.sum()))
         clips = [self._clip(rng, frames) for _ in range(max(1, self.clip_frames // frames))]
-        batch = Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*clips)))
+        images, depth, poses, intrinsics = (torch.from_numpy(np.stack(part)) for part in zip(*clips))
+        batch = Batch(images, depth, poses, intrinsics)
         phase = self._phase(i)
         batch = batch if batch.depth.shape[2:] == phase.size else resized(batch, phase.size)
         return replace(batch, alone=phase.alone)
