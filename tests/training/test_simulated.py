@@ -180,7 +180,7 @@ def test_a_reference_is_small_and_opens_the_same_scene_elsewhere(scene):
     copy = pickle.loads(pickle.dumps(ref))
     assert copy == ref and len(pickle.dumps(ref)) < 300
     other = copy.open()
-    assert (other.key, other.name, other.source) == (scene.key, "room-3", "simulated")
+    assert (other.key, other.name, other.source) == (scene.key, "room-3-96x72", "simulated")
     assert (other.frames[5].image == scene.frames[5].image).all()
     assert (other.instance_map(5) == scene.instance_map(5)).all()
     assert SimulatedRef(3, (32, 24)).open().key != scene.key

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
+from spatial_mllm_ros.mllm.checkpoints.calibration import known_calibration
+from spatial_mllm_ros.mllm.checkpoints.shipped import chosen
 
 from .reading import is_refusal
 from .suites import bad, read_lines, take
@@ -75,7 +77,7 @@ class Model:
 
     @property
     def _most(self) -> int:
-        return self._params.max_frames or self.engine.calibration.max_frames
+        return self._params.max_frames or known_calibration(chosen(self._params.model), self._params.adapter).max_frames
 
     def _images(self, record: Record) -> list[NDArray[np.uint8]]:
         """What the record shows, RGB uint8 [H, W, 3]."""

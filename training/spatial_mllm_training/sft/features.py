@@ -96,15 +96,17 @@ class FeatureStore:
             tensors[name] = part.detach().to("cpu", kept_as).contiguous()
             seen_as[name] = str(part.dtype).removeprefix("torch.")
         bytes_needed = sum(tensor.nbytes for tensor in tensors.values()) + 4096  # and a header
+        file = self._file(key)
         with self._locked() as size:
-            if (held := size(None)) + bytes_needed > self.limit:
+            others = size(None) - (file.stat().st_size if file.is_file() else 0)  # it may be there already
+            if others + bytes_needed > self.limit:
                 return False
-            size(held + bytes_needed)
-            file = self._file(key)
+            size(others + bytes_needed)
             file.parent.mkdir(exist_ok=True)
             beside = file.with_name(f"{HALF}{file.name}")
             save_file(tensors, beside, seen_as)
             os.replace(beside, file)
+            size(others + file.stat().st_size)
         return True
 
     @property
