@@ -59,7 +59,10 @@ demo: setup  ## simulate a room, run the node on it, annotate it with rewards, w
 
 test: setup  ## run the tests; ARGS='-k coverage' goes to pytest
 	$(SAY) "test: running pytest (ROS_DOMAIN_ID $(ROS_DOMAIN_ID), loopback only)"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup $(ARGS)
+	@export OMP_NUM_THREADS=1; \
+	$(BIN)/python -m pytest --live not -n $(TESTERS) --dist loadfile $(ARGS); others=$$?; \
+	$(BIN)/python -m pytest --live only $(ARGS); live=$$?; \
+	case "$$others $$live" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac  # 5: none of these was asked for
 
 bench: setup  ## run the benchmarks; ARGS go to them
 	$(SAY) "bench: running the benchmarks"

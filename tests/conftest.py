@@ -14,12 +14,18 @@ os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 101 + 1))
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes test: one takes all that talks over DDS, and every other file goes to one of them."""
-    for item in items:
-        together = "live" if item.get_closest_marker("live") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(together))
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--live", choices=("only", "not"), help="only the tests that talk over DDS, or all but those")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What talks over DDS in real time wants the machine for itself; the rest may be tested side by side."""
+    if which := config.getoption("--live"):
+        parts: dict[bool, list[pytest.Item]] = {True: [], False: []}
+        for item in items:
+            parts[(item.get_closest_marker("live") is not None) == (which == "only")].append(item)
+        config.hook.pytest_deselected(items=parts[False])
+        items[:] = parts[True]
 
 
 def _recording(name: str) -> Path:
