@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ class Model:
             self._engine = load_engine(self._params)
         return self._engine
 
-    @property
+    @cached_property
     def _most(self) -> int:
         return self._params.max_frames or known_calibration(chosen(self._params.model), self._params.adapter).max_frames
 
