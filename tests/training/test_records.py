@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from spatial_mllm_training.multispa.item import Candidate, Point
+from spatial_mllm_training.benchmarks.answers import question_of
+from spatial_mllm_training.multispa.item import NOT_OBSERVED, OBJECT_MOTION, OBJECT_SIZE, Candidate, Point, output_of
 from spatial_mllm_training.multispa.records import ROWS, join, line, read_parquet, record, write_parquet
-from spatial_mllm_training.multispa.wording import Worded
+from spatial_mllm_training.multispa.tasks.not_observed import STILL_FORMS
+from spatial_mllm_training.multispa.wording import Worded, word
 
 from .scenes import room_scene
 
@@ -52,6 +54,25 @@ def test_every_field(scene):
             "split": "train",
         },
     }
+
+
+@pytest.mark.parametrize("form", (*STILL_FORMS, *OBJECT_MOTION, *OBJECT_SIZE))
+def test_how_it_is_asked_does_not_tell_whether_there_is_an_answer(scene, form):
+    """Else models learn the form, and not the images."""
+    size = form in OBJECT_SIZE
+    points = POINTS if form == STILL_FORMS[1] else () if size else POINTS[:1]
+    referring = "label" if size else "coordinate" if form == STILL_FORMS[0] else form.rpartition("_")[2]
+    given = {"referring": referring, "points": points, "label": "chair" if size else ""}
+    output = "choice" if form == STILL_FORMS[1] else output_of(form)
+    truth = {"scalar": 120.0, "vector": [1.0, 2.0, 3.0], "pixel": [100.0, 200.0], "choice": "B"}[output]
+    there = Candidate(form, (4, 2), truth, output, **given)
+    hidden = Candidate(NOT_OBSERVED, (4, 2), "not observed", "text", bins={"asks": form}, facts={"asks": form}, **given)
+    for seed in range(20):
+        asked = []
+        for candidate in (there, hidden):
+            worded = word(candidate, (56, 42), np.random.default_rng(seed))
+            asked.append(question_of(made(scene, candidate=candidate, worded=worded)))
+        assert asked[0] == asked[1]
 
 
 def test_a_line_is_the_record_on_one_line(scene):

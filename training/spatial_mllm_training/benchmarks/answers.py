@@ -15,6 +15,7 @@ from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
 from spatial_mllm_ros.mllm.checkpoints.calibration import known_calibration
 from spatial_mllm_ros.mllm.checkpoints.shipped import chosen
 
+from ..multispa.item import output_of
 from .reading import is_refusal
 from .suites import bad, read_lines, take
 
@@ -114,11 +115,14 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 def question_of(record: Record) -> Question:
     """A record as the model is asked it. Options that its text already names are not listed again.
 
-    ``with_reasoning`` in ``meta`` asks for thoughts.
+    What cannot be answered is asked for in the same form as if it could: the form must not tell. ``with_reasoning`` in
+    ``meta`` asks for thoughts.
     """
     text, meta = record["conversations"][0]["value"].replace("<image>", "").strip(), record["meta"]
     options = tuple(option for option in meta.get("options") or () if isinstance(option, str))
     thinking = bool(meta.get("with_reasoning"))
     if options and not all(option in text for option in options):
         return Question(text, options, AnswerType.CHOICE, thinking)
-    return Question(text, answer_type=TYPES.get(meta.get("output", ""), AnswerType.TEXT), with_reasoning=thinking)
+    asks = (meta.get("bins") or {}).get("asks")
+    output = output_of(asks) if asks else meta.get("output", "")
+    return Question(text, answer_type=TYPES.get(output, AnswerType.TEXT), with_reasoning=thinking)

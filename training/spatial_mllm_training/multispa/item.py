@@ -35,6 +35,17 @@ LETTERS = "ABCD"
 Truth = float | list[float] | str
 
 
+def output_of(question_type: str) -> str:
+    """What a question type is answered with, as ``Candidate.output`` says it, but ``text`` for every choice."""
+    if question_type == CORRESPONDENCE[0]:
+        return "pixel"
+    name = question_type.split("_")
+    if "vector" in name:
+        return "vector"
+    numbers = question_type in OBJECT_SIZE or not {"distance", "degrees", "estimation"}.isdisjoint(name)
+    return "scalar" if numbers else "text"
+
+
 @dataclass(frozen=True)
 class Point:
     """A pixel that a question or its choices speak of.
