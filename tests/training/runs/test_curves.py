@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from spatial_mllm_training.runs.curves import points, write_curves
+from spatial_mllm_training.runs.curves import arranged, points, write_curves
 
 HISTORY = [
     {"step": 1, "loss": 3.0, "learning_rate": 1e-3, "note": "text"},
@@ -34,6 +34,17 @@ def test_table_and_picture(tmp_path):
     assert picture is not None and picture.shape[1] > 3 * picture.shape[0]  # three panels in a row
     assert (picture < 100).any()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.csv", "curves.png"]
+
+
+def test_many_types_share_panels_by_their_first_word():
+    few = ["loss", "reward", "reward/depth_dot"]
+    assert arranged(few) == {"loss": ["loss"], "reward": ["reward", "reward/depth_dot"]}
+    many = [f"reward/{kind}_{i}" for kind in ("depth", "camera") for i in range(5)]
+    assert arranged(["reward", *many]) == {
+        "reward": ["reward"],
+        "reward: camera": many[5:],
+        "reward: depth": many[:5],
+    }
 
 
 def test_nothing_logged_is_an_empty_table(tmp_path):

@@ -1,12 +1,14 @@
 """Curves of a run: every logged number in ``curves.csv``, and a picture of them, ``curves.png``.
 
-``name/part`` is a line of the panel ``name``: a loss or a reward of one question type.
+``name/part`` is a line of the panel ``name``: a loss or a reward of one question type. Where there are many of them,
+those whose parts begin with the same word have a panel.
 """
 
 import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ SUMMARY = ("train_runtime", "total_flos")  # rows about the whole run, which are
 HIDDEN = ("epoch", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "num_tokens", "eval_num_tokens")
 COLUMNS = 3
 PANEL = (4.2, 2.8)  # inches
+MOST = 8  # lines that one panel can show
 
 
 def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -51,10 +54,7 @@ def _draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
     from matplotlib.figure import Figure  # no window, no state: only a picture
     from matplotlib.ticker import MaxNLocator
 
-    panels: dict[str, list[str]] = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
-        if name != "step" and name not in HIDDEN:
-            panels.setdefault(name.partition("/")[0], []).append(name)
+    panels = arranged([name for name in dict.fromkeys(chain(*rows)) if name != "step" and name not in HIDDEN])
     if not panels:
         return
     lines = -(-len(panels) // COLUMNS)
@@ -65,15 +65,28 @@ def _draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         axes.set_title(panel, fontsize=10)
         for name in names:
             known = [(row["step"], row[name]) for row in rows if name in row]
-            part = name.partition("/")[2]
+            part = name.partition("/")[2].removeprefix(f"{panel.partition(': ')[2]}_")
             thick = 1.0 if part else 2.0
             axes.plot(*zip(*known), label=part or "all", linewidth=thick, marker="." if len(known) < 20 else "")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel("step", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
         if len(names) > 1:
-            axes.legend(fontsize=5 if len(names) > 8 else 7, ncols=2 if len(names) > 8 else 1)
+            axes.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False)
     beside = path.with_name(f".{path.name}.{os.getpid()}.png")
     figure.savefig(beside, dpi=110)
     os.replace(beside, path)
+
+
+def arranged(names: Sequence[str]) -> dict[str, list[str]]:
+    """Title of each panel -> its lines."""
+    panels: dict[str, list[str]] = {}
+    for name in names:
+        panels.setdefault(name.partition("/")[0], []).append(name)
+    for title, lines in list(panels.items()):
+        if len(lines) > MOST:
+            panels[title] = [name for name in lines if "/" not in name]
+            for name in sorted(set(lines) - set(panels[title])):
+                panels.setdefault(f"{title}: {name.partition('/')[2].partition('_')[0]}", []).append(name)
+    return {title: lines for title, lines in panels.items() if lines}
