@@ -84,7 +84,7 @@ colcon: setup  ## build both packages with colcon and run the node from its inst
 	$(SAY) "colcon 2/2: starting the node from $(WORKSPACE)/install, asking its state, ending it"
 	@cd $(WORKSPACE) && . install/local_setup.sh && $(abspath $(BIN))/python $(CURDIR)/tools/check_installed_node.py install
 
-nano: setup  ## make models/nano from nothing, in out/nano: rooms, geometry, words, fine-tuning, rewards; takes hours, resumes
+nano: setup  ## make models/nano from nothing, in out/nano: rooms, geometry, words, things, fine-tuning, rewards; takes hours, resumes
 	$(SAY) "nano: every stage in out/nano, what is finished is not done again"
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/spatial-mllm-training nano --out out/nano
 	@mkdir -p models/nano && cp out/nano/nano/* models/nano/

@@ -148,7 +148,7 @@ def test_a_small_box_inside_a_larger_one_owns_its_points():
     shelf, book = thing("shelf", (0.8, 1.2, 1.2)), thing("book", (0.3, 0.2, 0.3), (1.9, 0, 1))
     points = np.array([[1.9, 0.05, 1.0], [1.9, 0.3, 1.0], [0.5, 0, 1.0], [np.nan] * 3])
     scene = box_scene([book, shelf], instances=False)
-    assert object_size._boxed(scene, points).tolist() == [0, 1, -1, -1]
+    assert object_size.boxed(scene, points).tolist() == [0, 1, -1, -1]
 
 
 def test_labels_get_even_shares_and_the_same_seed_the_same_questions():

@@ -46,10 +46,10 @@ def nano(
         typer.Option("--set", metavar="STAGE.FIELD=VALUE", help="Another value than a stage's recipe has."),
     ] = None,
 ) -> None:
-    """Make models/nano from nothing: rooms, geometry, words, fine-tuning, rewards, calibration. Takes hours.
+    """Make models/nano from nothing: rooms, geometry, words, things, fine-tuning, rewards, calibration. Takes hours.
 
-    Killed and run again, it goes on where it was. The stages' recipes are nano_geometry, nano_words, nano_sft and
-    nano_grpo.
+    Killed and run again, it goes on where it was. The stages' recipes are nano_geometry, nano_words, nano_things,
+    nano_sft and nano_grpo.
     """
     from .nano.make import NanoRecipe, make_nano
 

@@ -24,8 +24,9 @@ class Threshold:
 def find_threshold(answerable: ArrayLike, unanswerable: ArrayLike) -> Threshold:
     """From which probability on to refuse: of those that refuse enough and not too much the one that parts them best.
 
-    Best is the largest difference between the shares that are refused rightly and wrongly (Youden's J); where no
-    threshold keeps both bounds, that decides alone. In the widest gap of equally good ones it lies in the middle.
+    Best is the largest difference between the shares that are refused rightly and wrongly (Youden's J). Where none
+    refuses enough without too much, it is the best of those that do not refuse too much: what is refused wrongly is
+    lost, what is answered wrongly has its confidence. In the widest gap of equally good ones it lies in the middle.
 
     Args:
         answerable, unanswerable: probabilities of the refusal, [N] and [M].
@@ -39,8 +40,9 @@ def find_threshold(answerable: ArrayLike, unanswerable: ArrayLike) -> Threshold:
     above = np.append(below[1:], 1.0)
     refused = 1 - np.searchsorted(bad, below, side="right") / len(bad)
     wrongly = 1 - np.searchsorted(good, below, side="right") / len(good)
-    keeps = (refused >= REFUSED) & (wrongly <= WRONGLY)
-    worth = np.where(keeps | ~keeps.any(), refused - wrongly, -np.inf)
+    spares = wrongly <= WRONGLY  # at least the threshold that refuses nothing
+    keeps = spares & (refused >= REFUSED)
+    worth = np.where(keeps if keeps.any() else spares, refused - wrongly, -np.inf)
     ties = np.flatnonzero(worth >= worth.max() - 1e-12)
     best = ties[np.argmax((above - below)[ties])]
     return Threshold(float((below[best] + above[best]) / 2), float(refused[best]), float(wrongly[best]))

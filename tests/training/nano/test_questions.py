@@ -6,6 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from spatial_mllm_ros.mllm import AnswerType
+from spatial_mllm_training.benchmarks.answers import question_of
 from spatial_mllm_training.nano.questions import Clip, ask
 
 from ..geometry.boxes import FOCAL, HALF, SIZE, box_views
@@ -21,6 +23,14 @@ def drawn(frames, count=40, seed=0):
         clip = Clip.of(VIEWS, chosen)
         found += [(clip, record) for record in ask(clip, rng, count)]
     return found
+
+
+def found_again(clip, u, v):
+    """Where the second image shows what pixel (u, v) of the first shows; far away where that is behind it."""
+    z = wall_depth(clip.poses[0], *(1000 * np.array([u, v]) // SIZE[::-1]))
+    point = np.array([(u - (SIZE[1] - 1) / 2) / FOCAL * z, (v - (SIZE[0] - 1) / 2) / FOCAL * z, z, 1])
+    x, y, z, _ = np.linalg.inv(clip.poses[1]) @ clip.poses[0] @ point
+    return np.array([x, y]) / z * FOCAL + (np.array(SIZE[::-1]) - 1) / 2 if z > 0 else np.full(2, 1e6)
 
 
 def wall_depth(pose, x, y):
@@ -96,6 +106,39 @@ def test_points_at_edges_and_without_depth_are_not_asked_about():
     assert ask(clip, np.random.default_rng(0), 40) == []
     clip.depth[0] = np.where(np.arange(SIZE[1]) % 4 < 2, 1.0, 3.0)
     assert ask(clip, np.random.default_rng(0), 40) == []
+
+
+def test_hidden_points_are_outside_of_the_second_image():
+    """In an empty box nothing else hides a point."""
+    assert "not_observed" not in {record["question_type"] for _, record in drawn(2)}
+    rng = np.random.default_rng(0)
+    count = 0
+    for i in range(len(VIEWS.images)):
+        clip = Clip.of(VIEWS, [i, (i + 3) % len(VIEWS.images)])
+        for record in ask(clip, rng, 40, hidden=True):
+            if record["question_type"] == "not_observed":
+                assert record["gt_value"] == "not observed"
+                assert question_of(record).answer_type == AnswerType.PIXEL  # asked as if it could be answered
+                x, y = places(record["conversations"][0]["value"])[0]
+                place = found_again(clip, *np.ceil(np.array([x, y]) * SIZE[::-1] / 1000))
+                assert ((place < 0) | (place > np.array(SIZE[::-1]) - 1)).any()
+                count += 1
+    assert count > 20
+
+
+def test_points_behind_something_are_hidden():
+    clip = Clip.of(VIEWS, [0, 3])
+    clip.depth[1] = 0.3  # a wall before the second camera
+    asked = ask(clip, np.random.default_rng(0), 200, hidden=True)
+    matches = [r for r in asked if r["question_type"] == "correspondence_coordinate"]
+    assert not matches
+    covered = 0
+    for record in asked:
+        if record["question_type"] == "not_observed":
+            x, y = places(record["conversations"][0]["value"])[0]
+            place = found_again(clip, *np.ceil(np.array([x, y]) * SIZE[::-1] / 1000))
+            covered += bool(((place >= 0) & (place <= np.array(SIZE[::-1]) - 1)).all())
+    assert covered > 5
 
 
 def test_no_more_questions_than_asked_for_and_the_same_for_the_same_seed():

@@ -151,7 +151,7 @@ def open_scenes(recipe: GeometryRecipe, folder: RunFolder, overwrite: bool) -> l
     known = f"[{', '.join(map(identity, refs))}]"
     data = {"scenes": len(refs), "hash": sha256(known.encode()).hexdigest()[:16]}
     folder.open(recipe, data, overwrite=overwrite)
-    size, place = (recipe.height, recipe.width), Path(recipe.views or folder.path / "views")
+    size, place = (recipe.height, recipe.width), views_folder(recipe, folder)
     with progress("views") as move:
         for done, why in enumerate(make_views(refs, size, place, max(1, recipe.workers)), 1):
             move(done, len(refs))
@@ -162,3 +162,8 @@ def open_scenes(recipe: GeometryRecipe, folder: RunFolder, overwrite: bool) -> l
     if not (scenes := open_views(refs, size, place)):
         raise SpatialError(ErrorCode.NO_GEOMETRY, f"none of {len(refs)} scenes has depth and poses")
     return scenes
+
+
+def views_folder(recipe: GeometryRecipe, folder: RunFolder) -> Path:
+    """Where the views of a run's scenes are kept."""
+    return Path(recipe.views or folder.path / "views")

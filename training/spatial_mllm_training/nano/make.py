@@ -2,7 +2,8 @@
 
 questions/  held/    records of the data engine: to learn from; of other rooms, to calibrate with
 start/               sizes, tokenizer, random weights
-geometry/  words/    the spatial encoder learns geometry; the rest learns to speak of it
+geometry/            the spatial encoder learns geometry
+words/  things/      the rest learns to speak of it, then of things and of what is not shown
 sft/  grpo/          every question type; rewards
 nano/                the weights in bfloat16, with their calibration
 """
@@ -24,8 +25,10 @@ from ..geometry.train import GeometryRecipe, train_geometry
 from ..grpo.recipe import GrpoRecipe
 from ..grpo.train import train_grpo
 from ..multispa.engine import generate
+from ..multispa.item import NOT_OBSERVED, OBJECT_SIZE, QUESTION_TYPES
 from ..multispa.manifest import GenerateOptions
 from ..multispa.sources import open_sources
+from ..multispa.wording import WORD
 from ..runs.recipe import RecipeError, load_recipe
 from ..runs.saving import DESCRIPTION
 from ..sft.recipe import SftRecipe
@@ -36,9 +39,14 @@ from .words import WordsRecipe, train_words
 STAGES: dict[str, type[Any]] = {
     "geometry": GeometryRecipe,
     "words": WordsRecipe,
+    "things": WordsRecipe,
     "sft": SftRecipe,
     "grpo": GrpoRecipe,
 }
+FEWER = (*WORD, "depth_comparison_coordinate", "object_vector_dot", "object_vector_coordinate")
+SHARES = {**dict.fromkeys(FEWER, 0.5), **dict.fromkeys(OBJECT_SIZE, 4.0), NOT_OBSERVED: 3.0}
+"""Of question types in fine-tuning, 1 of the others: fewer of what is known before it or out of reach, and more about
+things, whose names it teaches."""
 LONGEST = 32  # tokens of an answer
 
 
@@ -85,11 +93,24 @@ def make_nano(recipe: NanoRecipe, out: Path) -> Path:
     views = f"views={out / 'views'}"
     model = train_geometry(stage(recipe, "geometry", model, views), out / "geometry")
     model = train_words(stage(recipe, "words", model, views), out / "words")
-    data = f"data=[{{path: {questions}}}]"
-    told = (data, f"evaluate=[{{path: {held}}}]")
+    model = train_words(stage(recipe, "things", model, views), out / "things")
+    told = (mixture(questions), f"evaluate=[{{path: {held}}}]")
     model = train_sft(stage(recipe, "sft", model, *told), out / "sft")
+    data = f"data=[{{path: {questions}}}]"
     model = train_grpo(stage(recipe, "grpo", model, data), out / "grpo")
     return ship(model, out / "nano", held)
+
+
+def mixture(questions: Path) -> str:
+    """Data of fine-tuning, by SHARES."""
+    groups: dict[float, list[str]] = {}
+    for kind in QUESTION_TYPES:
+        groups.setdefault(SHARES.get(kind, 1.0), []).append(kind)
+    parts = [
+        f"{{path: {questions}, types: [{', '.join(kinds)}], weight: {share * len(kinds)}}}"
+        for share, kinds in groups.items()
+    ]
+    return f"data=[{', '.join(parts)}]"
 
 
 def stage(recipe: NanoRecipe, name: str, model: Path | str, *fields: str) -> Any:

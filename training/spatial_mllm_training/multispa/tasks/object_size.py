@@ -102,7 +102,7 @@ def _reach(scene: Scene, index: SceneIndex, number: int, asked: list[int]) -> tu
         owner, points = owner[shown], index.world(number, np.stack([u[shown], v[shown]], axis=1))
     else:
         points = index.world(number, np.stack([u, v], axis=1))
-        owner = _boxed(scene, points)
+        owner = boxed(scene, points)
     low, high = np.full((len(asked), 3), np.inf), np.full((len(asked), 3), -np.inf)
     for row, k in enumerate(asked):
         mine, thing = points[owner == k], scene.things[k]
@@ -113,7 +113,7 @@ def _reach(scene: Scene, index: SceneIndex, number: int, asked: list[int]) -> tu
     return low, high
 
 
-def _boxed(scene: Scene, points: NDArray[np.float64]) -> NDArray[np.int64]:
+def boxed(scene: Scene, points: NDArray[np.float64]) -> NDArray[np.int64]:
     """Thing whose box a point [N, 3] is in, the smallest where there are several, -1 where there is none: [N]."""
     owner, known = np.full(len(points), -1), np.flatnonzero(np.isfinite(points).all(axis=1))
     tree = KDTree(points[known])
