@@ -31,9 +31,10 @@ class TestThreshold:
         assert found.value == pytest.approx(0.75)
         assert (found.refused, found.wrongly) == (pytest.approx(0.8), pytest.approx(0.1))
 
-    def test_where_they_cannot_the_best_trade_off_is_taken(self):
-        found = find_threshold([0.1, 0.9], [0.2, 0.8])
-        assert (found.refused, found.wrongly) == (1.0, 0.5) and found.value == pytest.approx(0.15)
+    def test_where_they_cannot_not_too_much_is_refused(self):
+        # above 0.12 all 10 unanswerable are refused, but 3 of 10 answerable, too
+        found = find_threshold([0.1] * 7 + [0.2] * 3, [0.15] * 9 + [0.95])
+        assert (found.refused, found.wrongly) == (pytest.approx(0.1), 0.0) and found.value == pytest.approx(0.575)
 
     @pytest.mark.parametrize(("answerable", "unanswerable"), [([], [0.5]), ([0.5], [])])
     def test_both_kinds_of_questions_are_needed(self, answerable, unanswerable):
@@ -50,7 +51,8 @@ class TestThreshold:
 
         assert shares(found.value) == (pytest.approx(found.refused), pytest.approx(found.wrongly))
         every = [shares(t) for t in [0.0, *answerable, *unanswerable]]
-        kept = [(r, w) for r, w in every if r >= 0.8 and w <= 0.1] or every
+        spared = [(r, w) for r, w in [*every, (0.0, 0.0)] if w <= 0.1]
+        kept = [(r, w) for r, w in spared if r >= 0.8] or spared
         assert found.refused - found.wrongly == pytest.approx(max(r - w for r, w in kept))
 
 
