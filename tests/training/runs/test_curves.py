@@ -40,8 +40,9 @@ def test_many_types_share_panels_by_their_first_word():
     few = ["loss", "reward", "reward/depth_dot"]
     assert arranged(few) == {"loss": ["loss"], "reward": ["reward", "reward/depth_dot"]}
     many = [f"reward/{kind}_{i}" for kind in ("depth", "camera") for i in range(5)]
-    assert arranged(["reward", *many]) == {
+    assert arranged(["reward", "reward/not_observed", *many]) == {
         "reward": ["reward"],
+        "reward: not_observed": ["reward/not_observed"],
         "reward: camera": many[5:],
         "reward: depth": many[:5],
     }

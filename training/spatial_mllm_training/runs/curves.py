@@ -80,7 +80,7 @@ def _draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def arranged(names: Sequence[str]) -> dict[str, list[str]]:
-    """Title of each panel -> its lines."""
+    """Title of each panel -> its lines; one that is alone gives its name."""
     panels: dict[str, list[str]] = {}
     for name in names:
         panels.setdefault(name.partition("/")[0], []).append(name)
@@ -89,4 +89,5 @@ def arranged(names: Sequence[str]) -> dict[str, list[str]]:
             panels[title] = [name for name in lines if "/" not in name]
             for name in sorted(set(lines) - set(panels[title])):
                 panels.setdefault(f"{title}: {name.partition('/')[2].partition('_')[0]}", []).append(name)
-    return {title: lines for title, lines in panels.items() if lines}
+    alone = {title: lines[0].replace("/", ": ") for title, lines in panels.items() if len(lines) == 1}
+    return {alone.get(title, title): lines for title, lines in panels.items() if lines}
