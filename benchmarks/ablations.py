@@ -77,7 +77,7 @@ def encoder_and_tasks(place: Place) -> Iterator[Row]:
 
 def rewards(place: Place) -> Iterator[Row]:
     """SFT + GRPO and SFT."""
-    after, before = (scores(place, stage, place.made / stage / "model") for stage in ("grpo", "sft"))
+    after, before = (scores(place, stage, place.made / stage / "model") for stage in ("grpo", "even"))
     yield compared("SFT + GRPO and SFT: all", after, before, tuple(before))
 
 

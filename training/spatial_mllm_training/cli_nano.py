@@ -49,7 +49,7 @@ def nano(
     """Make models/nano from nothing: rooms, geometry, words, things, fine-tuning, rewards, calibration. Takes hours.
 
     Killed and run again, it goes on where it was. The stages' recipes are nano_geometry, nano_words, nano_things,
-    nano_sft and nano_grpo.
+    nano_sft, nano_even and nano_grpo.
     """
     from .nano.make import NanoRecipe, make_nano
 

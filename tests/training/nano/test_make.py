@@ -22,14 +22,14 @@ CHANGES = (
     *(f"{stage}.scenes=[{ROOM}]" for stage in ("geometry", "words", "things")),
     *("geometry.steps=2", "geometry.batch=4", "geometry.dense_frames=1", "geometry.phases=[{share: 0.5, alone: true}]"),
     *("words.steps=1", "words.batch=2", "words.questions=3", "things.steps=1", "things.batch=2"),
-    *("sft.steps=2", "sft.batch=2", "grpo.steps=1", "grpo.batch=4", "grpo.group=2"),
+    *("sft.steps=2", "sft.batch=2", "even.steps=1", "even.batch=2", "grpo.steps=1", "grpo.batch=4", "grpo.group=2"),
 )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("steps=3", "'steps=3': expected STAGE.FIELD=VALUE, the stage one of geometry, words, things, sft, grpo"),
+        ("steps=3", "'steps=3': expected STAGE.FIELD=VALUE, the stage one of geometry, words, things, sft, even, grpo"),
         ("wordz.steps=5", "'wordz.steps=5': expected STAGE"),
         ("grpo.stepz=1", "unknown field 'stepz'"),
         ("words.phases=[{share: 0.5}]", "phases: questions are asked about images of one size"),

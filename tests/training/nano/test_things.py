@@ -72,6 +72,17 @@ def test_questions_are_about_what_is_shown_and_what_is_not_there():
     assert len(refused) == 2 and "sofa" in texts and "bed" in texts and "crate" not in texts
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_half_of_the_questions_are_about_things(seed):
+    scene = box_scene([thing()], corner=True)  # three sizes can be asked for
+    views = views_of(scene)
+    clip = Clip.of(views, [0, 2], things_of(scene, views))
+    for count, expected in ((2, 1), (5, 2), (8, 3)):
+        asked = ask(clip, np.random.default_rng(seed), count, hidden=True)
+        assert len(asked) == count
+        assert sum(record["question_type"] in OBJECT_SIZE for record in asked) == expected
+
+
 def test_kept_beside_the_views(tmp_path, monkeypatch):
     from spatial_mllm_training.nano import things as module
 

@@ -4,11 +4,12 @@ questions/  held/    records of the data engine: to learn from; of other rooms, 
 start/               sizes, tokenizer, random weights
 geometry/            the spatial encoder learns geometry
 words/  things/      the rest learns to speak of it, then of things and of what is not shown
-sft/  grpo/          every question type; rewards
+sft/  even/  grpo/   every question type, some more often; all of them alike; rewards
 nano/                the weights in bfloat16, with their calibration
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ..geometry.train import GeometryRecipe, train_geometry
 from ..grpo.recipe import GrpoRecipe
 from ..grpo.train import train_grpo
 from ..multispa.engine import generate
-from ..multispa.item import NOT_OBSERVED, OBJECT_SIZE, QUESTION_TYPES
+from ..multispa.item import NOT_OBSERVED, OBJECT_MOTION, OBJECT_SIZE, QUESTION_TYPES
 from ..multispa.manifest import GenerateOptions
 from ..multispa.sources import open_sources
 from ..multispa.wording import WORD
@@ -41,12 +42,16 @@ STAGES: dict[str, type[Any]] = {
     "words": WordsRecipe,
     "things": WordsRecipe,
     "sft": SftRecipe,
+    "even": SftRecipe,
     "grpo": GrpoRecipe,
 }
-FEWER = (*WORD, "depth_comparison_coordinate", "object_vector_dot", "object_vector_coordinate")
-SHARES = {**dict.fromkeys(FEWER, 0.5), **dict.fromkeys(OBJECT_SIZE, 4.0), NOT_OBSERVED: 3.0}
-"""Of question types in fine-tuning, 1 of the others: fewer of what is known before it or out of reach, and more about
-things, whose names it teaches."""
+FEWER = (*WORD, *OBJECT_MOTION, "correspondence_choice")
+MORE = ("depth_estimation_coordinate", "camera_distance")
+SHARES = {**dict.fromkeys(FEWER, 0.5), **dict.fromkeys(MORE, 2.0), **dict.fromkeys(OBJECT_SIZE, 3.0), NOT_OBSERVED: 3.0}
+"""Of question types in fine-tuning, 1 of the others: fewer of what is known before it or out of reach, and more of what
+is nearly right and about things, whose names it teaches."""
+EVEN = {NOT_OBSERVED: 3.0}
+"""After it: as many can be answered of one form as of another, or how likely a refusal is hangs on the form."""
 LONGEST = 32  # tokens of an answer
 
 
@@ -94,18 +99,19 @@ def make_nano(recipe: NanoRecipe, out: Path) -> Path:
     model = train_geometry(stage(recipe, "geometry", model, views), out / "geometry")
     model = train_words(stage(recipe, "words", model, views), out / "words")
     model = train_words(stage(recipe, "things", model, views), out / "things")
-    told = (mixture(questions), f"evaluate=[{{path: {held}}}]")
-    model = train_sft(stage(recipe, "sft", model, *told), out / "sft")
+    for name, shares in (("sft", SHARES), ("even", EVEN)):
+        told = (mixture(questions, shares), f"evaluate=[{{path: {held}}}]")
+        model = train_sft(stage(recipe, name, model, *told), out / name)
     data = f"data=[{{path: {questions}}}]"
     model = train_grpo(stage(recipe, "grpo", model, data), out / "grpo")
     return ship(model, out / "nano", held)
 
 
-def mixture(questions: Path) -> str:
-    """Data of fine-tuning, by SHARES."""
+def mixture(questions: Path, shares: Mapping[str, float]) -> str:
+    """Data of fine-tuning, each question type by its share, 1 where none is named."""
     groups: dict[float, list[str]] = {}
     for kind in QUESTION_TYPES:
-        groups.setdefault(SHARES.get(kind, 1.0), []).append(kind)
+        groups.setdefault(shares.get(kind, 1.0), []).append(kind)
     parts = [
         f"{{path: {questions}, types: [{', '.join(kinds)}], weight: {share * len(kinds)}}}"
         for share, kinds in groups.items()

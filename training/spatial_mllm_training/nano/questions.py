@@ -58,14 +58,17 @@ class Clip:
 def ask(clip: Clip, rng: np.random.Generator, count: int, hidden: bool = False) -> list[Record]:
     """Up to ``count`` questions with their answers: about depth in one image, about motion and matches between two.
 
-    Most are brief, some are in all the words of the data engine.
+    Half of them are about things where the clip knows enough of these: names are learnt by many examples only. Most are
+    brief, some are in all the words of the data engine.
 
     Args:
         hidden: look also for matches of points that the second image does not show.
     """
     found = list(_of_one(clip, rng, count) if len(clip.images) == 1 else _of_two(clip, rng, count, hidden))
-    chosen = [found[i] for i in rng.permutation(len(found))[:count]]
-    return [_record(candidate, clip.size, rng) for candidate in chosen]
+    found = [found[i] for i in rng.permutation(len(found))]
+    things = [candidate for candidate in found if candidate.label][: count // 2]
+    others = [candidate for candidate in found if not candidate.label][: count - len(things)]
+    return [_record(candidate, clip.size, rng) for candidate in things + others]
 
 
 def _of_one(clip: Clip, rng: np.random.Generator, count: int) -> Iterator[Candidate]:
