@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm
 
 from .packing import MERGE, PAIR
 
@@ -17,7 +16,7 @@ class Connector(nn.Module):
     def __init__(self, spatial_dim: int, hidden_size: int):
         super().__init__()
         joined = spatial_dim * PAIR * MERGE * MERGE
-        self.ln_q = Qwen2_5_VLRMSNorm(joined, eps=1e-6)
+        self.ln_q = nn.RMSNorm(joined, eps=1e-6)
         self.mlp = nn.Sequential(nn.Linear(joined, joined), nn.GELU(), nn.Linear(joined, hidden_size))
 
     def forward(self, visual: Tensor, spatial: Tensor, grid: Sequence[int]) -> Tensor:

@@ -4,15 +4,22 @@ frames -> 2D encoder (Qwen2.5-VL) -> tokens --+
    \\-> spatial encoder (VGGT) -> connector ---+--> language model
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLModel
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers import (
+    GenerationMixin,
+    Qwen2_5_VisionTransformerPretrainedModel,
+    Qwen2_5_VLPreTrainedModel,
+    Qwen2_5_VLTextModel,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 
 from .connector import Connector
+from .kv_cache import CACHE
 from .packing import MERGE, unpatchify
 from .positions import rope_index
 from .seen import Grid, Seen, check_grids, spatial_counts, visual_counts
@@ -28,23 +35,30 @@ class SpatialEncoder(nn.Module):
         self.vggt_model = VGGT(config)
 
 
-class SpatialMLLMModel(Qwen2_5_VLModel):
-    """The model without its output layer. ``get_video_features`` and ``get_image_features`` give fused tokens."""
+class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
+    """The model without its output layer: the encoders, the connector and the language model.
+
+    transformers' parts are used by what they promise: the 2D encoder by pixels and grids, the language model by
+    embeddings, positions, mask and cache. What joins them is here, and transformers calls nothing of it by names of its
+    own choice but ``forward``.
+    """
 
     config: SpatialMLLMConfig
 
     def __init__(self, config: SpatialMLLMConfig):
         super().__init__(config)
+        self.visual = Qwen2_5_VisionTransformerPretrainedModel(config.vision)
+        self.language_model = Qwen2_5_VLTextModel(config.text)
         self.spatial_encoder = SpatialEncoder(config.vggt)
         self.connector = Connector(2 * config.vggt.embed_dim, config.text.hidden_size)
+        self.post_init()
 
     def get_video_features(
         self,
         pixel_values_videos: Tensor | None,
         video_grid_thw: Tensor | None,
         seen: Seen | None = None,
-        **kwargs: Any,
-    ) -> Any:
+    ) -> BaseModelOutputWithPooling:
         """Fused tokens of videos; each video is one clip of the spatial encoder.
 
         Args:
@@ -58,10 +72,7 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
         """
         grids = check_grids(pixel_values_videos, video_grid_thw, seen)
         clips = [[i] for i in range(len(grids))]
-        encode = super().get_video_features
-        output, seen = self._see(encode, pixel_values_videos, video_grid_thw, clips, seen, kwargs)
-        output.pooler_output = self._fuse(seen, grids, clips)
-        return output
+        return self._fuse(self._see(pixel_values_videos, video_grid_thw, clips, seen), grids, clips)
 
     def get_image_features(
         self,
@@ -69,8 +80,7 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
         image_grid_thw: Tensor | None,
         image_counts: Sequence[int] | None = None,
         seen: Seen | None = None,
-        **kwargs: Any,
-    ) -> Any:
+    ) -> BaseModelOutputWithPooling:
         """Fused tokens of images; those of one prompt and one size are one clip of the spatial encoder.
 
         The spatial encoder sees every image twice, as the 2D encoder does. Otherwise as ``get_video_features``.
@@ -85,15 +95,13 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
         clips: dict[tuple[int, ...], list[int]] = {}
         for i, (prompt, grid) in enumerate(zip(prompts, grids)):
             clips.setdefault((prompt, *grid), []).append(i)
-        encode, together = super().get_image_features, list(clips.values())
-        output, seen = self._see(encode, pixel_values, image_grid_thw, together, seen, kwargs)
-        output.pooler_output = self._fuse(seen, grids, together)
-        return output
+        together = list(clips.values())
+        return self._fuse(self._see(pixel_values, image_grid_thw, together, seen), grids, together)
 
     def see(self, pixel_values_videos: Tensor, video_grid_thw: Tensor) -> Seen:
         """What both encoders see in videos, each video a clip: what ``forward`` takes as ``seen={"video": ...}``."""
         clips = [[i] for i in range(len(check_grids(pixel_values_videos, video_grid_thw)))]
-        return self._see(super().get_video_features, pixel_values_videos, video_grid_thw, clips, None, {})[1]
+        return self._see(pixel_values_videos, video_grid_thw, clips, None)
 
     def encode(
         self,
@@ -123,88 +131,119 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
     def forward(
         self,
         input_ids: Tensor | None = None,
+        attention_mask: Any = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
         pixel_values: Tensor | None = None,
         pixel_values_videos: Tensor | None = None,
-        mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None = None,
+        image_grid_thw: Tensor | None = None,
+        video_grid_thw: Tensor | None = None,
+        second_per_grid_ts: Tensor | Sequence[float] | None = None,
+        mm_token_type_ids: Tensor | None = None,
+        mm_encoder_outputs: Mapping[str, BaseModelOutputWithPooling] | None = None,
         seen: Mapping[str, Seen] | None = None,
+        cache: Any = None,
         **kwargs: Any,
     ) -> Any:
         """As ``Qwen2_5_VLModel``; pixels and encoder outputs may come together where they are of different kinds.
 
-        ``seen`` (see ``encode``) takes the place of encoders, not of the connector: gradients reach that.
+        Args:
+            position_ids: [3, B, L], see ``positions.rope_index``; left out, they are computed here: of whole prompts,
+                or of what follows the tokens in a cache that this model has filled.
+            past_key_values, cache: transformers' older and newer name for the same.
+            mm_token_type_ids: not needed, the tokens tell.
+            seen: see ``encode``; takes the place of encoders, not of the connector: gradients reach that.
+            kwargs: for the language model.
+        Returns:
+            What the language model returns, with ``last_hidden_state`` [B, L, hidden].
+        Raises:
+            ValueError: pictures, tokens, grids and positions do not fit.
         """
-        grids = {name: kwargs.get(name) for name in ("image_grid_thw", "video_grid_thw")}
+        cache = past_key_values if cache is None else cache
+        grids = {"image_grid_thw": image_grid_thw, "video_grid_thw": video_grid_thw}
         encoded = self.encode(input_ids, pixel_values, pixel_values_videos, **grids, seen=seen)
-        given = mm_encoder_outputs or {}
-        if both := [kind for kind in encoded if given.get(kind) is not None]:
+        given = {kind: output for kind, output in (mm_encoder_outputs or {}).items() if output is not None}
+        if both := [kind for kind in encoded if kind in given]:
             raise ValueError(f"{both[0]}s are given as pixels and as encoder outputs: expected one of them")
-        forward: Callable[..., Any] = super().forward
-        return forward(input_ids=input_ids, mm_encoder_outputs={**given, **encoded}, **kwargs)
+        deltas = None
+        if position_ids is None and input_ids is not None:
+            position_ids, deltas = self.get_rope_index(
+                input_ids, image_grid_thw, video_grid_thw, second_per_grid_ts, attention_mask, cache
+            )
+        if inputs_embeds is None:
+            inputs_embeds = self.embed(input_ids, {**given, **encoded})
+        output = self.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            **{CACHE: cache},
+            **kwargs,
+        )
+        if deltas is not None:
+            note_deltas(output, deltas)
+        return output
+
+    def embed(self, input_ids: Tensor | None, encoded: Mapping[str, BaseModelOutputWithPooling]) -> Tensor:
+        """Embeddings [B, L, hidden] of tokens, those of images and videos as encoded (see ``encode``).
+
+        Raises:
+            ValueError: no tokens, or another number of them than of what was encoded.
+        """
+        if input_ids is None:
+            raise ValueError("no tokens: expected input_ids, or inputs_embeds without pictures")
+        embeds = self.get_input_embeddings()(input_ids)
+        for kind, token in (("image", self.config.image_token_id), ("video", self.config.video_token_id)):
+            if kind in encoded:
+                fused = torch.cat(tuple(encoded[kind].pooler_output)).to(embeds)  # pyright: ignore[reportArgumentType]
+                here = input_ids == token
+                if (count := int(here.sum())) != len(fused):
+                    raise ValueError(f"the prompts have {count} {kind} tokens: {len(fused)} were encoded")
+                embeds = embeds.masked_scatter(here.unsqueeze(-1), fused)
+        return embeds
 
     def get_rope_index(
         self,
         input_ids: Tensor,
-        mm_token_type_ids: Tensor | None = None,
         image_grid_thw: Tensor | None = None,
         video_grid_thw: Tensor | None = None,
         second_per_grid_ts: Tensor | Sequence[float] | None = None,
-        attention_mask: Tensor | None = None,
-        **kwargs: Any,
+        attention_mask: Any = None,
+        cache: Any = None,
     ) -> tuple[Tensor, Tensor]:
-        """Positions of prompts; see ``positions.rope_index``. ``mm_token_type_ids`` is not needed."""
-        images, videos = ([] if grid is None else grid.tolist() for grid in (image_grid_thw, video_grid_thw))
-        seconds = None if second_per_grid_ts is None else [float(s) for s in second_per_grid_ts]
-        return rope_index(self.config, input_ids, images, videos, seconds, attention_mask)
+        """Positions [3, B, L] of tokens, and what is added to an index behind them, [B, 1]; see ``rope_index``.
 
-    def compute_3d_position_ids(
-        self,
-        input_ids: Tensor | None,
-        image_grid_thw: Tensor | None,
-        video_grid_thw: Tensor | None,
-        inputs_embeds: Tensor,
-        attention_mask: Tensor | None,
-        past_key_values: Any,
-        second_per_grid_ts: Tensor | None = None,
-        mm_token_type_ids: Tensor | None = None,
-    ) -> Tensor | None:
-        """Positions of the tokens of one forward pass, [3, B, L]: of whole prompts, or of what follows a cache."""
-        past = 0 if past_key_values is None else past_key_values.get_seq_length()
-        if past == 0:
-            if input_ids is None:
-                return None
-            mask = attention_mask if attention_mask is not None and attention_mask.ndim == 2 else None
-            positions, self.rope_deltas = self.get_rope_index(
-                input_ids, None, image_grid_thw, video_grid_thw, second_per_grid_ts, mask
-            )
-            return positions
-        batch, length, _ = inputs_embeds.shape
-        if attention_mask is not None and attention_mask.ndim == 2:
-            index = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
+        Args:
+            input_ids: [B, L]: whole prompts, or what follows the tokens in ``cache``, in which no picture is.
+            attention_mask: [B, all tokens]; of other shapes it says nothing here.
+        Raises:
+            ValueError: tokens and grids do not fit; a cache that this model has not filled.
+        """
+        mask = attention_mask if isinstance(attention_mask, Tensor) and attention_mask.ndim == 2 else None
+        past = 0 if cache is None else cache.get_seq_length()
+        if not past:
+            images, videos = ([] if grid is None else grid.tolist() for grid in (image_grid_thw, video_grid_thw))
+            seconds = None if second_per_grid_ts is None else [float(s) for s in second_per_grid_ts]
+            return rope_index(self.config, input_ids, images, videos, seconds, mask)
+        if (deltas := getattr(cache, DELTAS, None)) is None:
+            raise ValueError("the cache was filled with given positions: expected position_ids here, too")
+        batch, length = input_ids.shape
+        if mask is not None:
+            index = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]
         else:
-            index = torch.arange(past, past + length, device=inputs_embeds.device).expand(batch, -1)
-        if self.rope_deltas is not None:
-            index = index + self.rope_deltas.repeat_interleave(batch // len(self.rope_deltas), 0).to(index.device)
-        return index.expand(3, -1, -1)
+            index = torch.arange(past, past + length, device=input_ids.device).expand(batch, -1)
+        return (index + deltas.to(index.device)).expand(3, -1, -1), deltas
 
-    def _see(
-        self,
-        encode: Callable[..., Any],
-        pixels: Tensor | None,
-        grid_thw: Tensor | None,
-        clips: list[list[int]],
-        seen: Seen | None,
-        kwargs: dict[str, Any],
-    ) -> tuple[Any, Seen]:
-        """Output of the 2D encoder, and what both see; each clip lists items of one grid that are seen together."""
+    def _see(self, pixels: Tensor | None, grid_thw: Tensor | None, clips: list[list[int]], seen: Seen | None) -> Seen:
+        """What both encoders see; each clip lists items of one grid that are seen together."""
         visual, spatial = (None, None) if seen is None else (seen.visual, seen.spatial)
-        output: Any = BaseModelOutputWithPooling()
         if visual is None:
-            output = encode(pixels, grid_thw, **{**kwargs, "return_dict": True})
-            visual = torch.cat(tuple(output.pooler_output))
+            assert pixels is not None
+            visual = self.visual(pixels.to(self.visual.dtype), grid_thw=grid_thw).pooler_output
         if spatial is None:
             assert pixels is not None
             spatial = self._spatial(pixels, check_grids(pixels, grid_thw), clips)
-        return output, Seen(visual, spatial)
+        return Seen(visual, spatial)
 
     def _spatial(self, pixels: Tensor, grids: list[Grid], clips: list[list[int]]) -> Tensor:
         """[sum of 2t * h * w, spatial_dim] tokens of the spatial encoder, item after item; clips alike run together."""
@@ -221,7 +260,7 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
                     tokens[i] = part
         return torch.cat(tokens)
 
-    def _fuse(self, seen: Seen, grids: list[Grid], clips: list[list[int]]) -> tuple[Tensor, ...]:
+    def _fuse(self, seen: Seen, grids: list[Grid], clips: list[list[int]]) -> BaseModelOutputWithPooling:
         """[t * h/2 * w/2, hidden] fused tokens of each item; a clip goes through the connector at once."""
         assert seen.visual is not None and seen.spatial is not None
         tokens, spatial = list(seen.visual.split(visual_counts(grids))), seen.spatial.split(spatial_counts(grids))
@@ -231,7 +270,7 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
             fused = self.connector(visual, torch.cat([spatial[i] for i in clip]), (sum(steps), h, w))
             for i, part in zip(clip, fused.split([len(tokens[i]) for i in clip])):
                 tokens[i] = part
-        return tuple(tokens)
+        return BaseModelOutputWithPooling(pooler_output=tuple(tokens))  # pyright: ignore[reportArgumentType]
 
     def _image_counts(self, input_ids: Tensor, grids: list[Grid]) -> list[int]:
         """Images of each prompt, from the image tokens in it."""
@@ -245,15 +284,16 @@ class SpatialMLLMModel(Qwen2_5_VLModel):
         return counts
 
 
-class SpatialMLLMForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
+class SpatialMLLMForConditionalGeneration(Qwen2_5_VLPreTrainedModel, GenerationMixin):
     """Spatial-MLLM with the arguments of transformers' Qwen2.5-VL; ``mm_token_type_ids`` may be left out."""
 
     config_class = SpatialMLLMConfig
     config: SpatialMLLMConfig
-    model: SpatialMLLMModel
+    accepts_loss_kwargs = False  # the loss is a mean over the tokens of one batch
+    _tied_weights_keys: ClassVar = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
     def __init__(self, config: SpatialMLLMConfig):
-        super(Qwen2_5_VLForConditionalGeneration, self).__init__(config)  # not its model: ours takes that place
+        super().__init__(config)
         self.model = SpatialMLLMModel(config)
         self.lm_head = nn.Linear(config.text.hidden_size, config.text.vocab_size, bias=False)
         self.post_init()
@@ -263,20 +303,89 @@ class SpatialMLLMForConditionalGeneration(Qwen2_5_VLForConditionalGeneration):
         """Not this way: transformers would leave weights of the released layout random and only warn."""
         raise NotImplementedError("a Spatial-MLLM is loaded with spatial_mllm_ros.mllm.load_model")
 
-    def generate(self, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As transformers' ``generate``; images and videos are encoded once, before the first token."""
-        ids = kwargs.get("input_ids", inputs)
-        pixels = {name: kwargs.pop(name, None) for name in ("pixel_values", "pixel_values_videos")}
-        if ids is not None:
-            kwargs.setdefault("mm_token_type_ids", self._token_types(ids))
-        if any(value is not None for value in pixels.values()):
-            grids = {name: kwargs.get(name) for name in ("image_grid_thw", "video_grid_thw")}
-            with torch.no_grad():
-                encoded = self.model.encode(ids, **pixels, **grids)
-            kwargs["mm_encoder_outputs"] = {**(kwargs.get("mm_encoder_outputs") or {}), **encoded}
-        generate: Callable[..., Any] = super().generate  # pyright: ignore[reportAttributeAccessIssue]
-        return generate(inputs, *args, **kwargs)
+    def get_video_features(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """See ``SpatialMLLMModel.get_video_features``."""
+        return self.model.get_video_features(*args, **kwargs)
 
-    def _token_types(self, input_ids: Tensor) -> Tensor:
-        """int64 [B, L]: 0 text, 1 image, 2 video; transformers asks for them to compute positions."""
-        return (input_ids == self.config.image_token_id).long() + 2 * (input_ids == self.config.video_token_id)
+    def get_image_features(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """See ``SpatialMLLMModel.get_image_features``."""
+        return self.model.get_image_features(*args, **kwargs)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Any = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        logits_to_keep: int | Tensor = 0,
+        mm_encoder_outputs: Mapping[str, BaseModelOutputWithPooling] | None = None,
+        cache: Any = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """As ``Qwen2_5_VLForConditionalGeneration``; see ``SpatialMLLMModel.forward`` for what is not named here.
+
+        Args:
+            labels: [B, L] tokens that each place's successor should be, -100 where that does not matter.
+            logits_to_keep: of the last so many places, or of these; 0: of all.
+        """
+        output = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            mm_encoder_outputs=mm_encoder_outputs,
+            cache=cache,
+            **kwargs,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(output.last_hidden_state[:, kept])
+        loss = None
+        if labels is not None:
+            count = {name: kwargs[name] for name in ("num_items_in_batch", "shift_labels") if name in kwargs}
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.text.vocab_size, **count)
+        rest = {field.name: output[field.name] for field in fields(CausalLMOutputWithPast) if field.name in output}
+        return CausalLMOutputWithPast(loss=loss, logits=logits, **rest)
+
+    def generate(self, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' ``generate``; images and videos are encoded once, before the first token.
+
+        What is generated from are embeddings and positions: both are transformers' own arguments.
+        """
+        pictures = ("pixel_values", "pixel_values_videos", "image_grid_thw", "video_grid_thw", "second_per_grid_ts")
+        pixels, videos, images_thw, videos_thw, seconds = (kwargs.pop(name, None) for name in pictures)
+        seen, given, _ = (kwargs.pop(name, None) for name in ("seen", "mm_encoder_outputs", "mm_token_type_ids"))
+        ids = kwargs.pop("input_ids", inputs)
+        if ids is None:
+            return super().generate(inputs, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+        mask = kwargs.setdefault("attention_mask", torch.ones_like(ids))
+        cache = kwargs.pop("past_key_values", kwargs.pop("cache", None))
+        with torch.no_grad():
+            encoded = self.model.encode(ids, pixels, videos, images_thw, videos_thw, seen)
+            if encoded or given:
+                kwargs["inputs_embeds"] = self.model.embed(ids, {**(given or {}), **encoded})
+        deltas = None
+        if kwargs.get("position_ids") is None:
+            positions, deltas = self.model.get_rope_index(ids, images_thw, videos_thw, seconds, mask, cache)
+            kwargs["position_ids"] = positions
+        if cache is not None:
+            kwargs[CACHE] = cache
+        output = super().generate(ids, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+        if deltas is not None:
+            note_deltas(output, deltas)
+        return output
+
+
+DELTAS = "rope_deltas"
+
+
+def note_deltas(output: Any, deltas: Tensor) -> None:
+    """Keeps with the cache in ``output``, where there is one, what is added to an index to get a position, [B, 1].
+
+    There and not in the model: it is of those prompts, and goes and is copied with them.
+    """
+    cache = output.get(CACHE) if isinstance(output, Mapping) else None
+    if cache is not None:
+        setattr(cache, DELTAS, deltas)

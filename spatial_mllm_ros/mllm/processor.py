@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, BatchFeature
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.processing_utils import ProcessorMixin
+from transformers import AutoTokenizer, BatchFeature, ProcessorMixin, Qwen2VLImageProcessorPil
 
 from ..errors import ErrorCode, SpatialError
 from .checkpoints.files import ModelError, find_folder, show
@@ -141,9 +139,10 @@ class SpatialMLLMProcessor(ProcessorMixin):
         if text is not None:
             tokens = self.tokenizer([text] if isinstance(text, str) else list(text), **text_kwargs)
             data |= self._expand(tokens["input_ids"], image_grids, video_grids)
+            kinds = {self.image_token_id: 1, self.video_token_id: 2}
             kept = {key: data[key] for key in ("input_ids", "attention_mask")}
             data |= self.tokenizer.pad(kept, padding=padding, padding_side=padding_side)
-            data["mm_token_type_ids"] = self.create_mm_token_type_ids(data["input_ids"])
+            data["mm_token_type_ids"] = [[kinds.get(token, 0) for token in ids] for ids in data["input_ids"]]
         if image_grids:
             data |= {"pixel_values": image_data, "image_grid_thw": torch.tensor(image_grids)}
         if video_grids:

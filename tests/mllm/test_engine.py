@@ -196,10 +196,11 @@ class TestScenes:
         again = engine.ask(clip(0), QUESTIONS[0])
         assert again.seconds_encode > 0 and (again.text, again.confidence) == (before.text, before.confidence)
 
-    def test_an_answer_longer_than_its_room_counts(self, tiny):
+    def test_memory_that_a_long_answer_takes_counts(self, tiny):
         engine = Engine(tiny, device="cpu", max_tokens=300, not_observed=1.0)
         engine.encode("a", clip(0))
         engine.encode("b", clip(1))
+        engine.answer("b", CHOICE)
         engine._scenes.max_bytes = engine.scene_bytes
         engine.answer("b", CHOICE)
         assert engine.has("a")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers import Qwen2VLImageProcessorPil
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.packing import MEAN, STD, TRAINED_PIXELS, pack

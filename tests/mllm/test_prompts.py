@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers import Qwen2VLImageProcessorPil
 
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm.processor import SpatialMLLMProcessor

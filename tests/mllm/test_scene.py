@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import DynamicCache
 
 from spatial_mllm_ros.mllm.answering.decode import Turn
-from spatial_mllm_ros.mllm.answering.kv_cache import ROOM, GrowingLayer, KVCache
 from spatial_mllm_ros.mllm.answering.scene_cache import SceneCache
+from spatial_mllm_ros.mllm.kv_cache import nbytes, rewind
 
 from .tiny_qwen import PREFIX, log_probabilities, make_model, read_scene
 
@@ -20,36 +21,32 @@ def model():
 
 
 @given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 600)), max_size=8))
-def test_a_layer_holds_what_was_appended_and_not_rewound(steps):
-    layer, expected = GrowingLayer(), torch.zeros(1, 2, 0, 3)
+def test_a_cache_holds_what_was_appended_and_not_rewound(steps):
+    cache, expected = DynamicCache(), torch.zeros(1, 2, 0, 3)
     for count, length in steps:
         new = torch.randn(1, 2, count, 3)
         expected = torch.cat([expected, new], dim=2)
-        keys, values = layer.update(new, -new)
+        keys, values = cache.update(new, -new, 0)
         assert torch.equal(keys, expected) and torch.equal(values, -expected)
-        cache = KVCache()
-        cache.layers = [layer]
-        cache.rewind(length)
+        rewind(cache, length)
         expected = expected[:, :, :length]
-        assert layer.get_seq_length() == cache.get_seq_length() == expected.shape[2]
-        assert layer.get_mask_sizes(5) == (expected.shape[2] + 5, 0)
+        assert cache.get_seq_length() == expected.shape[2]
 
 
-def test_room_is_counted_and_appending_within_it_moves_nothing():
-    layer = GrowingLayer()
-    layer.update(torch.ones(1, 2, 10, 4), torch.ones(1, 2, 10, 4))
-    assert layer.nbytes == 2 * (2 * (10 + ROOM) * 4) * 4
-    where = layer.keys.data_ptr()
-    layer.update(torch.ones(1, 2, ROOM, 4), torch.ones(1, 2, ROOM, 4))
-    assert layer.keys.data_ptr() == where
-    layer.update(torch.ones(1, 2, 1, 4), torch.ones(1, 2, 1, 4))
-    assert layer.nbytes == 2 * (2 * (10 + ROOM + 1 + ROOM) * 4) * 4
+def test_what_is_forgotten_is_counted_as_long_as_it_takes_memory():
+    cache = DynamicCache()
+    cache.update(torch.ones(1, 2, 10, 4), torch.ones(1, 2, 10, 4), 0)
+    cache.update(torch.ones(1, 2, 20, 4), torch.ones(1, 2, 20, 4), 0)
+    rewind(cache, 10)
+    assert nbytes(cache) == 2 * (2 * 30 * 4) * 4
+    cache.update(torch.ones(1, 2, 1, 4), torch.ones(1, 2, 1, 4), 0)
+    assert nbytes(cache) == 2 * (2 * 11 * 4) * 4
 
 
 def test_bytes_of_a_scene(model):
     text = model.config.text_config
     a_token = 2 * text.num_hidden_layers * text.num_key_value_heads * (text.hidden_size // text.num_attention_heads) * 4
-    assert read_scene(model).nbytes == (len(PREFIX) + ROOM) * a_token
+    assert read_scene(model).nbytes == len(PREFIX) * a_token
 
 
 @torch.inference_mode()
@@ -66,7 +63,7 @@ def test_an_exception_in_the_middle_of_a_forward_leaves_no_trace(model):
             Turn(model, scene, cache).read(question)
     finally:
         hook.remove()
-    assert [layer.length for layer in scene.cache.layers] == [len(PREFIX)] * 2
+    assert [scene.cache.get_seq_length(layer) for layer in range(2)] == [len(PREFIX)] * 2
     with scene.lent() as cache:
         again = Turn(model, scene, cache).read(question)
     torch.testing.assert_close(again, log_probabilities(model, question)[-1:], atol=1e-5, rtol=0)

@@ -1,10 +1,10 @@
 """A random Qwen2.5-VL language model of two layers, and a scene in it: what decoding needs, without a checkpoint."""
 
 import torch
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from spatial_mllm_ros.mllm.answering.kv_cache import KVCache
 from spatial_mllm_ros.mllm.answering.scene import Scene
+from spatial_mllm_ros.mllm.kv_cache import CACHE
 
 VOCABULARY = 64
 PREFIX = [3, 1, 4, 1, 5, 9, 2, 6, 5]
@@ -30,9 +30,9 @@ def make_model(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
 
 def read_scene(model: Qwen2_5_VLForConditionalGeneration, prefix: list[int] = PREFIX) -> Scene:
     """The prefix read into a fresh cache; DELTA applies to what follows it."""
-    cache = KVCache()
+    cache = DynamicCache()
     with torch.inference_mode():
-        model(input_ids=torch.tensor([prefix]), position_ids=prefix_positions(prefix), past_key_values=cache)
+        model(input_ids=torch.tensor([prefix]), position_ids=prefix_positions(prefix), **{CACHE: cache})
     return Scene(cache, len(prefix), DELTA, (0,))
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from ...errors import ErrorCode, SpatialError
-from .kv_cache import KVCache
+from ..kv_cache import CACHE, rewind
 from .scene import Scene
 
 Stop = Callable[[], bool]
@@ -33,7 +34,7 @@ class Turn:
         ids: the tokens after the clip that the cache holds.
     """
 
-    def __init__(self, model: Any, scene: Scene, cache: KVCache, stop: Stop = never):
+    def __init__(self, model: Any, scene: Scene, cache: DynamicCache, stop: Stop = never):
         self._model, self._scene, self._cache, self._stop = model, scene, cache, stop
         self.ids: list[int] = []
 
@@ -48,13 +49,13 @@ class Turn:
         check(self._stop)
         start = self._scene.length + len(self.ids)
         first = start + self._scene.rope_delta
-        device = self._cache.device
+        device = self._model.device
         out = self._model(
             input_ids=torch.tensor([tokens], device=device),
             position_ids=torch.arange(first, first + len(tokens), device=device).expand(3, 1, -1),
-            past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=rows,
+            **{CACHE: self._cache},
         )
         self.ids += tokens
         return out.logits[0].float().log_softmax(-1)
@@ -62,7 +63,7 @@ class Turn:
     def back_to(self, count: int) -> None:
         """Forget all but the first ``count`` tokens after the clip."""
         del self.ids[count:]
-        self._cache.rewind(self._scene.length + count)
+        rewind(self._cache, self._scene.length + count)
 
     def after(self, ids: Sequence[int], rows: int = 1) -> Tensor:
         """What follows ``ids`` after the clip, as ``read`` says; what was read before is used or forgotten."""

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DynamicCache
 
+from ..kv_cache import CACHE
 from ..packing import PAIR
 from ..processor import CLIP_RATE
 from ..text.prompts import prefix_ids
 from .decode import Stop, check
-from .kv_cache import KVCache
 from .scene import Scene
 
 
@@ -30,18 +31,11 @@ def encode(model: Any, processor: Any, images: Sequence[NDArray[np.uint8]], stop
     pixels, grid = (tensor.to(model.device) for tensor in processor.pack_scene(images))
     ids = torch.tensor([prefix_ids(processor, grid[0].tolist())], device=model.device)
     check(stop)
-    seen = model.model.encode(ids, pixel_values_videos=pixels, video_grid_thw=grid)
+    embeds = model.model.embed(ids, model.model.encode(ids, pixel_values_videos=pixels, video_grid_thw=grid))
+    positions, deltas = model.model.get_rope_index(ids, video_grid_thw=grid, second_per_grid_ts=[PAIR / CLIP_RATE])
     del pixels
     check(stop)
-    cache = KVCache()
-    model(
-        input_ids=ids,
-        mm_token_type_ids=2 * (ids == processor.video_token_id),
-        mm_encoder_outputs=seen,
-        video_grid_thw=grid,
-        second_per_grid_ts=[PAIR / CLIP_RATE],
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    return Scene(cache, ids.shape[1], int(model.model.rope_deltas), tuple(range(len(images))))
+    cache = DynamicCache()
+    read = {"inputs_embeds": embeds, "position_ids": positions, CACHE: cache, "use_cache": True, "logits_to_keep": 1}
+    model(**read)
+    return Scene(cache, ids.shape[1], int(deltas), tuple(range(len(images))))

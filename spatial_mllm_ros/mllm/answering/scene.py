@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from .kv_cache import KVCache
+from transformers import DynamicCache
+
+from ..kv_cache import nbytes, rewind
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +21,7 @@ class Scene:
         note: what the caller should know about them, else empty.
     """
 
-    cache: KVCache
+    cache: DynamicCache
     length: int
     rope_delta: int
     frames: tuple[int, ...]
@@ -27,12 +29,12 @@ class Scene:
 
     @property
     def nbytes(self) -> int:
-        return self.cache.nbytes
+        return nbytes(self.cache)
 
     @contextmanager
-    def lent(self) -> Iterator[KVCache]:
+    def lent(self) -> Iterator[DynamicCache]:
         """The cache to write questions and answers into; afterwards, however that ended, it is as it was."""
         try:
             yield self.cache
         finally:
-            self.cache.rewind(self.length)
+            rewind(self.cache, self.length)

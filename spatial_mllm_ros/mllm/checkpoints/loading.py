@@ -4,17 +4,19 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel
-from peft.utils import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
-from torch import nn
-from transformers import GenerationConfig
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
-    Qwen2_5_VLRotaryEmbedding,
-    Qwen2_5_VLVisionRotaryEmbedding,
+import transformers
+from peft import (
+    PeftConfig,
+    PeftModel,
+    get_peft_model_state_dict,
+    load_peft_weights,
+    set_peft_model_state_dict,
 )
+from torch import nn
+from transformers import GenerationConfig, PreTrainedModel
 
 from ...errors import ErrorCode
 from ..model import SpatialMLLMForConditionalGeneration
@@ -108,10 +110,22 @@ def empty_model(config: SpatialMLLMConfig, dtype: torch.dtype = torch.float32) -
         model = SpatialMLLMForConditionalGeneration(config)
     nn.Module.to(model, dtype)
     model.tie_weights()
-    # What is computed rather than stored: the rotary frequencies, in float32.
-    model.model.language_model.rotary_emb = Qwen2_5_VLRotaryEmbedding(config=cast(Any, config.text))
-    model.model.visual.rotary_pos_emb = Qwen2_5_VLVisionRotaryEmbedding(config.vision)
+    for part in (model.model.language_model, model.model.visual):
+        make_buffers(part)
     return model
+
+
+def make_buffers(part: PreTrainedModel) -> None:
+    """Makes anew what is computed rather than stored, in float32: rotary frequencies, whose modules take a config.
+
+    Raises:
+        ModelError: this version of transformers computes something else, too.
+    """
+    for name, child in part.named_children():
+        if any(buffer.is_meta for buffer in child.buffers()):
+            setattr(part, name, type(child)(part.config))  # pyright: ignore[reportCallIssue]
+    if left := [name for name, buffer in part.named_buffers() if buffer.is_meta]:
+        raise ModelError(f"transformers {transformers.__version__} computes {listing(left)}, which is not known here")
 
 
 def module_name(name: str) -> str:

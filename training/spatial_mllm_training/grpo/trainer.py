@@ -202,9 +202,6 @@ class ClipGRPOTrainer(GRPOTrainer):
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: it would name a model of the hub."""
 
-    def _send_telemetry(self) -> None:
-        """None: what is trained here is nobody else's concern."""
-
 
 def curve_of(metric: str) -> str:
     """The curve that one of TRL's metrics belongs to; empty where it is not drawn."""

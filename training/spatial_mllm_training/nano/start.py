@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm
 
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
 from spatial_mllm_ros.mllm.checkpoints.loading import released_name
@@ -134,7 +133,7 @@ def new_weights(config: SpatialMLLMConfig) -> SpatialMLLMForConditionalGeneratio
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.LayerNorm):
             module.reset_parameters()
-        elif isinstance(module, Qwen2_5_VLRMSNorm | LayerScale):
+        elif isinstance(module, LayerScale):
             for parameter in module.parameters():
                 nn.init.ones_(parameter)
     for name, parameter in model.named_parameters():

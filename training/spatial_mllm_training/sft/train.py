@@ -53,6 +53,7 @@ def train_sft(recipe: SftRecipe, out: str | Path, overwrite: bool = False) -> Pa
             max_steps=steps,
             max_length=None,  # else images would be cut off
             dataset_kwargs={"skip_prepare_dataset": True},
+            train_sampling_strategy="sequential",  # the mixture draws
             eval_strategy="steps" if held and recipe.evaluate_every else "no",
         )
     )

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object, send_to_device
 from numpy.typing import NDArray
-from torch.utils.data import SequentialSampler
 from trl.trainer.sft_trainer import SFTTrainer
 
 from ..runs.callbacks import Broken, check_norm
@@ -94,13 +93,6 @@ class SpatialSftTrainer(SFTTrainer):
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """None: it would name a model of the hub."""
-
-    def _send_telemetry(self) -> None:
-        """None: what is trained here is nobody else's concern."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        data: Any = self.train_dataset if train_dataset is None else train_dataset
-        return SequentialSampler(data)
 
     def _check_clips(self, batch: dict[str, Any]) -> None:
         """ZeRO-3 fetches weights whenever they are used, so all processes have to use all of them equally often."""
