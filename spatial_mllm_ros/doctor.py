@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from .mllm.checkpoints.published import FRAMES, PUBLISHED, Checkpoint
-from .mllm.checkpoints.shipped import find_shipped, supported, version_of
+from .mllm.checkpoints.shipped import find_shipped
+from .versions import MODEL, install, outside, version_of
 
 REQUIRED = ("numpy", "scipy", "cv2", "numba", "PIL", "rosbags", "rosbags.image", "typer", "rich", "yaml")
 DISTRIBUTIONS = {
@@ -24,7 +25,6 @@ ROS_WHEELS = (
     "'ros-rclpy[fastrtps]==7.1.6' ros-jazzy-sensor-msgs ros-jazzy-nav-msgs ros-jazzy-std-srvs"
     " ros-jazzy-diagnostic-msgs ros-jazzy-visualization-msgs"
 )
-MODEL = {"torch": "torch", "transformers": "'transformers>=5.23,<6'", "safetensors": "safetensors", "peft": "peft"}
 CPU_TORCH = "--index-url https://download.pytorch.org/whl/cpu"  # without it pip takes gigabytes of CUDA
 GPU_TORCH = "--index-url https://download.pytorch.org/whl/cu130"
 
@@ -101,11 +101,9 @@ def extras() -> Iterator[Check]:
 
 def model() -> Iterator[Check]:
     group = "questions and geometry from colour"
-    too_old = " (the model needs Python 3.11 or newer)" * (sys.version_info < (3, 11))
     yield package(group, "torch")
-    for module in ("transformers", "safetensors", "peft"):  # importing them takes seconds
-        found = supported(module, version_of(module))
-        yield Check(group, module, found, remedy=install_command(module) + too_old)
+    for module in MODEL[1:]:  # importing them takes seconds
+        yield check_version(group, module)
     card = gpu()
     found = f"{card[0]}, {card[1]:.1f} GB" if card else ""
     yield Check(group, "NVIDIA GPU", found, remedy="the model runs on the CPU, slowly")
@@ -136,21 +134,27 @@ def install_command(module: str) -> str:
     """The pip command for an importable module."""
     if module == "rclpy":
         return f"pip install {ROS_WHEELS}"
-    if module in MODEL:
-        return f"pip install {MODEL[module]}" + f" {CPU_TORCH}" * (module == "torch")
-    return f"pip install {DISTRIBUTIONS.get(module, module.partition('.')[0])}"
+    if module == "trl" and sys.version_info < (3, 11):
+        return "training needs Python 3.11 or newer"
+    return install(DISTRIBUTIONS.get(module, module.partition(".")[0])) + f" {CPU_TORCH}" * (module == "torch")
 
 
 def package(group: str, module: str, needed: bool = False) -> Check:
-    found = problem = ""
     try:
         import_module(module)
-        found = version_of(DISTRIBUTIONS.get(module, module)) or "present"
     except ModuleNotFoundError:
-        pass
+        return Check(group, module, "", needed, install_command(module))
     except Exception as error:  # a broken binary package can raise anything while it is imported
-        problem = f" (its import fails: {error})"
-    return Check(group, module, found, needed, install_command(module) + problem)
+        return Check(group, module, "", needed, f"{install_command(module)} (its import fails: {error})")
+    return check_version(group, module, needed, "present")
+
+
+def check_version(group: str, module: str, needed: bool = False, unknown: str = "") -> Check:
+    """What is installed, or ``unknown``; not found where that is of a version outside of what was tested."""
+    name = DISTRIBUTIONS.get(module, module)
+    if odd := outside([name]):
+        return Check(group, module, "", needed, odd[0])
+    return Check(group, module, version_of(name) or unknown, needed, install_command(module))
 
 
 def imports(module: str) -> str:

@@ -11,9 +11,10 @@ from ..frames import Frame
 from ..mllm import Question
 from ..mllm.checkpoints.calibration import known_calibration
 from ..mllm.checkpoints.shipped import chosen
+from ..versions import outside
 from .options import coverage_config
 from .show import count_frames
-from .terminal import progress, track, writing
+from .terminal import progress, track, warn, writing
 
 if TYPE_CHECKING:
     from ..asking import Asked
@@ -29,6 +30,8 @@ def load_engine(params: AskParams) -> Engine:
     model = require_model(params.model)
     from ..mllm.answering.engine import Engine
 
+    for odd in outside():
+        warn(f"the model may fail: {odd}")
     with progress("loading the model") as move:
         return Engine(
             model,

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "spatial_mllm_ros"
 
 # From bottom to top; a part may import from its own row and from those above it in this list, without circles.
 ROWS = [
-    {"errors", "config", "frames"},
+    {"errors", "config", "frames", "versions"},
     {"geometry", "coverage"},
     {
         "messages",

@@ -269,7 +269,7 @@ def test_doctor_says_what_to_install():
     found = json.loads(done.stdout)
     assert found["can_run"] is False
     missing = [c for c in found["checks"] if c["needed"] and not c["ok"]]
-    assert [(c["name"], c["remedy"]) for c in missing] == [("numba", "pip install numba")]
+    assert [(c["name"], c["remedy"]) for c in missing] == [("numba", "pip install 'numba>=0.60'")]
 
 
 # play

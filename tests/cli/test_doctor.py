@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spatial_mllm_ros.doctor import fits, install_command, most_memory, supported
+from spatial_mllm_ros.doctor import fits, install_command, most_memory
 from spatial_mllm_ros.mllm.checkpoints.published import PUBLISHED
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
@@ -62,8 +62,5 @@ def test_the_largest_gpu_counts():
 
 
 def test_versions_and_commands():
-    assert supported("transformers", "5.23.0") and supported("transformers", "5.24.0.dev0")
-    assert not any(supported("transformers", v) for v in ("4.57.1", "5.22.3", "6.0.0", ""))
-    assert supported("peft", "0.1")
-    assert "transformers>=5.23,<6" in install_command("transformers")
+    assert "'transformers<5.25,>=5.20.2'" in install_command("transformers")
     assert "whl/cpu" in install_command("torch") and "whl/cpu" not in install_command("peft")

@@ -319,8 +319,12 @@ def test_killed_while_answering_three_times(bench):
 @pytest.mark.parametrize(
     ("word", "code", "text"),
     [
-        ("memory", ErrorCode.FAILED, "out of memory; the node's log has the details"),
-        ("defect", ErrorCode.FAILED, "the model failed (ValueError); the node's log has the details"),
+        (
+            "memory",
+            ErrorCode.FAILED,
+            "out of memory: expected fewer frames, a smaller model or a shorter dtype; the node's log has the details",
+        ),
+        ("defect", ErrorCode.FAILED, "the model failed (ValueError); ask again; the node's log has the details"),
         ("unsure", ErrorCode.BAD_REQUEST, "the question makes no sense"),
     ],
 )
@@ -573,7 +577,8 @@ def test_the_process_ends_with_a_parent_that_is_killed(tmp_path):
     poll(lambda: not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text(), "its end")
 
 
-def test_it_is_nice_and_leaves_a_core_and_interrupts_to_its_parent(bench):
+def test_it_is_nice_and_leaves_a_core_and_interrupts_to_its_parent(bench, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     b = bench()
     pid = b.stage("ready").pid
     assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 10

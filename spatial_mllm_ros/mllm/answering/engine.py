@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ...errors import ErrorCode, SpatialError
 from ...geometry.window import WindowGeometry
+from ...versions import outside
 from ..checkpoints.calibration import UNCALIBRATED, Calibration, read_calibration
-from ..checkpoints.files import find_folder, read_entries, show
+from ..checkpoints.files import find_folder, one_line, read_entries, show
 from ..checkpoints.loading import load_model
 from ..device import choose
 from ..packing import check_frames
@@ -84,6 +85,8 @@ class Engine:
             self._compile()
         self._scenes: SceneCache[Scene] = SceneCache(cache_megabytes * 1_000_000)
         self._lock = Lock()
+        if odd := outside():
+            self._try(odd)
         report("ready", 1.0)
 
     def _load(self, path: str | Path, adapter: str | Path, loaded: Callable[[float], None]) -> tuple[Any, Any, VGGT]:
@@ -99,6 +102,19 @@ class Engine:
             self.calibration = read_calibration(own) or self.calibration.under_an_adapter()
         model, processor = load_model(path, self.device, self.dtype, adapter, loaded)
         return model, processor, model.model.spatial_encoder.vggt_model
+
+    def _try(self, odd: list[str]) -> None:
+        """With versions that nobody has tested, fail now and not in the first question. Raises SpatialError."""
+        image = np.zeros((56, 56, 3), np.uint8)
+        try:
+            if self.processor is None:
+                self.geometry([image, image])
+            else:
+                self.ask([image, image], Question("?"), not_observed=0.5)
+        except Exception as error:
+            text = f"the model does not run ({one_line(error)}): {'; '.join(odd)}"
+            raise SpatialError(ErrorCode.FAILED, text) from error
+        self.forget()
 
     def has(self, key: Hashable) -> bool:
         """Whether that scene is encoded, so that a question finds it at once."""

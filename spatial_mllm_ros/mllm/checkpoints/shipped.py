@@ -1,8 +1,8 @@
 """The model that ships with the package, ``models/nano``, which model is meant, and whether one can run here."""
 
-import sys
-from importlib import metadata
 from pathlib import Path
+
+from ...versions import version_of
 
 PACKAGE = Path(__file__).resolve().parents[2]  # the folder of spatial_mllm_ros
 NANO, NONE = "nano", "none"
@@ -33,19 +33,5 @@ def chosen(model: str) -> str:
 
 
 def can_run() -> bool:
-    """Whether Python and the packages that a model needs are here, in versions that it runs with. Imports none."""
-    return sys.version_info >= (3, 11) and all(supported(name, version_of(name)) for name in NEEDED)
-
-
-def version_of(distribution: str) -> str:
-    """Of what is installed; empty where it is not."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def supported(distribution: str, version: str) -> str:
-    """The version, or an empty string for one that the model does not run with."""
-    first_two = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    return version if distribution != "transformers" or (5, 23) <= first_two < (6,) else ""
+    """Whether the packages that a model needs are here. Imports none; ``versions.outside`` tells of odd versions."""
+    return all(version_of(name) for name in NEEDED)

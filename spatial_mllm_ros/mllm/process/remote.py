@@ -17,6 +17,7 @@ from ...config import AskParams
 from ...errors import ErrorCode, SpatialError
 from ...frames import Frame
 from ...geometry.window import WindowGeometry
+from ...versions import outside
 from ..checkpoints.calibration import known_calibration
 from ..checkpoints.shipped import chosen
 from ..question import Answer, Question
@@ -69,6 +70,8 @@ class ModelProcess:
         """Begin to load; returns at once. Without a model there is nothing to do."""
         if self.model:
             self._life.stage, self._life.message = "loading", "starting"
+            for odd in outside():
+                self._log.warning(f"the model may fail: {odd}")
             self._sender = ThreadPoolExecutor(1, "frames")
             self._thread = Thread(target=self._run, name="model")
             self._thread.start()

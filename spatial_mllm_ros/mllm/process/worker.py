@@ -16,10 +16,11 @@ from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic
-from traceback import print_exc
+from traceback import extract_tb, format_exception
 from typing import Any
 
 from ...errors import ErrorCode, SpatialError
+from ...versions import outside
 from ..question import Question
 from .protocol import Channel, Message, Packed
 
@@ -37,6 +38,7 @@ class Worker:
     def __init__(self, channel: Channel):
         self._channel = channel
         self._inbox: SimpleQueue[Message] = SimpleQueue()
+        self._told: set[tuple] = set()  # places where something unexpected was raised
         self._canceled = 0  # the latest job that is not wanted any more
         self._shown: OrderedDict[Any, Sequence[int]] = OrderedDict()  # scene -> which of its frames could be decoded
         Thread(target=self._listen, name="listener", daemon=True).start()
@@ -62,9 +64,11 @@ class Worker:
             except SpatialError as error:
                 self._channel.send("error", number, int(error.code), error.message)
             except Exception as error:
-                print_exc()
+                self._tell(error)
                 hopeless = "CUDA error" in str(error)  # nothing works any more on that device in this process
-                self._channel.send("last" if hopeless else "error", number, int(ErrorCode.FAILED), _reason(error))
+                self._channel.send(
+                    "last" if hopeless else "error", number, int(ErrorCode.FAILED), _reason(error, "ask again")
+                )
                 if hopeless:
                     sys.exit(1)
 
@@ -77,7 +81,7 @@ class Worker:
             self._channel.send("failed", int(error.code), error.message)
             return False
         except Exception as error:
-            print_exc()
+            self._tell(error)
             missing = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
             if missing and missing != PACKAGE:
                 text = f"{missing} is not installed, which the model needs: pip install '{PACKAGE}[mllm]'"
@@ -88,6 +92,18 @@ class Worker:
             return False
         self._channel.send("ready", self._engine.calibration)
         return True
+
+    def _tell(self, error: Exception) -> None:
+        """The traceback, for the node's log; once, however often the same happens."""
+        lines = format_exception(error)
+        place = type(error), *((frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__))
+        print(
+            "".join(lines) if place not in self._told else f"as before: {lines[-1]}",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+        self._told.add(place)
 
     def _progress(self, stage: str, fraction: float) -> None:
         self._channel.send("loading", stage, float(fraction))
@@ -160,11 +176,13 @@ class Worker:
         raise SpatialError(ErrorCode.CANCELED, "canceled")
 
 
-def _reason(error: Exception) -> str:
-    """One line for a caller, without paths or a traceback, which go to the log."""
+def _reason(error: Exception, remedy: str = "") -> str:
+    """One line for a caller, without paths or a traceback, which go to the log; ``remedy`` where nothing better is."""
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
-        return f"out of memory; {DETAILS}"
-    return f"the model failed ({type(error).__name__}); {DETAILS}"
+        return f"out of memory: expected fewer frames, a smaller model or a shorter dtype; {DETAILS}"
+    if odd := outside():
+        return f"the model failed: {'; '.join(odd)}; {DETAILS}"
+    return "; ".join(filter(None, (f"the model failed ({type(error).__name__})", remedy, DETAILS)))
 
 
 def die_with(parent: int) -> None:
