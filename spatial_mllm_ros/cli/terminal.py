@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, NoReturn, TypeVar
 
 import typer
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from ..errors import SpatialError
 
+LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 WIDE = 200  # columns where nobody looks: tables in files and pipes are not folded
 out = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
@@ -76,11 +78,39 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
+class Lines:
+    """Progress where there is no terminal: a plain line, at most every ``LINE_SECONDS``.
+
+    Args:
+        what: is being done.
+        clock: seconds.
+    """
+
+    def __init__(self, what: str, clock: Callable[[], float] = monotonic):
+        self._what, self._clock = what, clock
+        self._begun = self._said = clock()
+
+    def move(self, done: float, total: float | None) -> None:
+        """So much of ``total`` is done; fractions are told as a percentage."""
+        if (now := self._clock()) - self._said < LINE_SECONDS:
+            return
+        self._said = now
+        if not total:
+            note(f"{self._what}: {done:.0f}")
+            return
+        part = f"{100 * done / total:.0f} %" if total <= 1 else f"{done:.0f} of {total:.0f}"
+        left = (now - self._begun) * (total / done - 1) if done else 0.0
+        note(f"{self._what}: {part}, about {left / 60:.0f} min left" if left >= 60 else f"{self._what}: {part}")
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[float, float | None], None]]:
-    """A progress bar on a terminal, nothing elsewhere; yields a function (done, total) that moves it."""
+    """A progress bar on a terminal, a line now and then elsewhere; yields a function (done, total) that moves it."""
+    if not err.is_terminal:
+        yield Lines(what).move
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -54,3 +54,35 @@ def test_nothing_moves_where_nobody_looks(monkeypatch):
         on_text("half an answer")
     assert list(terminal.track([1, 2], "reading", 2)) == [1, 2]
     assert not kept.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "lines"),
+    [
+        (700, 100, ["asking: 100 of 700, about 1 min left"]),  # 10 s for 100: 60 s for 600
+        (150, 100, ["asking: 100 of 150"]),
+        (None, 100, ["asking: 100"]),
+        (1.0, 0.25, ["asking: 25 %"]),
+        (100, 0, ["asking: 0 of 100"]),
+    ],
+)
+def test_into_a_file_goes_a_line_now_and_then(monkeypatch, total, done, lines):
+    kept, now = io.StringIO(), [100.0]
+    monkeypatch.setattr(terminal, "err", Console(file=kept, markup=False, width=20))
+    told = terminal.Lines("asking", lambda: now[0])
+    told.move(done / 2, total)
+    now[0] += 9.9
+    told.move(done / 2, total)
+    assert not kept.getvalue()
+    now[0] += 0.1
+    told.move(done, total)
+    told.move(done, total)
+    assert kept.getvalue().splitlines() == lines
+
+
+def test_a_long_command_that_is_piped_says_how_far_it_is(monkeypatch):
+    kept = io.StringIO()
+    monkeypatch.setattr(terminal, "err", Console(file=kept, markup=False))
+    monkeypatch.setattr(terminal, "LINE_SECONDS", 0.0)
+    assert list(terminal.track("ab", "asking", 2)) == ["a", "b"]
+    assert kept.getvalue().splitlines() == ["asking: 1 of 2", "asking: 2 of 2"]

@@ -9,10 +9,10 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
-from transformers.integrations.integration_utils import TensorBoardCallback
+from transformers.integrations import TensorBoardCallback  # pyright: ignore[reportPrivateImportUsage]
 from transformers.trainer_callback import ExportableState
 
-from spatial_mllm_ros.cli.terminal import err, note, warn
+from spatial_mllm_ros.cli.terminal import LINE_SECONDS, err, note, warn
 from spatial_mllm_ros.errors import ErrorCode
 
 from .curves import write_curves
@@ -20,7 +20,6 @@ from .folder import RunError, RunFolder
 from .recipe import RunRecipe
 
 CURVES_SECONDS = 30.0  # between two drawings of the curves
-LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 SHOWN = 5  # broken samples that are told one by one
 _NOT_FINITE = "step {}: loss or gradients are not finite: expected a lower learning rate"
 
