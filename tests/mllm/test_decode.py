@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.answering.decode import TextStream, Turn
+from tests.closeness import assert_close, rounding
 
 from .tiny_qwen import PREFIX, VOCABULARY, log_probabilities, make_model, read_scene
 
@@ -47,7 +48,7 @@ def test_cached_answers_equal_uncached_ones_in_any_order(model, scene):
     for i in (0, 1, 2, 3, 2, 0, 3, 1):
         tokens, scores = answer(model, scene, QUESTIONS[i], 12)
         assert tokens == expected[i][0]
-        assert scores == pytest.approx(expected[i][1], abs=1e-5)
+        assert scores == pytest.approx(expected[i][1], abs=rounding(10))
 
 
 def test_an_answer_longer_than_the_room_of_the_buffers(model, scene):
@@ -66,7 +67,7 @@ def test_an_end_token_ends_and_is_not_part_of_the_answer(model, scene):
 def test_every_row_of_a_question(model, scene):
     with torch.inference_mode(), scene.lent() as cache:
         rows = Turn(model, scene, cache).read(QUESTIONS[2], rows=4)
-    torch.testing.assert_close(rows, log_probabilities(model, QUESTIONS[2]), atol=1e-5, rtol=0)
+    assert_close(rows, log_probabilities(model, QUESTIONS[2]))
 
 
 @pytest.mark.parametrize("most", [0, 1, 2])
@@ -97,11 +98,11 @@ def test_likelihood_of_another_answer(model, scene):
     with scene.lent() as cache:
         turn = Turn(model, scene, cache)
         list(turn.generate(turn.read(question)[0], (), 5))
-        assert turn.log_likelihood(question, other) == pytest.approx(expected, abs=1e-5)
+        assert turn.log_likelihood(question, other) == pytest.approx(expected, abs=rounding(10))
         turn.back_to(len(question))
         assert turn.ids == question and cache.get_seq_length() == len(PREFIX) + len(question)
         row = turn.read([5])
-        torch.testing.assert_close(row, log_probabilities(model, [*question, 5])[-1:], atol=1e-5, rtol=0)
+        assert_close(row, log_probabilities(model, [*question, 5])[-1:])
 
 
 def decode(tokens: list[int]) -> str:

@@ -24,6 +24,7 @@ from spatial_mllm_ros.mllm.question import AnswerType, Question, Verdict
 from spatial_mllm_ros.mllm.spatial_view import fit
 from spatial_mllm_ros.mllm.text.prompts import prefix_ids, question_ids
 from spatial_mllm_ros.mllm.text.tokenizer import encode_text
+from tests.closeness import assert_close, rounding
 
 TOKENS = 16
 QUESTIONS = [
@@ -105,14 +106,14 @@ class TestExact:
         assert kept is not None
         with torch.inference_mode(), kept.lent() as cache:
             rows = Turn(engine.model, kept, cache).read(ids, rows=len(ids))
-        torch.testing.assert_close(rows, uncached(engine, clip(0), ids), atol=1e-5, rtol=0)
+        assert_close(rows, uncached(engine, clip(0), ids))
 
     def test_confidence_is_the_geometric_mean_of_the_tokens(self, engine, scene):
         question = QUESTIONS[0]
         tokens = generated(engine, clip(0), question)
         assert not said(engine, tokens)[:1].isspace() and not said(engine, tokens)[-1:].isspace()
         expected = confidence(engine, clip(0), question, tokens)
-        assert engine.answer(scene, question).confidence == pytest.approx(expected, abs=1e-5)
+        assert engine.answer(scene, question).confidence == pytest.approx(expected, abs=rounding(10))
 
     @pytest.mark.parametrize("allowed", [0, 1, 2, 9])
     def test_after_a_cancel(self, engine, scene, allowed):
@@ -235,7 +236,7 @@ class TestChoices:
         answer = engine.answer(scene, CHOICE)
         assert answer.verdict == Verdict.ANSWERED
         assert answer.choice == int(np.argmax(letters)) and answer.text == CHOICE.options[answer.choice]
-        assert answer.confidence == pytest.approx(max(letters) / sum(letters), abs=1e-5)
+        assert answer.confidence == pytest.approx(max(letters) / sum(letters), abs=rounding(10))
 
     @pytest.mark.parametrize("tokens", [1, 40])
     def test_valid_also_where_thinking_came_to_no_answer(self, tiny, tokens):
@@ -293,7 +294,7 @@ class TestNotObserved:
         assert 0 < expected < 1
         refused = engine.answer(scene, question, not_observed=expected * 0.99)
         assert (refused.verdict, refused.text, refused.choice) == (Verdict.NOT_OBSERVED, REFUSAL, -1)
-        assert refused.confidence == pytest.approx(expected, abs=1e-5)
+        assert refused.confidence == pytest.approx(expected, abs=rounding(10))
         assert engine.answer(scene, question, not_observed=min(expected * 1.01, 1)).verdict == Verdict.ANSWERED
         assert engine.answer(scene, question).verdict == Verdict.ANSWERED  # the engine's own threshold is 1: never
         assert engine.answer(scene, question, not_observed=0.0).verdict == Verdict.NOT_OBSERVED

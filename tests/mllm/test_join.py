@@ -13,6 +13,7 @@ from spatial_mllm_ros.mllm.checkpoints.files import INDEX, WEIGHTS, ModelError
 from spatial_mllm_ros.mllm.checkpoints.join import join
 from spatial_mllm_ros.mllm.checkpoints.loading import load_model
 from spatial_mllm_ros.mllm.checkpoints.untrained import released_config
+from tests.closeness import assert_close
 
 SPATIAL = "spatial_encoder.vggt_model."
 
@@ -52,7 +53,7 @@ def test_starts_as_the_language_model_was(parts, tmp_path):
     given = scene(model.config)
     with torch.no_grad():
         types = 2 * (given["input_ids"] == model.config.video_token_id).long()
-        assert torch.allclose(model(**given).logits, stock(**given, mm_token_type_ids=types).logits, atol=1e-5)
+        assert_close(model(**given).logits, stock(**given, mm_token_type_ids=types).logits)
     assert processor is not None
 
 

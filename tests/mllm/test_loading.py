@@ -27,6 +27,7 @@ from spatial_mllm_ros.mllm.question import Question
 from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
 from spatial_mllm_ros.mllm.text.prompts import prefix_ids, question_ids
 from spatial_mllm_ros.mllm.text.tokenizer import encode_text
+from tests.closeness import assert_close
 
 LORA = r".*language_model.*\.(q_proj|v_proj|down_proj)"
 
@@ -220,7 +221,7 @@ def test_output_layer_of_its_own(copy, model):
 
     edit(copy, change)
     set_config(copy, tie_word_embeddings=False)
-    assert torch.allclose(logits(load_model(copy)[0]), -logits(model), atol=1e-5)
+    assert_close(logits(load_model(copy)[0]), -logits(model))
 
 
 def test_tied_output_layer_may_be_stored(copy, model):
@@ -507,7 +508,7 @@ def adapter(tiny, tmp_path):
 def test_adapter(tiny, adapter, model):
     adapted, _ = load_model(tiny, adapter=adapter[0])
     assert type(adapted) is SpatialMLLMForConditionalGeneration
-    assert torch.allclose(logits(adapted), adapter[1], atol=1e-4)
+    assert_close(logits(adapted), adapter[1])
     assert float((logits(model) - adapter[1]).abs().max()) > 0.1
 
 
@@ -516,7 +517,7 @@ def test_adapter_of_the_released_layout(tiny, adapter):
     file = adapter[0] / "adapter_model.safetensors"
     tensors = {name.replace("model.language_model.", "model."): value for name, value in load_file(file).items()}
     save_file({name.replace("model.model.connector", "model.connector"): v for name, v in tensors.items()}, file)
-    assert torch.allclose(logits(load_model(tiny, adapter=adapter[0])[0]), adapter[1], atol=1e-4)
+    assert_close(logits(load_model(tiny, adapter=adapter[0])[0]), adapter[1])
 
 
 def test_adapter_that_lacks_a_tensor(tiny, adapter):
@@ -563,7 +564,7 @@ def test_the_base_that_an_adapter_names_is_not_looked_up(tiny, adapter, monkeypa
     file = adapter[0] / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": "someone/else"}))
     monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", asked)
-    assert torch.allclose(logits(load_model(tiny, adapter=adapter[0])[0]), adapter[1], atol=1e-4)
+    assert_close(logits(load_model(tiny, adapter=adapter[0])[0]), adapter[1])
 
 
 def test_folder_that_is_no_adapter(tiny):

@@ -11,6 +11,7 @@ from spatial_mllm_ros.mllm.checkpoints.loading import load_model
 from spatial_mllm_ros.mllm.checkpoints.untrained import released_config
 from spatial_mllm_ros.mllm.positions import rope_index
 from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
+from tests.closeness import assert_close
 
 TEXT, IMAGE, VIDEO = 7, 151655, 151656
 CONFIG = SpatialMLLMConfig.from_dict(released_config("3b"))  # 2 positions a second
@@ -189,12 +190,14 @@ def test_images_of_one_prompt_are_seen_together(model):
     alone = [model.get_image_features(pixels[16 * i : 16 * i + 16], grids[:1]).pooler_output[0] for i in range(3)]
     split = model.get_image_features(pixels, grids, image_counts=[2, 1]).pooler_output
     assert float((together[0] - alone[0]).abs().max()) > 1e-3
-    assert torch.allclose(split[2], alone[2], atol=1e-5)
+    assert_close(split[2], alone[2])
     pair = model.get_image_features(pixels[:32], grids[:2]).pooler_output
-    assert torch.allclose(split[0], pair[0], atol=1e-5) and torch.allclose(split[1], pair[1], atol=1e-5)
+    assert_close(split[0], pair[0])
+    assert_close(split[1], pair[1])
     sizes = torch.tensor([[1, 4, 4], [1, 8, 4]])
     mixed = model.get_image_features(pixels, sizes).pooler_output
-    assert torch.allclose(mixed[0], alone[0], atol=1e-5) and len(mixed[1]) == 8
+    assert_close(mixed[0], alone[0])
+    assert len(mixed[1]) == 8
 
 
 @torch.no_grad()
@@ -215,7 +218,7 @@ def test_batch_of_prompts_with_images_is_as_alone(model):
     both = model(input_ids=ids, attention_mask=mask, **given).logits
     wrote = model.generate(input_ids=ids, attention_mask=mask, **given, max_new_tokens=6, do_sample=False)
     for row, (tokens, its) in enumerate(zip((first, second), alone)):
-        assert torch.allclose(both[row, -len(tokens) :], model(input_ids=tokens[None], **its).logits[0], atol=1e-4)
+        assert_close(both[row, -len(tokens) :], model(input_ids=tokens[None], **its).logits[0])
         single = model.generate(input_ids=tokens[None], **its, max_new_tokens=6, do_sample=False)
         assert wrote[row, length:].tolist() == single[0, len(tokens) :].tolist()
 
@@ -231,7 +234,7 @@ def test_images_and_videos_in_one_prompt(model):
     encoded = model.model.encode(ids, **pixels, **grids)
     for kind, other in (("image", "pixel_values_videos"), ("video", "pixel_values")):
         ours = model(input_ids=ids, mm_encoder_outputs={kind: encoded[kind]}, **{other: pixels[other]}, **grids).logits
-        assert torch.allclose(ours, expected, atol=1e-5)
+        assert_close(ours, expected)
     with pytest.raises(ValueError, match="images are given as pixels and as encoder outputs"):
         model(input_ids=ids, mm_encoder_outputs=encoded, **pixels, **grids)
 

@@ -11,6 +11,7 @@ from transformers import DynamicCache
 from spatial_mllm_ros.mllm.answering.decode import Turn
 from spatial_mllm_ros.mllm.answering.scene_cache import SceneCache
 from spatial_mllm_ros.mllm.kv_cache import nbytes, rewind
+from tests.closeness import assert_close
 
 from .tiny_qwen import PREFIX, log_probabilities, make_model, read_scene
 
@@ -66,7 +67,7 @@ def test_an_exception_in_the_middle_of_a_forward_leaves_no_trace(model):
     assert [scene.cache.get_seq_length(layer) for layer in range(2)] == [len(PREFIX)] * 2
     with scene.lent() as cache:
         again = Turn(model, scene, cache).read(question)
-    torch.testing.assert_close(again, log_probabilities(model, question)[-1:], atol=1e-5, rtol=0)
+    assert_close(again, log_probabilities(model, question)[-1:])
 
 
 @dataclass

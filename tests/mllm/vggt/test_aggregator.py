@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from spatial_mllm_ros.mllm.vggt.aggregator import SPECIAL
-
-CLOSE = {"atol": 2e-6, "rtol": 1e-5}
+from tests.closeness import assert_close
 
 
 def test_shapes_and_layers(vggt, clip):
@@ -25,19 +24,19 @@ def test_layers_nobody_asked_for_are_not_run(vggt, clip):
 
 def test_frames_in_chunks(vggt, clip):
     whole, parts = vggt.aggregate(clip, [-1], chunk=100)[0][-1], vggt.aggregate(clip, [-1], chunk=1)[0][-1]
-    torch.testing.assert_close(parts, whole, **CLOSE)
+    assert_close(parts, whole)
 
 
 def test_clips_in_a_batch_are_clips_alone(vggt, clip):
     together = vggt.aggregate(clip, [-1])[0][-1]
     for i in range(2):
-        torch.testing.assert_close(vggt.aggregate(clip[i : i + 1], [-1])[0][-1][0], together[i], **CLOSE)
+        assert_close(vggt.aggregate(clip[i : i + 1], [-1])[0][-1][0], together[i])
 
 
 def test_the_first_frame_is_the_gauge_and_the_others_a_set(vggt, clip):
     tokens = vggt.aggregate(clip, [-1])[0][-1]
     others, first = [0, 2, 1], [1, 0, 2]
-    torch.testing.assert_close(vggt.aggregate(clip[:, others], [-1])[0][-1], tokens[:, others], **CLOSE)
+    assert_close(vggt.aggregate(clip[:, others], [-1])[0][-1], tokens[:, others])
     changed = vggt.aggregate(clip[:, first], [-1])[0][-1]
     assert (changed - tokens[:, first]).abs().max() > 1e-2
 
@@ -70,7 +69,7 @@ def test_colours_are_normalised(vggt):
     picture = torch.stack([mean, mean + std])[None, :, :, None, None].expand(1, 2, 3, 14, 14)
     vggt.aggregate(picture, [0])
     torch.testing.assert_close(seen[0][0], torch.zeros(3, 14, 14))
-    torch.testing.assert_close(seen[0][1], torch.ones(3, 14, 14), atol=1e-5, rtol=0)
+    assert_close(seen[0][1], torch.ones(3, 14, 14))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from torch import nn
 
 from spatial_mllm_ros.mllm.vggt.layers import Attention, Block, Float32
 from spatial_mllm_ros.mllm.vggt.rope import grid_positions, rotate, rotation
+from tests.closeness import assert_close
 
 
 @pytest.mark.parametrize("placed", [False, True])
@@ -26,7 +27,7 @@ def test_attention_query_by_query(placed, qk_norm):
             for i in range(7):
                 weight = torch.exp(qh[i] @ kh.T / 8**0.5)
                 expected[n, i, head] = weight @ v[:, head] / weight.sum()
-    torch.testing.assert_close(attention(x, turn), attention.proj(expected), atol=1e-6, rtol=1e-5)
+    assert_close(attention(x, turn), attention.proj(expected))
 
 
 def test_a_block_without_places_does_not_know_the_order():

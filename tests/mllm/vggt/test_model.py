@@ -7,13 +7,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spatial_mllm_ros.mllm.vggt import VGGT, VGGTOutput
 from spatial_mllm_ros.mllm.vggt.aggregator import SPECIAL
+from tests.closeness import assert_close
 
 
 def test_heads_in_chunks(vggt, clip):
     whole = vars(vggt(clip, chunk=100))
     for chunk in (1, 4):  # 4: a chunk that spans two clips
         for name, tensor in vars(vggt(clip, chunk=chunk)).items():
-            torch.testing.assert_close(tensor, whole[name], atol=1e-6, rtol=1e-5, msg=name)
+            assert_close(tensor, whole[name], what=name)
 
 
 def test_only_the_heads_asked_for(vggt, clip):
@@ -29,7 +30,7 @@ def test_clips_alone_and_one_frame(vggt, clip):
     together = vggt(clip)
     for i in range(2):
         for name, tensor in vars(vggt(clip[i : i + 1])).items():
-            torch.testing.assert_close(tensor[0], vars(together)[name][i], atol=2e-6, rtol=1e-5, msg=name)
+            assert_close(tensor[0], vars(together)[name][i], what=name)
     assert vggt(clip[:1, :1]).pose_enc.shape == (1, 1, 9)
 
 
@@ -54,8 +55,8 @@ def test_heads_stay_float32_under_autocast(vggt, clip):
         tokens, _ = vggt.aggregate(clip)
         out = vggt(clip, heads=("camera", "depth"))
     levels = [tokens[i].flatten(0, 1)[:, SPECIAL:] for i in range(4)]
-    torch.testing.assert_close(out.pose_enc, vggt.camera_head(tokens[3][:, :, 0]), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(out.depth.flatten(0, 1), vggt.depth_head(levels, (2, 3))[0], atol=1e-6, rtol=1e-5)
+    assert_close(out.pose_enc, vggt.camera_head(tokens[3][:, :, 0]))
+    assert_close(out.depth.flatten(0, 1), vggt.depth_head(levels, (2, 3))[0])
 
 
 def test_tokens_of_other_layers_are_let_go(vggt, clip):

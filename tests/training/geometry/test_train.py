@@ -5,7 +5,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,6 +16,7 @@ from spatial_mllm_training.geometry.clips import ClipBatches, Phase
 from spatial_mllm_training.geometry.train import GeometryRecipe, train_geometry
 from spatial_mllm_training.geometry.views import identity, make_views, open_views
 from spatial_mllm_training.runs.recipe import RecipeError, make_recipe
+from tests.closeness import assert_close
 
 from ..scenes import room_scene
 from ..stopping import stopped_after
@@ -63,7 +63,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(recipe, tmp_path, monke
         train_geometry(recipe, tmp_path / "parts")
     parts = train_geometry(recipe, tmp_path / "parts")
     assert len(losses(tmp_path / "whole")) == 6
-    np.testing.assert_allclose(losses(tmp_path / "parts"), losses(tmp_path / "whole"), atol=1e-5)
+    assert_close(losses(tmp_path / "parts"), losses(tmp_path / "whole"))
     one, other = (dict(load_model(place)[0].named_parameters()) for place in (whole, parts))
     assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
     start = dict(load_model(recipe.model)[0].named_parameters())

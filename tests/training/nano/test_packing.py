@@ -8,6 +8,7 @@ from spatial_mllm_ros.mllm.packing import PAIR
 from spatial_mllm_ros.mllm.processor import CLIP_RATE
 from spatial_mllm_training.nano.packing import packed_loss, rows
 from spatial_mllm_training.sft.shown import IGNORED, as_clip
+from tests.closeness import assert_close
 
 
 def record(text, value, output="scalar"):
@@ -50,7 +51,7 @@ def test_losses_are_those_of_questions_one_by_one(loaded):
     clips = [(images[0], RECORDS), (images[1], RECORDS[1:])]
     packed = packed_loss(model, rows(clips, processor, model.config))
     single = [alone(model, processor, list(shown), asked) for shown, some in clips for asked in some]
-    assert torch.allclose(packed, torch.cat(single), atol=1e-5)
+    assert_close(packed, torch.cat(single))
 
 
 @torch.no_grad()
@@ -60,7 +61,7 @@ def test_a_question_knows_nothing_of_those_beside_it(loaded):
     batches = [rows([(images, [RECORDS[0], other])], processor, model.config) for other in RECORDS[1:]]
     count = int((batches[0].labels != IGNORED).sum()) - len(alone(model, processor, list(images), RECORDS[1]))
     first, second = (packed_loss(model, batch)[:count] for batch in batches)
-    assert torch.allclose(first, second, atol=1e-5)
+    assert_close(first, second)
 
 
 def test_gradients_reach_connector_language_model_and_2d_encoder(loaded):

@@ -13,6 +13,7 @@ from spatial_mllm_training.sft.dataset import DataEntry, Mixture
 from spatial_mllm_training.sft.media import evenly, read_video
 from spatial_mllm_training.sft.records import RecordFault
 from spatial_mllm_training.sft.shown import IGNORED
+from tests.closeness import assert_close
 
 from .questions import picture, write_questions
 
@@ -53,7 +54,7 @@ def test_a_batch_is_its_samples_whatever_the_padding(loaded, mixture, monkeypatc
     pad = 0 if side == "left" else -1
     assert batch["attention_mask"][lengths.index(min(lengths)), pad] == 0
     together, apart = loss_of(model, batch), sum(loss_of(model, one) for one in alone)
-    assert torch.allclose(together, torch.as_tensor(apart), rtol=1e-5)
+    assert_close(together, torch.as_tensor(apart))
     assert batch["question_types"] == ["depth_estimation_dot", "camera_vector", "not_observed"]
 
 
@@ -105,7 +106,7 @@ def test_a_batch_without_pictures_gets_a_blank_clip_where_processes_train_togeth
     assert "video_grid_thw" not in plain and blank["video_grid_thw"].tolist() == [[1, 2, 2]]
     assert plain["question_types"] == blank["question_types"] == ["general"] and not blank["faults"]
     assert (blank["labels"][1] == IGNORED).all() and len(blank["labels"]) == 2
-    assert torch.allclose(loss_of(model, plain), loss_of(model, blank), rtol=1e-5)
+    assert_close(loss_of(model, plain), loss_of(model, blank))
     together = Collator(mixture, processor, Settings(), blank=True)
     assert loss_of(model, together([])) == 0.0 and len(together([])["video_grid_thw"]) == 1
     assert together(draws(0))["input_ids"].equal(Collator(mixture, processor, Settings())(draws(0))["input_ids"])
