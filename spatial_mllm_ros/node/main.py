@@ -13,7 +13,7 @@ from rclpy.utilities import ok, try_shutdown
 from .services import AT_ONCE
 from .spatial_node import SpatialNode
 
-THREADS = AT_ONCE + 2  # requests, and one each for status and rclpy's own services
+THREADS = AT_ONCE + 3  # requests, and one each for status, rclpy's own services and the question that is answered
 
 
 def main(args: list[str] | None = None) -> None:
@@ -26,7 +26,7 @@ def main(args: list[str] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: end.set())
     node = SpatialNode()
-    executor = MultiThreadedExecutor(THREADS)
+    executor = MultiThreadedExecutor(THREADS + (node.config.ask.waiting if node.config else 0))
     executor.add_node(node)
     failed = node.autostart and not node.start()
     if not failed:

@@ -1,12 +1,15 @@
 """~/ask and ~/ask_with_progress: a question is checked, gets its frames, waits for the model, and is answered."""
 
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Iterator
+from concurrent.futures import wait
+from contextlib import contextmanager, suppress
+from threading import Condition, Event
+from time import monotonic
 from traceback import format_exc
 from typing import Any
 
 from geometry_msgs.msg import Vector3
-from rclpy.action.server import ServerGoalHandle
+from rclpy.action.server import ActionServer, CancelResponse, ServerGoalHandle
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from spatial_mllm_msgs.action import AskSpatial as AskAction
@@ -14,20 +17,24 @@ from spatial_mllm_msgs.srv import AskSpatial
 
 from ..errors import ErrorCode, SpatialError
 from ..frames import Frame
-from ..mllm.process.remote import ModelProcess, Ticket
+from ..mllm.process.remote import ModelProcess
 from ..mllm.question import Answer, AnswerType, Question, Verdict
 from ..pipeline import SpatialPipeline
 from .convert import header
-from .deferred import DeferredActionServer, create_service
 from .requests import WAITING, check_question, fail, time_ns
 from .scene import Scene
 
 RESULT_KEPT = 60  # s, that an action's result waits for its client
-LAST_ANSWERS = 1.0  # s that clients of goals have to learn of the end
+LAST_ANSWERS = 1.0  # s that clients have to learn of the end
+LOOK = 0.05  # s between looks whether a client wants its goal canceled
+TURNS = 3  # of the executor, within which it sends what callbacks have returned; the result of a goal takes it two
 
 
 class Questions:
-    """The service and the action that ask the model; a question that waits keeps no thread.
+    """The service and the action that ask the model; each question waits in a thread of the executor.
+
+    rclpy's other way, coroutines, resumes every question that waits whenever anything happens, and may miss the end of
+    one. ``ask.waiting`` bounds how many wait, and main.py makes the executor that large.
 
     Args:
         node: where they are made.
@@ -39,17 +46,16 @@ class Questions:
     def __init__(self, node: LifecycleNode, pipeline: SpatialPipeline, model: ModelProcess, group: CallbackGroup):
         self.scene = Scene(pipeline, model)
         self._node, self._model, self._cameras = node, model, pipeline.config.cameras
-        self._tickets: dict[bytes, Ticket] = {}
-        self._service = create_service(
-            node, AskSpatial, "~/ask", self._serve, qos_profile=WAITING, callback_group=group
-        )
-        self._action = DeferredActionServer(
+        self._changed = Condition()
+        self._in_work = 0
+        self._all_sent = True
+        self._service = node.create_service(AskSpatial, "~/ask", self._serve, qos_profile=WAITING, callback_group=group)
+        self._action = ActionServer(
             node,
             AskAction,
             "~/ask_with_progress",
             self._execute,
-            self._cancel,
-            finish,
+            cancel_callback=lambda _: CancelResponse.ACCEPT,
             callback_group=group,
             goal_service_qos_profile=WAITING,
             result_service_qos_profile=WAITING,
@@ -64,69 +70,70 @@ class Questions:
         self._node.destroy_service(self._service)
 
     def drain(self) -> None:
-        """Wait until the clients of goals know the outcome, for a second at most."""
-        self._action.drain(LAST_ANSWERS)
+        """Wait until the clients know the outcome, for a second at most."""
+        deadline = monotonic() + LAST_ANSWERS
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_work, LAST_ANSWERS)
+            all_sent, self._all_sent = self._all_sent, True
+        executor = self._node.executor
+        if all_sent or executor is None:
+            return
+        with suppress(Exception):  # the executor has ended
+            for _ in range(TURNS):
+                turn = Event()
+                executor.create_task(turn.set)
+                turn.wait(deadline - monotonic())
 
-    def _serve(self, request: Any) -> Future:
-        return self._ask(request, AskSpatial.Response())[0]
+    def _serve(self, request: Any, response: Any) -> Any:
+        with self._working():
+            return self._answer(request, response)
 
-    def _execute(self, goal: ServerGoalHandle) -> Future:
-        def tell(stage: str, text: str) -> None:
-            goal.publish_feedback(AskAction.Feedback(stage=stage, partial_answer=text))
+    def _execute(self, goal: ServerGoalHandle) -> Any:
+        with self._working():
+            result = self._answer(goal.request, AskAction.Result(), goal)
+            if result.error_code == ErrorCode.CANCELED and goal.is_cancel_requested:
+                goal.canceled()
+            elif result.error_code:
+                goal.abort()
+            else:
+                goal.succeed()
+            return result
 
-        tell("waiting", "")
-        answered, ticket = self._ask(goal.request, AskAction.Result(), tell)
-        key = bytes(goal.goal_id.uuid)
-        if ticket is not None:
-            self._tickets[key] = ticket
-            answered.add_done_callback(lambda _: self._tickets.pop(key, None))
-        return answered
-
-    def _cancel(self, goal: ServerGoalHandle) -> None:
-        ticket = self._tickets.get(bytes(goal.goal_id.uuid))
-        if ticket is not None:
-            ticket.cancel()
-
-    def _ask(
-        self, request: Any, response: Any, tell: Callable[[str, str], None] | None = None
-    ) -> tuple[Future, Ticket | None]:
-        """The future of the filled response, and the question's ticket if there is one."""
-        answered: Future = Future()
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        with self._changed:
+            self._in_work, self._all_sent = self._in_work + 1, False
         try:
+            yield
+        finally:
+            with self._changed:
+                self._in_work -= 1
+                self._changed.notify_all()
+
+    def _answer(self, request: Any, response: Any, goal: ServerGoalHandle | None = None) -> Any:
+        """The response, filled; a goal is told of progress, and may be canceled by its client."""
+
+        def tell(stage: str, text: str) -> None:
+            if goal is not None:
+                goal.publish_feedback(AskAction.Feedback(stage=stage, partial_answer=text))
+
+        try:
+            tell("waiting", "")
             question = check_question(request, self._cameras)
             self._model.check()
             start, end = time_ns("start", request.start), time_ns("end", request.end)
             frames, epoch = self.scene.frames(start, end, request.cameras, request.max_frames)
             ticket = self._model.ask(question, frames, request.timeout, tell, epoch)
-        except Exception as error:
-            answered.set_result(self._failed(response, error))
-            return answered, None
-
-        def done(ticket: Ticket) -> None:
-            try:
-                fill(response, ticket.result(), question, ticket.frames)
-            except Exception as error:
-                self._failed(response, error)
-            answered.set_result(response)
-
-        ticket.add_done_callback(done)
-        return answered, ticket
-
-    def _failed(self, response: Any, error: Exception) -> Any:
-        if isinstance(error, SpatialError):
-            return fail(response, error.code, error.message)
-        self._node.get_logger().error(f"a question failed:\n{format_exc()}")
-        return fail(response, ErrorCode.FAILED, "internal error; the node's log has the details")
-
-
-def finish(goal: ServerGoalHandle, result: Any) -> None:
-    """Set the goal's final state, as the result says."""
-    if result.error_code == ErrorCode.CANCELED and goal.is_cancel_requested:
-        goal.canceled()
-    elif result.error_code:
-        goal.abort()
-    else:
-        goal.succeed()
+            while goal is not None and not wait([ticket.future], LOOK).done:
+                if goal.is_cancel_requested:
+                    ticket.cancel()
+            fill(response, ticket.result(), question, ticket.frames)
+        except SpatialError as error:
+            fail(response, error.code, error.message)
+        except Exception:
+            self._node.get_logger().error(f"a question failed:\n{format_exc()}")
+            fail(response, ErrorCode.FAILED, "internal error; the node's log has the details")
+        return response
 
 
 def fill(response: Any, answer: Answer, question: Question, frames: Any) -> None:
