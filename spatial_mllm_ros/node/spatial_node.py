@@ -49,6 +49,7 @@ class SpatialNode(LifecycleNode):
         super().__init__("spatial_mllm", **options)
         self.config: Config | None = None
         self._error = ""
+        self._finalized = False
         self._parts: list[Services | Questions | Beside | Outputs] = []
         self._beside: list[Beside] = []
         self.models: Models | None = None
@@ -76,7 +77,7 @@ class SpatialNode(LifecycleNode):
 
     def end(self) -> None:
         """Stop work and close everything, whatever the state; the node can only be destroyed afterwards."""
-        if self._state_machine.current_state[1] != "finalized":
+        if not self._finalized:
             self.trigger_shutdown()
 
     def on_configure(self, state: LifecycleState) -> Result:
@@ -98,10 +99,13 @@ class SpatialNode(LifecycleNode):
         return self._step("cleanup", self._unconfigure)
 
     def on_shutdown(self, state: LifecycleState) -> Result:
+        self._finalized = True  # whatever comes of it
         return self._step("shutdown", self._end)
 
     def on_error(self, state: LifecycleState) -> Result:
-        return self._step("error processing", self._end)
+        result = self._step("error processing", self._end)
+        self._finalized = result != SUCCESS
+        return result
 
     def _step(self, name: str, step: Callable[[], None], undo: Callable[[], None] | None = None) -> Result:
         """Run a transition; rclpy would swallow what it raises, so it is logged here and undone."""
