@@ -25,7 +25,10 @@ def main(args: list[str] | None = None) -> None:
     end = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: end.set())
-    node = SpatialNode()
+    try:
+        node = SpatialNode()
+    except ValueError as error:  # rclpy cannot declare what has no type
+        sys.exit(f"spatial_mllm_node: a parameter is an empty list, and cameras needs a name at least: {error}")
     executor = MultiThreadedExecutor(THREADS + (node.config.ask.waiting if node.config else 0))
     executor.add_node(node)
     failed = node.autostart and not node.start()

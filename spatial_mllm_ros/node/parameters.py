@@ -7,29 +7,34 @@ from rclpy.node import Node
 
 from ..config import CameraParams, Config, build, describe
 
+RCLPYS = ("use_sim_time", "start_type_description_service")
+"""Parameters that rclpy itself takes care of, as it does of those below ``qos_overrides``."""
 
-def declare(node: Node) -> Config:
-    """Declare all parameters with the values of the command line and parameter files.
+
+def given(node: Node) -> dict[str, Any]:
+    """What the command line and parameter files set, of a node that declared just that; here it is taken back."""
+    values = {
+        name: node.get_parameter(name).value
+        for name in node.get_parameters_by_prefix("")
+        if name not in RCLPYS and not name.startswith("qos_overrides.")
+    }
+    for name in values:
+        node.undeclare_parameter(name)
+    return values
+
+
+def declare(node: Node, values: dict[str, Any]) -> Config:
+    """Declare all parameters, with these values where there are any.
 
     Raises:
         ValueError: an unknown name (with the nearest right one), a wrong type, or a value out of range; then nothing is
             declared.
     """
-    values = given(node)
     config = build(values)
     for name, p in known(config.cameras).items():
         value = p["type"](values.get(name, p["default"]))
         node.declare_parameter(name, value, descriptor(p), ignore_override=True)
     return config
-
-
-def given(node: Node) -> dict[str, Any]:
-    """What the command line and parameter files set, without what rclpy itself takes care of."""
-    return {
-        name: p.value
-        for name, p in node._parameter_overrides.items()  # rclpy has no public way to list them
-        if not node.has_parameter(name) and not name.startswith("qos_overrides.")
-    }
 
 
 def read(node: Node, cameras: list[str]) -> Config:

@@ -46,7 +46,7 @@ class SpatialNode(LifecycleNode):
     engine = ENGINE
 
     def __init__(self, **options):
-        super().__init__("spatial_mllm", **options)
+        super().__init__("spatial_mllm", automatically_declare_parameters_from_overrides=True, **options)
         self.config: Config | None = None
         self._error = ""
         self._finalized = False
@@ -55,15 +55,16 @@ class SpatialNode(LifecycleNode):
         self.models: Models | None = None
         self._inputs: Inputs | None = None
         self._timer: Timer | None = None
+        self._given = parameters.given(self)
         try:
-            self.config = parameters.declare(self)
+            self.config = parameters.declare(self, self._given)
             self.add_post_set_parameters_callback(self._parameters_changed)
         except ValueError as error:
             self._error = str(error)
 
     @property
     def autostart(self) -> bool:
-        return self.config.autostart if self.config else parameters.given(self).get("autostart") is not False
+        return self.config.autostart if self.config else self._given.get("autostart") is not False
 
     def start(self) -> bool:
         """configure and activate; False where one of them failed."""

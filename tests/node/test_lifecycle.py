@@ -4,7 +4,7 @@ import signal
 
 import pytest
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from spatial_mllm_msgs.msg import MotionReward
 from spatial_mllm_msgs.srv import MeasureMotion
 
@@ -142,6 +142,23 @@ def test_a_parameter_file_that_cannot_be_read_is_named(start):
     assert node.wait() == 1
     node.says("spatial_mllm_node: ", "missing.yaml", "Error opening YAML file", seconds=0.1)
     assert "Traceback" not in node.log
+
+
+def test_an_empty_list_ends_the_node(start):
+    node = start({"cameras": []})
+    assert node.wait() == 1
+    node.says("spatial_mllm_node: ", "empty list", "cameras", seconds=0.1)
+    assert "Traceback" not in node.log
+
+
+def test_what_rclpy_takes_care_of_is_left_to_it(start, robot):
+    node = start({"use_sim_time": True, "start_type_description_service": False, "ask.timeout": 5.0, "status_rate": 20})
+    node.says("configured for 1 camera(s)")
+    names = ["use_sim_time", "start_type_description_service", "ask.timeout", "status_rate"]
+    values = robot.call(GetParameters, "/spatial_mllm/get_parameters", names=names).values
+    assert [values[0].bool_value, values[1].bool_value, values[2].double_value] == [True, False, 5.0]
+    assert (values[3].type, values[3].double_value) == (ParameterType.PARAMETER_DOUBLE, 20.0)  # an integer is as good
+    assert node.signal(signal.SIGTERM) == 0
 
 
 def test_a_wrong_parameter_fails_every_configure_of_a_manager(start, robot):
