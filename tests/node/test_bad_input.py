@@ -64,7 +64,8 @@ def processed(robot, scene, i):
 
 def dropped(robot, frames):
     """The published count reaches this number, and stays there while the next good frame is processed."""
-    until(lambda: robot.heard["/spatial_mllm/coverage"][-1].frames_dropped == frames, f"{frames} dropped frames")
+    heard = robot.heard["/spatial_mllm/coverage"]
+    until(lambda: heard and heard[-1].frames_dropped == frames, f"{frames} dropped frames")
 
 
 def short(msg):
