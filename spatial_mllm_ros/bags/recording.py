@@ -7,15 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rosbags.convert.converter import is_same_wireformat
-from rosbags.interfaces import MessageDefinitionFormat
+from rosbags.interfaces import MessageDefinitionFormat, Nodetype
 from rosbags.typesys import get_types_from_idl, get_types_from_msg
-from rosbags.typesys.store import Typestore
 
 from .errors import BagError, BagWarning
 from .storage import FOREVER, open_storages
 from .topic import Topic
-from .types import own_store, typestore
+from .types import Typestore, own_store, typestore
 
 HEADER = "std_msgs/msg/Header"  # that of ROS 1 has a field more, which the conversion to CDR drops
 PARSERS: dict[MessageDefinitionFormat, Callable[[str, str], Any]] = {
@@ -193,4 +191,9 @@ def _with(types: Any) -> Typestore:
 
 
 def _same(recorded: Typestore, known: Typestore, name: str) -> bool:
-    return name in known.fielddefs and is_same_wireformat(recorded, known, name, name)
+    """Whether both lay a type out alike, whatever its fields are called."""
+    if name == HEADER or name not in known.fielddefs:
+        return name == HEADER
+    kinds, others = ([kind for _, kind in store.fielddefs[name][1]] for store in (recorded, known))
+    parts = [kind[1][0] if kind[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) else kind for kind in kinds]
+    return kinds == others and all(_same(recorded, known, str(part[1])) for part in parts if part[0] == Nodetype.NAME)

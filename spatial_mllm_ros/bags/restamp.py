@@ -4,9 +4,8 @@ import struct
 from collections.abc import Callable, Iterator
 
 from rosbags.interfaces import Nodetype
-from rosbags.typesys.store import Typestore
 
-from .types import TRANSFORMS
+from .types import TRANSFORMS, Typestore
 
 ENCAPSULATION = 4  # bytes before a CDR message; alignment counts from its end
 

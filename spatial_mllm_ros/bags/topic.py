@@ -12,7 +12,6 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.typesys.msg import normalize_msgtype
 
 from .types import TRANSFORMS
 
@@ -31,7 +30,7 @@ class Topic(NamedTuple):
 
 def bag1_type(name: str) -> str:
     """ROS 2 name of a ROS 1 type."""
-    name = normalize_msgtype(name)
+    name = name if "/msg/" in name else name.replace("/", "/msg/")
     return TRANSFORMS if name == "tf/msg/tfMessage" else name
 
 

@@ -2,9 +2,14 @@
 
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+else:
+    Typestore = type(get_typestore(Stores.EMPTY))  # a class that rosbags only gives objects of
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -31,7 +36,7 @@ def typestore() -> Typestore:
 
 def own_store() -> Typestore:
     """A copy of :func:`typestore` that may be changed."""
-    store = Typestore()
+    store = get_typestore(Stores.EMPTY)
     store.fielddefs.update(typestore().fielddefs)
     store.types.update(typestore().types)
     return store

@@ -9,11 +9,10 @@ from typing import Any
 
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import TypesysError
-from rosbags.typesys.store import Typestore
 
 from .errors import BagError
 from .topic import Topic, offered_qos
-from .types import typestore
+from .types import Typestore, typestore
 
 
 class BagWriter:
@@ -77,7 +76,7 @@ class BagWriter:
         try:
             self._writer.close()
             made = self._beside / self._name
-            data = made / f"{self._name}.mcap"
+            (data,) = made.glob("*.mcap")
             with data.open("rb") as file:
                 os.fsync(file.fileno())
             if self.path.is_dir():
