@@ -5,20 +5,23 @@ Whatever can be checked without decoding is checked at once, so that a broken me
 
 import struct
 import sys
+from collections.abc import Sequence
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
-from rosbags.image.image import ImageError, convert_color, to_cvtype
+from rosbags.image import ImageError, image_to_cvimage
 
 from .errors import BadMessage
 from .frames import Camera, Pixels
 from .geometry.poses import Matrix, pose_matrix
 
 MAX_SIDE = 16384
+LARGEST_PIXEL = 512 * 8  # bytes: OpenCV has no more than 512 channels
 GENERIC_COLOR = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8", "16UC1": "mono16"}
 DISTORTION_NAMES = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"}
 
@@ -115,7 +118,7 @@ def _matrix(t: Any, q: Any) -> Matrix:
 
 def _to_rgb(rows: NDArray, encoding: str) -> NDArray[np.uint8]:
     try:
-        return np.asarray(convert_color(rows, encoding, "rgb8"), np.uint8)
+        return np.asarray(_opencv(encoding, rows.shape[:2], np.ascontiguousarray(rows), "rgb8"), np.uint8)
     except ImageError:
         expected = "expected rgb8, bgr8, mono8, bayer_* or yuv422"
         raise BadMessage(f"image encoding '{encoding[:64]}' is no colour: {expected}") from None
@@ -124,15 +127,22 @@ def _to_rgb(rows: NDArray, encoding: str) -> NDArray[np.uint8]:
         raise BadMessage(f"{encoding} image of {width}x{height}: no such size, yuv422 and bayer are even") from None
 
 
+def _opencv(encoding: str, size: Sequence[int], data: Any, color: str | None = None) -> NDArray:
+    """Pixels without gaps between rows, in this machine's byte order, as rosbags has them of an Image."""
+    (height, width), big = size, sys.byteorder == "big"
+    image: Any = SimpleNamespace(encoding=encoding, height=height, width=width, data=data, is_bigendian=big)
+    return image_to_cvimage(image, color)
+
+
 def _raw_rows(msg: Any) -> NDArray:
     """The pixels of a raw Image as a view [H, W] or [H, W, C] of its data; only foreign byte order is copied."""
     try:
-        _, _, dtype, channels = to_cvtype(msg.encoding)
-    except ImageError:
+        pixel = _opencv(msg.encoding, (1, 1), bytes(LARGEST_PIXEL))
+    except Exception:  # besides ImageError what numpy says of a number of channels that cannot be
         raise BadMessage(
             f"image encoding '{msg.encoding}' is unknown: expected one of sensor_msgs/image_encodings"
         ) from None
-    dtype = np.dtype(dtype)
+    dtype, channels = pixel.dtype, pixel.size
     row = msg.width * channels * dtype.itemsize
     if not 0 < msg.width <= MAX_SIDE or not 0 < msg.height <= MAX_SIDE:
         raise BadMessage(f"image of {msg.width}x{msg.height}: expected 1 to {MAX_SIDE} pixels a side")

@@ -107,6 +107,8 @@ def test_nan_infinite_and_negative_depth_are_no_reading():
     "msg, what",
     [
         (sensor.image(1, RGB, "rgb9"), "'rgb9' is unknown"),
+        (sensor.image(1, RGB, "8UC" + 5000 * "9"), "is unknown"),
+        (sensor.image(1, RGB, "64FC513"), "is unknown"),
         (sensor.image(1, METRES, "32FC1"), "'32FC1' is no colour"),
         (sensor.image(1, np.zeros((2, 2), np.uint8), "nv12"), "planar"),
         (sensor.image(1, RGB, "rgb8", width=20), "expected 120 bytes"),
