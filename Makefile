@@ -21,6 +21,7 @@ BIN := $(VENV)/bin
 HERE := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SAY := @echo "==>"
+TORCH_VERSION := $(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null
 HAS_TORCH := $(BIN)/python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)'
 
 # Whether the model that ships can run here, and says from which confidence on its answers are motion rewards.
@@ -139,14 +140,14 @@ $(VENV)/.created:
 $(VENV)/.torch: $(VENV)/.created constraints.txt
 	@mkdir -p log; $(PYTHON) tools/check_setup.py $(VENV) 0
 	$(SAY) "setup 2/4: installing pip, uv and $(or $(TORCH),no torch)"
-	@$(PIP) install --constraint $(LOCK) pip uv > log/setup.txt 2>&1 || $(AGAIN)
-	@found=$$($(BIN)/python -c 'import torch; print(torch.__version__.split("+")[0])' 2>/dev/null); \
+	@$(PIP) install --no-compile --constraint $(LOCK) pip uv > log/setup.txt 2>&1 || $(AGAIN)
+	@found=$$($(TORCH_VERSION) | cut -d+ -f1); \
 	if [ -z "$(TORCH)" ] || [ "torch==$$found" = "$(TORCH)" ]; then true; \
 	elif [ -n "$$found" ] && [ -n "$(VENV_OPTIONS)" ] && ! ls -d $(VENV)/lib/python*/site-packages/torch >/dev/null 2>&1; then \
 	    echo "==> setup 2/4: torch $$found of the system is kept ($(TORCH) was tested)"; \
 	else \
 	    [ -z "$$found" ] || echo "==> setup 2/4: torch $$found is there, $(TORCH) takes its place"; \
-	    $(PIP) install --no-deps --index-url $(TORCH_INDEX) --retries 2 --timeout 20 $(TORCH) > log/setup.txt 2>&1 || \
+	    $(PIP) install --no-compile --no-deps --index-url $(TORCH_INDEX) --retries 2 --timeout 20 $(TORCH) > log/setup.txt 2>&1 || \
 	    echo "==> setup 2/4: no $(TORCH) at $(TORCH_INDEX): the model is left out, everything else works (make setup TORCH_INDEX=...)"; \
 	fi
 	@touch $@
@@ -154,8 +155,8 @@ $(VENV)/.torch: $(VENV)/.created constraints.txt
 $(VENV)/.installed: $(VENV)/.torch setup.py requirements.txt constraints.txt constraints-ros.txt
 	$(SAY) "setup 3/4: installing the package and what it needs, as $(LOCK) says ($(ROS_FROM))"
 	@grep -vE '^(torch|triton|nvidia-|cuda-$(if $(filter ros,$(ROS_WHEELS)),,|ros-))' $(LOCK) > $(VENV)/constraints.txt
-	@$(BIN)/python -c 'import torch; print("torch==" + torch.__version__)' >> $(VENV)/constraints.txt 2>/dev/null; \
-	[ -z "$(ROS_DISTRO)" ] || $(PYTHON) -c 'import numpy; print("numpy==" + numpy.__version__)' > $(VENV)/numpy.txt
+	@found=$$($(TORCH_VERSION)); [ -z "$$found" ] || echo "torch==$$found" >> $(VENV)/constraints.txt
+	@[ -z "$(ROS_DISTRO)" ] || $(PYTHON) -c 'import numpy; print("numpy==" + numpy.__version__)' > $(VENV)/numpy.txt
 	@[ -z "$(ROS_DISTRO)" ] || { sed -i '/^numpy==/d' $(VENV)/constraints.txt; cat $(VENV)/numpy.txt >> $(VENV)/constraints.txt; }
 	@$(INSTALL) --constraint $(VENV)/constraints.txt --editable ".[$(EXTRAS),$$($(HAS_TORCH) && echo training || echo questions)]" \
 	    2>&1 | tee log/setup.txt | sed -n 's/^\(Resolved\|Downloading\|Prepared\|Installed\) /    &/p' || $(AGAIN)

@@ -26,7 +26,7 @@ def test_it_is_still_so(row, tmp_path):
         pytest.skip(f"{row.module} is not installed")
     try:
         row.check(tmp_path)
-    except Exception as error:
+    except (Exception, pytest.fail.Exception) as error:
         why = f"{type(error).__name__}: {error}"
         pytest.fail(f'row "{row}" ({row.file}): {installed(row)} no longer works like that: {why}')
 
