@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import DynamicCache, Qwen2_5_VLTextModel
 
-CACHE = next(name for name in ("cache", "past_key_values") if name in signature(Qwen2_5_VLTextModel.forward).parameters)
+CACHE = "cache" if "cache" in signature(Qwen2_5_VLTextModel.forward).parameters else "past_key_values"
 """What the argument of transformers' models is called that takes a cache: ``past_key_values`` before 5.24."""
 
 

@@ -88,9 +88,13 @@ class SpatialMLLMProcessor(ProcessorMixin):
         low, high = self.pixels
         return TRAINED_PIXELS if low <= TRAINED_PIXELS[0] and TRAINED_PIXELS[1] <= high else (low, high)
 
-    def pack_scene(self, frames: Frames) -> tuple[torch.Tensor, torch.Tensor]:
-        """``pixel_values_videos`` float32 [N,1176] and ``video_grid_thw`` int64 [1,3] of one scene; see ``pack``."""
-        values, grid = pack(frames, *self.scene_pixels)
+    def pack_scene(self, frames: Frames, sizes: tuple[int, int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """``pixel_values_videos`` float32 [N,1176] and ``video_grid_thw`` int64 [1,3] of one scene; see ``pack``.
+
+        Args:
+            sizes: least and most pixels of a frame, instead of ``scene_pixels``.
+        """
+        values, grid = pack(frames, *(sizes or self.scene_pixels))
         return values, torch.tensor([grid])
 
     def __call__(  # type: ignore[override]

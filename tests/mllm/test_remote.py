@@ -337,6 +337,21 @@ def test_an_error_of_the_engine_is_that_questions_alone(bench, word, code, text)
         poll(lambda: [line for line in b.log.lines if "ValueError" in line], "the traceback in the log")
 
 
+def test_a_traceback_is_told_once(bench):
+    b = bench()
+    for _ in range(3):
+        assert outcome(b.ask("defect"))[0] == ErrorCode.FAILED
+    poll(lambda: sum("as before: ValueError" in line for line in b.log.lines) == 2, "the third time")
+    assert sum("Traceback" in line for line in b.log.lines) == 1
+
+
+def test_versions_that_were_not_tested_are_in_the_log_at_once(bench, monkeypatch):
+    monkeypatch.setattr(remote, "outside", lambda: ["torch 9 is outside of what was tested"])
+    b = bench()
+    assert b.log.lines[0] == "the model may fail: torch 9 is outside of what was tested"
+    assert b.ask().result(SECONDS)
+
+
 def test_without_a_model_the_reason_comes_at_once(bench):
     b = bench(model="none")
     assert (b.model.model, b.model.max_frames) == ("", 16)

@@ -17,18 +17,21 @@ from .scene import Scene
 
 
 @torch.inference_mode()
-def encode(model: Any, processor: Any, images: Sequence[NDArray[np.uint8]], stop: Stop) -> Scene:
+def encode(
+    model: Any, processor: Any, images: Sequence[NDArray[np.uint8]], stop: Stop, sizes: tuple[int, int] | None = None
+) -> Scene:
     """The scene of a clip.
 
     Args:
         images: RGB uint8 [H, W, 3], in order of time.
+        sizes: least and most pixels of a frame, instead of the processor's.
         stop: asked before each of the parts: packing, the encoders, the language model.
     Raises:
         SpatialError: CANCELED; BAD_REQUEST or NO_FRAMES for images that are none.
         torch.OutOfMemoryError: the device has too little memory; nothing is kept.
     """
     check(stop)
-    pixels, grid = (tensor.to(model.device) for tensor in processor.pack_scene(images))
+    pixels, grid = (tensor.to(model.device) for tensor in processor.pack_scene(images, sizes))
     ids = torch.tensor([prefix_ids(processor, grid[0].tolist())], device=model.device)
     check(stop)
     embeds = model.model.embed(ids, model.model.encode(ids, pixel_values_videos=pixels, video_grid_thw=grid))

@@ -20,19 +20,20 @@ from ..checkpoints.calibration import UNCALIBRATED, Calibration, read_calibratio
 from ..checkpoints.files import find_folder, one_line, read_entries, show
 from ..checkpoints.loading import load_model
 from ..device import choose
-from ..packing import check_frames
+from ..packing import PAIR, check_frames
 from ..question import Answer, Question
 from ..spatial_view import see
 from ..vggt import VGGT
 from ..vggt.loading import load_vggt
 from .answer import Answerer, OnText
-from .decode import Stop, check, never
+from .decode import Stop, Turn, check, never
 from .encoding import encode
 from .scene import Scene
 from .scene_cache import SceneCache
 
 Images = Sequence[NDArray[np.uint8]]  # RGB [H, W, 3]
 Progress = Callable[[str, float], None]
+SMALL = (56, 56)  # height and width of the picture that a model is checked with, pixels
 
 
 class Engine:
@@ -85,8 +86,7 @@ class Engine:
             self._compile()
         self._scenes: SceneCache[Scene] = SceneCache(cache_megabytes * 1_000_000)
         self._lock = Lock()
-        if odd := outside():
-            self._try(odd)
+        self._check()
         report("ready", 1.0)
 
     def _load(self, path: str | Path, adapter: str | Path, loaded: Callable[[float], None]) -> tuple[Any, Any, VGGT]:
@@ -103,18 +103,29 @@ class Engine:
         model, processor = load_model(path, self.device, self.dtype, adapter, loaded)
         return model, processor, model.model.spatial_encoder.vggt_model
 
-    def _try(self, odd: list[str]) -> None:
-        """With versions that nobody has tested, fail now and not in the first question. Raises SpatialError."""
-        image = np.zeros((56, 56, 3), np.uint8)
+    @torch.inference_mode()
+    def _check(self) -> None:
+        """A step of every part, on a few patches: what does not run with these libraries fails now, with what mends it.
+
+        Raises:
+            SpatialError: FAILED.
+        """
         try:
             if self.processor is None:
-                self.geometry([image, image])
+                self.vggt(torch.zeros(1, 2, 3, *SMALL, device=self.device))
             else:
-                self.ask([image, image], Question("?"), not_observed=0.5)
+                images = [np.zeros((*SMALL, 3), np.uint8)] * PAIR
+                scene = encode(self.model, self.processor, images, never, (SMALL[0] * SMALL[1],) * 2)
+                with scene.lent() as cache:
+                    Turn(self.model, scene, cache).read([self.processor.tokenizer.eos_token_id])
+        except torch.OutOfMemoryError:
+            raise self._out_of_memory("when it was loaded") from None
+        except SpatialError:
+            raise
         except Exception as error:
-            text = f"the model does not run ({one_line(error)}): {'; '.join(odd)}"
+            known = outside() or ["spatial-mllm doctor shows the versions of what it needs"]
+            text = f"the model does not run here ({one_line(error)}): {'; '.join(known)}"
             raise SpatialError(ErrorCode.FAILED, text) from error
-        self.forget()
 
     def has(self, key: Hashable) -> bool:
         """Whether that scene is encoded, so that a question finds it at once."""
