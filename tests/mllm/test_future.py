@@ -1,11 +1,17 @@
 """A transformers that does not exist yet, whose language model has other argument names: what is said, and where."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+ALONE = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", ""))),
+}
 FUTURE = """
 import importlib.metadata
 from inspect import signature
@@ -35,6 +41,7 @@ except SpatialError as error:
 """
 CHECKING = """
 import json
+import os
 from pathlib import Path
 from tests.build.internals import model
 broken = {}
@@ -50,7 +57,7 @@ print(json.dumps(broken))
 
 def run(code: str, *arguments: str) -> list | dict:
     command = [sys.executable, "-c", FUTURE + code, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=ALONE, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -74,9 +81,8 @@ def test_a_version_that_is_only_new_is_named_and_runs(tiny):
     """Nothing but the version differs: the node's log has a warning, and the model answers."""
     only_newer = FUTURE.partition("\nown = ")[0]
     code = LOADING + "\nfrom spatial_mllm_ros.versions import outside\nprint(json.dumps(outside()))"
-    done = subprocess.run(
-        [sys.executable, "-c", only_newer + code, str(tiny)], cwd=ROOT, capture_output=True, text=True, timeout=100
-    )
+    command = [sys.executable, "-c", only_newer + code, str(tiny)]
+    done = subprocess.run(command, cwd=ROOT, env=ALONE, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     (said,) = json.loads(done.stdout.splitlines()[-1])
     assert said.startswith("transformers 7.1.0 is outside") and len(done.stdout.splitlines()) == 1
