@@ -202,7 +202,7 @@ def test_unwritable_output_is_named_and_leaves_nothing(simulated_bag, tmp_path):
 
 def test_missing_package_comes_with_its_command(simulated_bag, tmp_path):
     done = run("report", simulated_bag, "--out", tmp_path / "r.html", code=1, start=without_module("jinja2"))
-    assert "pip install jinja2" in error_of(done)
+    assert "pip install 'jinja2>=3.1'" in error_of(done)
     text = error_of(run("simulate", tmp_path / "x.mcap", code=1, start=without_module("embreex")))
     assert "embreex" in text and "pip install" in text
 
