@@ -22,6 +22,7 @@ from spatial_mllm_training.multispa.engine import generate
 from spatial_mllm_training.multispa.manifest import GenerateOptions
 from spatial_mllm_training.multispa.sources import open_sources
 
+pytestmark = pytest.mark.timeout(900)  # rooms are made and asked about, on machines that others use, too
 MEGABYTES, PARAMETERS = 25, 12_000_000
 ROOMS = "simulated:100-105@320x240"  # it was taught with 1000 to 1399
 DIRECTIONS = ("camera_left_right", "camera_up_down", "camera_forward_back", "camera_yaw_direction")
