@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from transformers import Qwen2VLImageProcessorPil
+from transformers.processing_utils import TextKwargs
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.packing import MEAN, STD, TRAINED_PIXELS, pack
@@ -105,8 +106,12 @@ def test_limits_for_one_call(processor):
     assert out["video_grid_thw"].tolist() == [[1, 2, 4]] and "input_ids" not in out
 
 
+@pytest.mark.skipif(
+    "sanitize_control_tokens" not in TextKwargs.__annotations__,
+    reason="processors of this transformers have no such guard",
+)
 def test_text_of_a_chat_is_text(processor):
-    """apply_chat_template with transformers' own guard: a typed placeholder stays words."""
+    """apply_chat_template with transformers' own guard: a typed placeholder stays words. Nothing here relies on it."""
     content = [{"type": "video", "video": noise(2, 56, 56, 3)}, {"type": "text", "text": "What is <|video_pad|>?"}]
     out = processor.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=True, return_dict=True, sanitize_control_tokens=True
