@@ -137,7 +137,7 @@ $(VENV)/.created:
 	@touch $@
 
 # torch alone comes from an index of its own: PyPI's needs gigabytes of CUDA.
-$(VENV)/.torch: $(VENV)/.created constraints.txt
+$(VENV)/.torch: $(VENV)/.created $(LOCK)
 	@mkdir -p log; $(PYTHON) tools/check_setup.py $(VENV) 0
 	$(SAY) "setup 2/4: installing pip, uv and $(or $(TORCH),no torch)"
 	@$(PIP) install --no-compile --constraint $(LOCK) pip uv > log/setup.txt 2>&1 || $(AGAIN)
@@ -152,7 +152,7 @@ $(VENV)/.torch: $(VENV)/.created constraints.txt
 	fi
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.torch setup.py requirements.txt constraints.txt constraints-ros.txt
+$(VENV)/.installed: $(VENV)/.torch setup.py requirements.txt $(LOCK)
 	$(SAY) "setup 3/4: installing the package and what it needs, as $(LOCK) says ($(ROS_FROM))"
 	@grep -vE '^(torch|triton|nvidia-|cuda-$(if $(filter ros,$(ROS_WHEELS)),,|ros-))' $(LOCK) > $(VENV)/constraints.txt
 	@found=$$($(TORCH_VERSION)); [ -z "$$found" ] || echo "torch==$$found" >> $(VENV)/constraints.txt
