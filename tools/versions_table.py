@@ -10,6 +10,8 @@ SHOWN = ("python", "ros-rclpy", "torch", "transformers", "peft", "trl", "numpy",
 
 
 def main(folder: Path) -> None:
+    if not list(folder.glob("*.xml")):
+        return
     print(f"| environment | {' | '.join(SHOWN)} | passed | failed | skipped |")
     print(f"|---|{'---|' * (len(SHOWN) + 3)}")
     reasons: Counter[tuple[str, str]] = Counter()
