@@ -7,6 +7,7 @@ Makefile, as users make theirs, in build/versions; a session says which lock, wh
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
@@ -15,7 +16,10 @@ nox.options.default_venv_backend = "none"
 nox.options.stop_on_first_error = False
 EXTRAS = tuple(f"--extra={name}" for name in ("simulate", "report", "training", "cluster", "ros", "dev"))
 HOME = Path("build/versions")
-os.environ.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)  # or another environment looks for its libraries in this one
+# Or another environment's ROS 2 looks for its libraries in that of nox.
+os.environ.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
+parts = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(part for part in parts if not part.startswith(sys.prefix))
 NODE = ("tests/node", "tests/bags", "tests/build")
 TELLING = (
     *(f"tests/mllm/test_{name}.py" for name in ("parity", "positions", "scene", "decode", "processor", "engine")),
