@@ -144,6 +144,8 @@ def test_errors_are_one_line(made, tmp_path, capsys):
 
 
 def test_answers_of_a_model_are_told_apart_by_what_they_depend_on(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch", reason="the model needs torch")
+
     def failing(*_: object, settings: str, **__: object):
         raise ValueError(settings)
 

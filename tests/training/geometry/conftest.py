@@ -1,0 +1,5 @@
+"""Without torch there is nothing to test here."""
+
+import pytest
+
+pytest.importorskip("torch", reason="the model needs torch")
