@@ -114,8 +114,8 @@ class Engine:
             if self.processor is None:
                 self.vggt(torch.zeros(1, 2, 3, *SMALL, device=self.device))
             else:
-                images = [np.zeros((*SMALL, 3), np.uint8)] * PAIR
-                scene = encode(self.model, self.processor, images, never, (SMALL[0] * SMALL[1],) * 2)
+                images, size = [np.zeros((*SMALL, 3), np.uint8)] * PAIR, SMALL[0] * SMALL[1]
+                scene = encode(self.model, self.processor, images, never, (size, size))
                 with scene.lent() as cache:
                     Turn(self.model, scene, cache).read([self.processor.tokenizer.eos_token_id])
         except torch.OutOfMemoryError:
