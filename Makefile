@@ -130,6 +130,11 @@ clean:  ## delete everything that make made
 AGAIN = { code=$$?; tail -n 20 log/setup.txt; \
     echo "==> setup failed: the reason is above (no network?); make setup goes on from here"; exit $$code; }
 
+# Of what uv says: how many packages, each download of 10 MiB or more, and what those of more than 1 MiB come to.
+TOLD = /^(Resolved|Prepared|Installed) / { print "    " $$0; fflush() } \
+    /^Downloading / { size = substr($$3, 2) + 0; all += size; if (size >= 10) { print "    " $$0; fflush() } } \
+    END { if (all) printf "    %d MiB were downloaded\n", all }
+
 $(VENV)/.created:
 	$(SAY) "setup 1/4: looking at Python, compiler and disk; making $(VENV) with $$($(PYTHON) --version 2>&1) ($(PYTHON))"
 	@$(PYTHON) tools/check_setup.py $(VENV) $(if $(TORCH),4,3)
@@ -139,7 +144,7 @@ $(VENV)/.created:
 # torch alone comes from an index of its own: PyPI's needs gigabytes of CUDA.
 $(VENV)/.torch: $(VENV)/.created $(LOCK)
 	@mkdir -p log; $(PYTHON) tools/check_setup.py $(VENV) 0
-	$(SAY) "setup 2/4: installing pip, uv and $(or $(TORCH),no torch)"
+	$(SAY) "setup 2/4: installing pip, uv and $(or $(TORCH),no torch)$(if $(TORCH),$(if $(findstring /cpu,$(TORCH_INDEX)), (0.2 GB)))"
 	@$(PIP) install --no-compile --constraint $(LOCK) pip uv > log/setup.txt 2>&1 || $(AGAIN)
 	@found=$$($(TORCH_VERSION) | cut -d+ -f1); \
 	if [ -z "$(TORCH)" ] || [ "torch==$$found" = "$(TORCH)" ]; then true; \
@@ -159,7 +164,7 @@ $(VENV)/.installed: $(VENV)/.torch setup.py requirements.txt $(LOCK)
 	@[ -z "$(ROS_DISTRO)" ] || $(PYTHON) -c 'import numpy; print("numpy==" + numpy.__version__)' > $(VENV)/numpy.txt
 	@[ -z "$(ROS_DISTRO)" ] || { sed -i '/^numpy==/d' $(VENV)/constraints.txt; cat $(VENV)/numpy.txt >> $(VENV)/constraints.txt; }
 	@$(INSTALL) --constraint $(VENV)/constraints.txt --editable ".[$(EXTRAS),$$($(HAS_TORCH) && echo training || echo questions)]" \
-	    2>&1 | tee log/setup.txt | sed -n 's/^\(Resolved\|Downloading\|Prepared\|Installed\) /    &/p' || $(AGAIN)
+	    2>&1 | tee log/setup.txt | awk '$(TOLD)' || $(AGAIN)
 	@touch $@
 
 $(VENV)/.interfaces: $(VENV)/.installed $(shell find msg -type f)
