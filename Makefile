@@ -25,7 +25,7 @@ TORCH_VERSION := $(BIN)/python -c 'from importlib.metadata import version; print
 HAS_TORCH := $(BIN)/python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)'
 
 # Whether the model that ships can run here, and says from which confidence on its answers are motion rewards.
-JUDGES := $(BIN)/python -c 'import sys; from spatial_mllm_ros.mllm.checkpoints import calibration, shipped; \
+JUDGES := $(BIN)/python -c 'import sys; from spatial_mllm_ros.mllm import calibration; from spatial_mllm_ros.mllm.weights import shipped; \
     sys.exit(calibration.known_calibration(shipped.chosen("")).motion_confidence is None)'
 
 # ROS 2 traffic stays on this machine, in a domain of its own for each run; its logs stay in this folder.

@@ -20,9 +20,10 @@ HOME = Path("build/versions")
 os.environ.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
 parts = os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
 os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(part for part in parts if not part.startswith(sys.prefix))
-NODE = ("tests/node", "tests/bags", "tests/build")
+NODE = ("tests/node", "tests/recordings", "tests/annotate", "tests/build")
 TELLING = (
-    *(f"tests/mllm/test_{name}.py" for name in ("parity", "positions", "scene", "decode", "processor", "engine")),
+    *(f"tests/mllm/families/test_{name}.py" for name in ("parity", "positions", "processor")),
+    *(f"tests/mllm/answering/test_{name}.py" for name in ("scene", "decode", "engine")),
     *("tests/training/sft/test_train.py", "tests/training/grpo/test_trainer.py"),
 )
 
@@ -74,7 +75,8 @@ def kilted(session: nox.Session) -> None:
 @nox.session
 def beside_ros(session: nox.Session) -> None:
     """What is installed beside a ROS 2 installation, whose NumPy is 1.26: Python 3.12, as Jazzy and Kilted have it."""
-    test(session, "beside-ros", (*NODE, "tests/cli", "tests/core"), "LOCK=constraints-ros.txt", "TORCH=", python="3.12")
+    tests = (*NODE, *(f"tests/{room}" for room in ("cli", "ground", "scene", "mapping")))
+    test(session, "beside-ros", tests, "LOCK=constraints-ros.txt", "TORCH=", python="3.12")
 
 
 def compiled(session: nox.Session, name: str, *options: str) -> str:

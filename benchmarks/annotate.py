@@ -6,9 +6,9 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.common import RECORDING, Row, show
-from spatial_mllm_ros.bags import read_frames
-from spatial_mllm_ros.bags.annotate import annotate
-from spatial_mllm_ros.bags.follow import Target
+from spatial_mllm_ros.annotate.bag import annotate
+from spatial_mllm_ros.annotate.follow import Target
+from spatial_mllm_ros.recordings import read_frames
 
 
 def run(bag: Path | None = None, repeat: int = 3) -> Iterator[Row]:

@@ -209,7 +209,7 @@ def run(path: Path | None = None, model: str = "", questions: int = 1000) -> Ite
     path = path or (RECORDING if RECORDING.exists() else None)
     with tempfile.TemporaryDirectory() as folder:
         if not model:
-            from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
+            from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 
             model = str(make_untrained(Path(folder) / "tiny"))
         if path is None:

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from benchmarks.common import RECORDING, Row, show
-from spatial_mllm_ros.bags import read_frames
 from spatial_mllm_ros.config import CoverageParams
 from spatial_mllm_ros.coverage import StreamingCoverageSampler, depth_voxel_keys, greedy_cover, select_frames, warm_up
 from spatial_mllm_ros.coverage.keyset import KeySet
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.geometry.cameras import ray_grid
+from spatial_mllm_ros.recordings import read_frames
 from spatial_mllm_ros.simulation import make_room
 
 PARITY = RECORDING.parents[1] / "parity"

@@ -15,7 +15,7 @@ from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.geometry.alignment import Sim3, scale_from_poses
 from spatial_mllm_ros.geometry.cameras import ray_grid
 from spatial_mllm_ros.geometry.window import WindowGeometry
-from spatial_mllm_ros.pipeline import SpatialPipeline
+from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 from spatial_mllm_ros.simulation import SimFrame, make_room
 
 SIZE = (518, 392)

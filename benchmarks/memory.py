@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.common import Row, show
 from spatial_mllm_ros.config import Config
 from spatial_mllm_ros.frames import Camera, Frame
-from spatial_mllm_ros.pipeline import SpatialPipeline
+from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 
 FRAMES = 20_000
 SAMPLES = (1_000, 5_000, 20_000)

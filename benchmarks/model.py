@@ -21,18 +21,18 @@ import torch
 from benchmarks.common import Row, show
 from benchmarks.memory import resident_mb
 from spatial_mllm_ros.mllm.answering.engine import Engine
-from spatial_mllm_ros.mllm.checkpoints.loading import empty_model
-from spatial_mllm_ros.mllm.checkpoints.untrained import (
+from spatial_mllm_ros.mllm.encoders.vggt import VGGT
+from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
+from spatial_mllm_ros.mllm.families.spatial_mllm.loading import empty_model
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
+from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import (
     PIXELS,
     make_untrained,
     preprocessor_config,
     released_config,
     write_json,
 )
-from spatial_mllm_ros.mllm.processor import SpatialMLLMProcessor
 from spatial_mllm_ros.mllm.question import AnswerType, Question
-from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
-from spatial_mllm_ros.mllm.vggt import VGGT
 
 FIRST = Question("What is to the left of the chair?", answer_type=AnswerType.TEXT)
 NEXT = Question("How far is the door from the table?", answer_type=AnswerType.NUMBER)

@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 
 from benchmarks.common import RECORDING, Row, show
-from spatial_mllm_ros.bags import read_frames
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.motion.camera import camera_motion
 from spatial_mllm_ros.motion.measure import measure_point
 from spatial_mllm_ros.motion.posed import posed
 from spatial_mllm_ros.motion.rewards import RegionTarget, Reward
+from spatial_mllm_ros.recordings import read_frames
 from spatial_mllm_ros.simulation import Room, make_room
 from spatial_mllm_ros.simulation.pushes import Push
 

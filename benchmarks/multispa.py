@@ -10,11 +10,11 @@ from time import perf_counter, process_time
 import numpy as np
 
 from benchmarks.common import RECORDING, Row, show
-from spatial_mllm_ros.bags import read_frames
 from spatial_mllm_ros.frames import Frame
+from spatial_mllm_ros.recordings import read_frames
 from spatial_mllm_ros.simulation import make_room
 from spatial_mllm_training.multispa.covisibility import SceneIndex
-from spatial_mllm_training.multispa.engine import GenerateOptions, generate
+from spatial_mllm_training.multispa.generate import GenerateOptions, generate
 from spatial_mllm_training.multispa.overlap import overlap_of
 from spatial_mllm_training.multispa.scene import Scene
 from spatial_mllm_training.multispa.sources import open_sources

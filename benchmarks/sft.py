@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.common import Row, show
 from spatial_mllm_ros.mllm import load_model
-from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
+from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 from spatial_mllm_ros.simulation import make_room
 from spatial_mllm_training.runs.parts import parameter_groups, trainable
 from spatial_mllm_training.runs.recipe import make_recipe

@@ -14,14 +14,7 @@ from .errors import BadMessage
 from .frames import Camera, Frame, Pixels
 from .geometry.poses import Matrix
 from .geometry.transform_buffer import Reason, TransformBuffer, TransformError
-from .messages import (
-    camera_from_info,
-    color_pixels,
-    depth_pixels,
-    pose_from_pose,
-    pose_from_transform,
-    stamp_ns,
-)
+from .messages import camera_from_info, color_pixels, depth_pixels, pose_from_pose, pose_from_transform, stamp_ns
 
 MAX_WAITING = 100  # images of one camera that may wait for depth, camera_info or pose
 MAX_TEXT = 500

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
-from .mllm.checkpoints.published import FRAMES, PUBLISHED, Checkpoint
-from .mllm.checkpoints.shipped import find_shipped
+from .mllm.weights.published import FRAMES, PUBLISHED, Checkpoint
+from .mllm.weights.shipped import find_shipped
 from .versions import MODEL, install, outside, version_of
 
 REQUIRED = ("numpy", "scipy", "cv2", "numba", "PIL", "rosbags", "rosbags.image", "typer", "rich", "yaml")

@@ -15,10 +15,10 @@ from typing import Any
 
 from demo_questions import Asking, askings
 
-from spatial_mllm_ros.asking import Asked
 from spatial_mllm_ros.mllm import Answer, Verdict
-from spatial_mllm_ros.mllm.checkpoints.calibration import known_calibration
-from spatial_mllm_ros.mllm.checkpoints.shipped import chosen
+from spatial_mllm_ros.mllm.calibration import known_calibration
+from spatial_mllm_ros.mllm.weights.shipped import chosen
+from spatial_mllm_ros.scene.asking import Asked
 
 SECONDS = 60
 UNTRAINED = Path("out/untrained")
@@ -71,7 +71,7 @@ def main(bag: Path, seed: int, answers: Path) -> None:
 def untrained() -> Path:
     """A model of the right shape and of random weights."""
     if not UNTRAINED.exists():
-        from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
+        from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 
         make_untrained(UNTRAINED)
     return UNTRAINED

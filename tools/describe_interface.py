@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_mllm_ros.config import CameraParams, Config, describe
-from spatial_mllm_ros.mllm.checkpoints.published import PUBLISHED
+from spatial_mllm_ros.mllm.weights.published import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
 YAML, PAGE, MODELS = ROOT / "config/rgbd.yaml", ROOT / "docs/ros-api.md", ROOT / "models/README.md"

@@ -79,7 +79,7 @@ def simulate(
 @app.command()
 def info(bag: Bag, as_json: AsJson = False) -> None:
     """Say what is in a recording: topics, cameras, poses, and what is missing for coverage and motion."""
-    from ..bags import recording_info
+    from ..recordings import recording_info
 
     known = recording_info(bag)
     if as_json:
@@ -105,8 +105,8 @@ def play(
     wait: Annotated[float, typer.Option(help="Wait up to so long for a subscriber, s; 0 does not wait.")] = 0.0,
 ) -> None:
     """Publish a recording over ROS 2 at its own pace or another, until its end or Ctrl-C."""
-    from ..bags import recording_info
-    from ..bags.play import PlayOptions, play
+    from ..recordings import recording_info
+    from ..recordings.play import PlayOptions, play
 
     length = duration or max(recording_info(bag).duration - start, 0.0)
     chosen = PlayOptions(rate, loop, start, duration, topic or (), clock, restamp, wait)
@@ -140,8 +140,8 @@ def sample(
     With a model: from colour alone, by the space-aware sampling of Spatial-MLLM. It sees 128 frames at most, spread
     evenly, and their geometry decides, in a unit of its own; depth, poses, voxel size and ranges do not count.
     """
-    from ..bags import read_any
-    from ..sampling import select, select_video, write_images
+    from ..recordings import read_any
+    from ..scene.selection import select, select_video, write_images
 
     params = coverage_config(k, voxel_size, min_depth, max_depth).coverage
     topics, total = sources(source), show.count_frames(path)
@@ -211,7 +211,7 @@ def join(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.", show_default=False)],
 ) -> None:
     """Join a Qwen2.5-VL and a VGGT into a fresh Spatial-MLLM: the start of training."""
-    from ..mllm.checkpoints.join import join
+    from ..mllm.families.spatial_mllm.join import join
 
     join(qwen, vggt, output)
     note(f"wrote {output}")
@@ -239,7 +239,7 @@ def annotate(
     The first camera is always followed. Rewards of the model are of a frame a second. Killed and run again, it goes on
     where it was.
     """
-    from ..bags.annotate import annotate
+    from ..annotate.bag import annotate
 
     topics = sources(source)
     followed = targets(target, goal, lambda: first_stamp(bag, topics))
@@ -281,8 +281,8 @@ def report(
     source: Source = None,
 ) -> None:
     """Write one HTML page: selected frames, answers, coverage map, coverage over time, rewards, timing."""
+    from ..files import write_whole
     from ..report import analyse, render
-    from ..sampling import write_whole
 
     config = coverage_config(k, voxel_size, min_depth, max_depth, motion)
     asked = parse.answers(answers) if answers else []
@@ -316,7 +316,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def first_stamp(bag: Path, topics: dict[str, Any]) -> int:
     """Stamp of a recording's first frame, nanoseconds."""
-    from ..bags import read_frames
+    from ..recordings import read_frames
 
     frame = next(read_frames(bag, **topics), None)
     return frame.stamp_ns if frame else 0

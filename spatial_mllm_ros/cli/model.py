@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ..config import AskParams
 from ..frames import Frame
 from ..mllm import Question
-from ..mllm.checkpoints.calibration import known_calibration
-from ..mllm.checkpoints.shipped import chosen
+from ..mllm.calibration import known_calibration
+from ..mllm.weights.shipped import chosen
 from ..versions import outside
 from .options import coverage_config
 from .show import count_frames
 from .terminal import progress, track, warn, writing
 
 if TYPE_CHECKING:
-    from ..asking import Asked
     from ..mllm.answering.engine import Engine
+    from ..scene.asking import Asked
 
 
 def load_engine(params: AskParams) -> Engine:
@@ -65,9 +65,9 @@ def answered(
         space_aware: choose the frames by the model's own geometry.
         engine: the model, where it is loaded already.
     """
-    from ..asking import ask, choose_frames, frames_of
-    from ..bags import read_any
-    from ..sampling import select_video
+    from ..recordings import read_any
+    from ..scene.asking import ask, choose_frames, frames_of
+    from ..scene.selection import select_video
 
     most = params.max_frames or known_calibration(require_model(params.model), params.adapter).max_frames
     coverage, total = coverage_config(k=most).coverage, count_frames(path)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..asking import Asked
-    from ..bags.follow import Target
+    from ..annotate.follow import Target
     from ..mllm import Question
+    from ..scene.asking import Asked
 
 SOURCES = ("image", "depth", "camera_info", "odometry", "pose", "world_frame", "child_frame", "camera")
 CAMERA = "camera"
@@ -28,7 +28,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def sources(pairs: Sequence[str] | None) -> dict[str, Any]:
-    """``NAME=VALUE`` pairs as arguments of ``bags.find_sources``."""
+    """``NAME=VALUE`` pairs as arguments of ``recordings.topics.find_sources``."""
     found: dict[str, Any] = {}
     for pair in pairs or ():
         name, equals, value = pair.partition("=")
@@ -56,7 +56,7 @@ def answers(path: Path) -> list[Asked]:
     Raises:
         OSError: the file cannot be read; ValueError: it holds something else.
     """
-    from ..asking import Asked
+    from ..scene.asking import Asked
 
     text, found, decoder = path.read_text("utf-8").strip(), [], json.JSONDecoder()
     try:
@@ -71,7 +71,7 @@ def answers(path: Path) -> list[Asked]:
 
 def targets(regions: Sequence[str] | None, goals: Sequence[str] | None, start_ns: Callable[[], int]) -> list[Target]:
     """``NAME:CAMERA:X,Y,W,H[@T]`` and ``NAME:X,Y,Z`` as targets; ``start_ns`` tells the start of the recording."""
-    from ..bags.follow import Target
+    from ..annotate.follow import Target
 
     wanted = dict(goal(text) for text in goals or ())
     found = [region(text, start_ns() if "@" in text else 0) for text in regions or ()]
@@ -84,7 +84,7 @@ def targets(regions: Sequence[str] | None, goals: Sequence[str] | None, start_ns
 
 
 def region(text: str, start_ns: int) -> Target:
-    from ..bags.follow import Target
+    from ..annotate.follow import Target
 
     try:
         name, camera, rest = text.split(":", 2)

@@ -18,9 +18,9 @@ from ..mllm import AnswerType, Verdict
 from .terminal import printable
 
 if TYPE_CHECKING:
-    from ..asking import Asked
-    from ..bags.info import RecordingInfo
-    from ..sampling import Sample
+    from ..recordings.info import RecordingInfo
+    from ..scene.asking import Asked
+    from ..scene.selection import Sample
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -58,7 +58,7 @@ def info_lines(known: RecordingInfo) -> Iterator[Any]:
 
 def count_frames(path: Path) -> int | None:
     """Colour images in a recording, for a progress bar; None where that is not known."""
-    from ..bags import BagError, recording_info
+    from ..recordings import BagError, recording_info
 
     try:
         known = recording_info(path)

@@ -11,7 +11,7 @@ from .depth import depth_noise, lift, lift_surface
 from .flow import follow
 from .patches import Patches
 from .posed import PosedFrame
-from .scene import StillScene
+from .still import StillScene
 
 DRIFT = 2.0  # pixels by which the first sight of a point may correct its track
 NEAR = 2.0  # pixels from where it should be, within which a point that looks right is believed against its track

@@ -8,8 +8,8 @@ from spatial_mllm_msgs.msg import CoverageStatus, MotionReward, SelectedFrame, S
 from std_msgs.msg import Header
 
 from ..geometry.poses import Matrix
-from ..memory import CoverageState, Selected
 from ..motion.rewards import Reward
+from ..scene.memory import CoverageState, Selected
 
 
 def time(stamp_ns: int) -> Time:

@@ -7,10 +7,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..config import Config
 from ..mllm.process.remote import ModelProcess
-from ..pipeline import SpatialPipeline
+from ..scene.pipeline import SpatialPipeline
+from .frame_loop import Worker
 from .inputs import Stream
 from .models import Models
-from .worker import Worker
 
 OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE
 ERROR = DiagnosticStatus.ERROR

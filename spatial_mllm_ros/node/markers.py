@@ -7,7 +7,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from ..frames import Camera
 from ..geometry.poses import Matrix
-from ..memory import Selected
+from ..scene.memory import Selected
 from .convert import header
 
 MOST_VOXELS = 10_000  # a cube is a Python object of the message: this many take about 20 ms

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..config import Config
-from ..mllm.checkpoints.shipped import chosen
 from ..mllm.process.remote import ModelProcess
+from ..mllm.weights.shipped import chosen
 
 
 class Models:

@@ -7,7 +7,7 @@ from ..errors import ErrorCode, SpatialError
 from ..mllm.process.remote import ModelProcess
 from ..motion.asked import MotionQuestion
 from ..motion.rewards import Reward
-from ..pipeline import SpatialPipeline
+from ..scene.pipeline import SpatialPipeline
 from .beside import Beside
 
 NO_MODEL = "motion.source asks for rewards of a model, but there is none: set the parameter ask.model"

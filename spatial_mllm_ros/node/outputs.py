@@ -9,9 +9,9 @@ from spatial_mllm_msgs.msg import CoverageStatus, MotionReward, SelectedFrames
 from visualization_msgs.msg import MarkerArray
 
 from ..frames import Frame
-from ..memory import FrameKey, SceneMemory
 from ..motion.rewards import Reward
-from ..pipeline import Processed
+from ..scene.memory import FrameKey, SceneMemory
+from ..scene.pipeline import Processed
 from . import convert
 from .markers import coverage_markers
 

@@ -19,10 +19,10 @@ from ..errors import ErrorCode, SpatialError
 from ..frames import Frame
 from ..mllm.process.remote import ModelProcess
 from ..mllm.question import Answer, AnswerType, Question, Verdict
-from ..pipeline import SpatialPipeline
+from ..scene.pipeline import SpatialPipeline
 from .convert import header
 from .requests import WAITING, check_question, fail, time_ns
-from .scene import Scene
+from .warm import Scene
 
 RESULT_KEPT = 60  # s, that an action's result waits for its client
 LAST_ANSWERS = 1.0  # s that clients have to learn of the end

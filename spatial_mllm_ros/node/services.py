@@ -14,7 +14,7 @@ from std_srvs.srv import Trigger
 
 from ..errors import ErrorCode, SpatialError
 from ..motion.camera import CameraMotion
-from ..pipeline import CAMERA, SpatialPipeline
+from ..scene.pipeline import CAMERA, SpatialPipeline
 from .convert import time, vector
 from .requests import WAITING, bad, fail, the_camera, time_ns
 

@@ -15,10 +15,11 @@ from ..assembler import FrameAssembler
 from ..config import Config
 from ..frames import Frame
 from ..mllm.process.remote import ENGINE
-from ..pipeline import Processed, SpatialPipeline
+from ..scene.pipeline import Processed, SpatialPipeline
 from . import parameters
 from .beside import Beside
 from .diagnostics import Diagnostics
+from .frame_loop import Worker
 from .inputs import Inputs
 from .models import Models
 from .motion import MotionQuestions
@@ -28,7 +29,6 @@ from .services import Services
 from .warm_up import warm_up
 from .watch import Watch
 from .windows import Windows
-from .worker import Worker
 
 SUCCESS, FAILURE = Result.SUCCESS, Result.FAILURE
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..config import Config
 from ..frames import Camera, Frame
-from ..pipeline import SpatialPipeline
+from ..scene.pipeline import SpatialPipeline
 
 
 def warm_up(config: Config) -> None:

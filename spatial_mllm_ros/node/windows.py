@@ -7,7 +7,7 @@ from ..errors import ErrorCode, SpatialError
 from ..frames import Frame
 from ..geometry.window import WindowGeometry
 from ..mllm.process.remote import ModelProcess
-from ..pipeline import SpatialPipeline
+from ..scene.pipeline import SpatialPipeline
 from .beside import Beside
 
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..asking import Asked
-from ..bags.follow import Target
+from ..annotate.follow import Target
 from ..config import Config
 from ..coverage import StreamingCoverageSampler, greedy_cover
 from ..errors import BadMessage, SpatialError
 from ..frames import Frame
-from ..memory import FrameKey
 from ..motion.rewards import CameraTarget, RegionTarget, Reward
-from ..pipeline import CAMERA
-from ..sampling import REPEATED, VoxelHistory, voxels_or_reason, why_unusable
+from ..scene.asking import Asked
+from ..scene.memory import FrameKey
+from ..scene.pipeline import CAMERA
+from ..scene.selection import REPEATED, VoxelHistory, voxels_or_reason, why_unusable
+from .floor import SceneMap
 from .judged import JudgedMotion
 from .objects import ObjectTrack, push_start, visible_roi
-from .scene import SceneMap
 
 if TYPE_CHECKING:
     from ..mllm.answering.engine import Engine

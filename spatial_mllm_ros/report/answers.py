@@ -3,10 +3,10 @@
 from math import isnan
 from typing import Any
 
-from ..asking import Asked
 from ..frames import Frame
-from ..memory import FrameKey
 from ..mllm import Answer, AnswerType, Verdict
+from ..scene.asking import Asked
+from ..scene.memory import FrameKey
 from .pictures import data_uri
 
 VERDICTS = {Verdict.ANSWERED: "answered", Verdict.NOT_OBSERVED: "not observed", Verdict.UNSURE: "unsure"}

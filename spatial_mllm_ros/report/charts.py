@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .scene import Frustum, SceneMap
+from .floor import Frustum, SceneMap
 
 MAX_POINTS = 600
 

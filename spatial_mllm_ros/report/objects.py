@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bags.recording import Recording
 from ..frames import Frame
 from ..geometry.cameras import back_project
 from ..geometry.poses import interpolate, inverse, transform
 from ..messages import pose_from_pose, stamp_ns
+from ..recordings.recording import Recording
 
 MARKERS = "/objects/markers"
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import BadMessage
 from ..frames import Frame
-from ..sampling import jpeg
+from ..scene.selection import jpeg
 
 OUTLINE = (((255, 255, 255), 5), ((109, 79, 194), 2))  # colour and thickness: violet on white
 

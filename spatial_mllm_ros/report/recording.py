@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..asking import Asked
-from ..bags import BagWarning, FrameReader
-from ..bags.follow import Followers, Target
+from ..annotate.follow import Followers, Target
 from ..config import Config
 from ..frames import Frame
+from ..recordings import BagWarning, FrameReader
+from ..scene.asking import Asked
 from .analysis import Analysis, Recorder
 from .objects import read_tracks
 
@@ -38,7 +38,7 @@ def analyse(
         asked: questions about it and their answers.
         pushed: in a simulated recording, follow up to so many of the first pushed objects.
         engine: the model that is asked about motion, where ``motion.source`` is not geometry.
-        topics: what not to guess, see ``bags.find_sources``.
+        topics: what not to guess, see ``recordings.topics.find_sources``.
 
     Raises:
         BagError: not a recording, no camera in it, a topic that is not there, or a target that cannot be followed.

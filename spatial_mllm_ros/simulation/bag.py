@@ -50,8 +50,8 @@ def simulate(
     """
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f"workers = {workers!r}: expected a whole number from 1")
-    from ..bags.topic import LATCHED, Topic  # here, so that rooms can be made without the recording library
-    from ..bags.writer import BagWriter
+    from ..recordings.topic import LATCHED, Topic  # here, so that rooms can be made without the recording library
+    from ..recordings.writer import BagWriter
     from .messages import Messages
 
     made, write = make_room(seed, **room), Messages()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .materials import Texture
-from .scene import Caster, Triangles
+from .triangles import Caster, Triangles
 
 LAMP_COLOR = np.array([1.0, 0.82, 0.62])
 SKY_COLOR = np.array([0.86, 0.95, 1.1])

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bags.types import typestore
 from ..frames import Camera
 from ..geometry.poses import quaternion_xyzw
+from ..recordings.types import typestore
 from .materials import NAMED_COLORS
 from .room import BASE_FRAME, WORLD_FRAME, SimObject
 

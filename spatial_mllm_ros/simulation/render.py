@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ..frames import Camera
 from ..geometry.cameras import ray_grid
 from .light import Lamps, is_pane
-from .scene import Caster
 from .shading import shade
+from .triangles import Caster
 
 SUBPIXELS = ((-0.33, -0.17), (0.17, -0.33), (0.17, 0.5))
 

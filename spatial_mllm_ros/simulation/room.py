@@ -17,8 +17,8 @@ from .materials import Texture
 from .noise import sensor_depth, sensor_image
 from .pushes import MOST, Push, plan_pushes
 from .render import render
-from .scene import Caster, Triangles, flatten
 from .textures import surface_color
+from .triangles import Caster, Triangles, flatten
 
 BASE_NS = 1_700_000_000_000_000_000
 WORLD_FRAME, BASE_FRAME = "odom", "base_link"

@@ -7,8 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .light import SUN_COLOR, Lamps
-from .scene import Caster
 from .textures import surface_color
+from .triangles import Caster
 
 EXPOSURE = 1.75
 

@@ -21,7 +21,7 @@ ASK = ["--frames", 4, "--max-tokens", 8, "--device", "cpu"]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
+    from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 
     return make_untrained(tmp_path_factory.mktemp("model") / "tiny")
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import typer
 
-from spatial_mllm_ros.bags import messages, read_frames
 from spatial_mllm_ros.cli import app
 from spatial_mllm_ros.config import Config
+from spatial_mllm_ros.recordings import messages, read_frames
 from tests.report.variants import without_depth
 
 COMMANDS = {"simulate", "info", "play", "sample", "ask", "join", "annotate", "report", "doctor"}

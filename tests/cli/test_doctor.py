@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spatial_mllm_ros.doctor import fits, install_command, most_memory
-from spatial_mllm_ros.mllm.checkpoints.published import PUBLISHED
+from spatial_mllm_ros.mllm.weights.published import PUBLISHED
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 BY_NAME = {c.name: c for c in PUBLISHED}

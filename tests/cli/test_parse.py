@@ -2,7 +2,7 @@
 
 import pytest
 
-from spatial_mllm_ros.bags.follow import Target
+from spatial_mllm_ros.annotate.follow import Target
 from spatial_mllm_ros.cli.parse import image_size, sources, targets
 
 START = 1_700_000_000_500_000_000

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from spatial_mllm_ros.asking import Asked
 from spatial_mllm_ros.cli import show, terminal
 from spatial_mllm_ros.mllm import Answer, Question, Verdict
+from spatial_mllm_ros.scene.asking import Asked
 
 HOSTILE = "one\x1b[31mtwo\x07\x9b2J\r\u202ethree[/red] \ud800"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spatial_mllm_ros.bags import read_frames
 from spatial_mllm_ros.config import CoverageParams
 from spatial_mllm_ros.coverage import depth_voxel_keys
 from spatial_mllm_ros.geometry.cameras import ray_grid
+from spatial_mllm_ros.recordings import read_frames
 
 PARITY = Path(__file__).parents[3] / "shared" / "parity"
 

@@ -4,13 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from spatial_mllm_ros.geometry.alignment import (
-    Sim3,
-    robust_similarity,
-    scale_from_depth,
-    scale_from_poses,
-    similarity,
-)
+from spatial_mllm_ros.geometry.alignment import Sim3, robust_similarity, scale_from_depth, scale_from_poses, similarity
 
 from .room import misplaced, random_gauge, walk
 

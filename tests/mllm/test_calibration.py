@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
-from spatial_mllm_ros.mllm.checkpoints import calibration, shipped
-from spatial_mllm_ros.mllm.checkpoints.calibration import (
+from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict, calibration
+from spatial_mllm_ros.mllm.calibration import (
     FILE,
     KINDS,
     Calibration,
@@ -22,6 +21,7 @@ from spatial_mllm_ros.mllm.checkpoints.calibration import (
     read_calibration,
     write_calibration,
 )
+from spatial_mllm_ros.mllm.weights import shipped
 
 SHARES = st.floats(0, 1)
 WHOLE = Calibration(0.3, 0.7, 8, {"number": Scale(0.5, 1.25), "not_observed": Scale(2.0, 0.0)})

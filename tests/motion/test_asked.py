@@ -12,7 +12,7 @@ from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame, Pixels
 from spatial_mllm_ros.mllm import Answer, AnswerType, Verdict
 from spatial_mllm_ros.motion.asked import AskedTargets, middle
-from spatial_mllm_ros.pipeline import SpatialPipeline
+from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 
 CAMERA = Camera("front", "optical", 200, 100, np.array([[100.0, 0, 99.5], [0, 100, 49.5], [0, 0, 1]]))
 SECOND = 1_000_000_000

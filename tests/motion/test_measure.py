@@ -73,7 +73,7 @@ def test_a_point_that_leaves_the_view_is_not_guessed():
 
 def test_still_points_of_a_recording(redkitchen):
     """Nothing moves in the kitchen; a hand-held sensor makes points seem to. Median over 1 s windows below 20 mm."""
-    from spatial_mllm_ros.bags import read_frames
+    from spatial_mllm_ros.recordings import read_frames
 
     frames = list(read_frames(redkitchen))
     found, lost = [], 0

@@ -219,7 +219,7 @@ def test_path_length_ignores_noise_and_counts_the_way():
 
 
 def test_camera_distance_is_that_of_the_recorded_poses(redkitchen):
-    from spatial_mllm_ros.bags import read_frames
+    from spatial_mllm_ros.recordings import read_frames
 
     target, positions = CameraTarget("camera"), []
     for frame in read_frames(redkitchen):

@@ -21,7 +21,7 @@ from .process import Robot, changed, finished, polled, until
 from .scene import HEIGHT, WIDTH, Sensors, stamp
 
 pytestmark = pytest.mark.live
-ENGINE = "tests.mllm.engines:Engine"
+ENGINE = "tests.mllm.process.engines:Engine"
 ASK, ACT = "/spatial_mllm/ask", "/spatial_mllm/ask_with_progress"
 Q, R = AskSpatial.Request, AskSpatial.Response
 

@@ -22,7 +22,7 @@ COMPRESSED = {"camera.image_transport": "compressed", "camera.depth_transport": 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
     pytest.importorskip("torch", reason="the model needs torch")
-    from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
+    from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 
     return make_untrained(tmp_path_factory.mktemp("untrained") / "tiny")
 
@@ -64,7 +64,7 @@ def test_coverage_grows_from_colour_alone(robot, start, tmp_path):
     """Poses are known, depth is not: windows of a model whose unit of length is another in each."""
     parameters = {"ask.model": str(tmp_path), "camera.depth_topic": "", "status_rate": 20.0, "coverage.frames": 8}
     parameters |= {"vggt.window": 4, "vggt.shared": 2, "vggt.min_motion": 0.005, "sync.stale_after": 60.0}
-    node = start(parameters, engine="tests.mllm.engines:WallEngine")
+    node = start(parameters, engine="tests.mllm.process.engines:WallEngine")
     node.says("the model is ready", seconds=30)
     rewards = robot.listen(MotionReward, "/spatial_mllm/motion_reward")
     status = robot.listen(CoverageStatus, "/spatial_mllm/coverage")

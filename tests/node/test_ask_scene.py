@@ -10,8 +10,8 @@ import pytest
 from spatial_mllm_ros.config import AskParams, build
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame
-from spatial_mllm_ros.node.scene import Scene
-from spatial_mllm_ros.pipeline import SpatialPipeline
+from spatial_mllm_ros.node.warm import Scene
+from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 
 CAMERA = Camera("camera", "optical", 40, 30, np.array([[40.0, 0, 19.5], [0, 40, 14.5], [0, 0, 1]]))
 SECOND = 1_000_000_000

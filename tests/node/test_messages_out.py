@@ -5,10 +5,10 @@ from scipy.spatial.transform import Rotation
 from visualization_msgs.msg import Marker
 
 from spatial_mllm_ros.frames import Camera, Frame
-from spatial_mllm_ros.memory import Selected
 from spatial_mllm_ros.motion.rewards import Reward
 from spatial_mllm_ros.node import convert
 from spatial_mllm_ros.node.markers import FRUSTUM_DEPTH, MOST_VOXELS, coverage_markers, frustum
+from spatial_mllm_ros.scene.memory import Selected
 
 CAMERA = Camera("front", "optical", 100, 50, np.array([[50.0, 0, 49.5], [0, 25, 24.5], [0, 0, 1]]))
 NS = 12_000_000_345

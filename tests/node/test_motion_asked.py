@@ -9,9 +9,9 @@ from spatial_mllm_msgs.srv import AskSpatial, SetRewardTarget
 from std_srvs.srv import Trigger
 
 from spatial_mllm_ros.config import build
-from spatial_mllm_ros.mllm.checkpoints.calibration import Calibration
+from spatial_mllm_ros.mllm.calibration import Calibration
 from spatial_mllm_ros.node.motion import MotionQuestions
-from spatial_mllm_ros.pipeline import SpatialPipeline
+from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 
 from .process import SECONDS, until
 from .scene import TEXTURE, WIDTH, Sensors, stamp
@@ -31,7 +31,7 @@ def model(tmp_path_factory):
 def node(start, model):
     parameters = {"ask.model": str(model.folder), "motion.source": "both", "motion.ask_interval": 0.0}
     parameters |= {"sync.stale_after": 60.0, "pose.max_wait": 1.0, "ask.refresh": 1.0}
-    node = start(parameters, engine="tests.mllm.engines:MotionEngine")
+    node = start(parameters, engine="tests.mllm.process.engines:MotionEngine")
     node.says("the model is ready")
     return node
 

@@ -17,7 +17,7 @@ SECONDS_PLAYED = 2
 PATIENT = {"sync.queue_size": 100, "pose.max_wait": 5.0, "status_rate": 10.0}  # drops no frame for being late
 PLAY = f"""
 import sys
-from spatial_mllm_ros.bags.play import PlayOptions, play
+from spatial_mllm_ros.recordings.play import PlayOptions, play
 camera = ["/camera/color/image_raw/compressed", "/camera/depth/image_raw/compressed", "/camera/color/camera_info"]
 play(sys.argv[1], PlayOptions(duration={SECONDS_PLAYED}, wait=20, wait_for=["/tf", "/tf_static", *camera]))
 """

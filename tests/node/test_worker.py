@@ -8,8 +8,8 @@ import pytest
 from spatial_mllm_ros.assembler import FrameAssembler
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.errors import BadMessage
+from spatial_mllm_ros.node.frame_loop import Worker
 from spatial_mllm_ros.node.inputs import camera_streams, transform_streams
-from spatial_mllm_ros.node.worker import Worker
 
 from .process import changed, polled
 from .scene import depth, image, info, transforms

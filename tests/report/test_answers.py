@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spatial_mllm_ros.asking import Asked
-from spatial_mllm_ros.bags import read_frames
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Frame, Pixels
 from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
-from spatial_mllm_ros.mllm.checkpoints.calibration import Calibration
+from spatial_mllm_ros.mllm.calibration import Calibration
+from spatial_mllm_ros.recordings import read_frames
 from spatial_mllm_ros.report import Recorder, analyse, render
 from spatial_mllm_ros.report.answers import detail
+from spatial_mllm_ros.scene.asking import Asked
 from tests.report.test_report import Page, decoded
 
 pytest.importorskip("jinja2")

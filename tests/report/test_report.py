@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from spatial_mllm_ros.bags import read_frames
-from spatial_mllm_ros.bags.follow import Target
+from spatial_mllm_ros.annotate.follow import Target
 from spatial_mllm_ros.config import Config, build
+from spatial_mllm_ros.recordings import read_frames
 from spatial_mllm_ros.report import Analysis, Recorder, analyse, read_tracks, render
 from tests.report.variants import one_frame, without_depth
 

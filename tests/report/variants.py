@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spatial_mllm_ros.bags import BagWriter, messages
+from spatial_mllm_ros.recordings import BagWriter, messages
 
 
 def variant(

@@ -154,7 +154,7 @@ def test_room_arguments_are_checked_before_anything_is_written(tmp_path):
 
 
 def test_the_bag_reader_gives_the_frames_of_the_room(recorded):
-    from spatial_mllm_ros.bags import read_frames
+    from spatial_mllm_ros.recordings import read_frames
 
     path, room, _ = recorded
     frames = list(read_frames(path))

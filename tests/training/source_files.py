@@ -5,12 +5,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from spatial_mllm_ros.bags import BagWriter
 from spatial_mllm_ros.geometry.poses import inverse, quaternion_xyzw, transform
+from spatial_mllm_ros.recordings import BagWriter
 from spatial_mllm_ros.simulation.messages import Messages
 
-from ..bags.recordings import image
 from ..geometry.room import CAMERAS, HEIGHT, START_NS, STEP_NS, WIDTH, K, depth_of, walk
+from ..recordings.recordings import image
 
 CAMERA = CAMERAS["front"]
 

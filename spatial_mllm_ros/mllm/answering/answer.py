@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ...errors import ErrorCode, SpatialError
-from ..checkpoints.calibration import Calibration, answer_kind
+from ..calibration import Calibration, answer_kind
+from ..families.spatial_mllm.prompts import question_ids
 from ..question import Answer, Question, Verdict
 from ..text.parsing import ANSWER, LETTERS, THINK, answer_span, parse
-from ..text.prompts import question_ids
 from ..text.tokenizer import encode_text
 from .decode import Stop, TextStream, Turn
 from .refusal import REFUSAL, probability

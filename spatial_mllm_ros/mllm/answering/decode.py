@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ...errors import ErrorCode, SpatialError
-from ..kv_cache import CACHE, rewind
+from ..families.kv_cache import CACHE, rewind
 from .scene import Scene
 
 Stop = Callable[[], bool]

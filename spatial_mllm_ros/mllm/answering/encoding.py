@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache
 
-from ..kv_cache import CACHE
-from ..packing import PAIR
-from ..processor import CLIP_RATE
-from ..text.prompts import prefix_ids
+from ..families.kv_cache import CACHE
+from ..families.spatial_mllm.packing import PAIR
+from ..families.spatial_mllm.processor import CLIP_RATE
+from ..families.spatial_mllm.prompts import prefix_ids
 from .decode import Stop, check
 from .scene import Scene
 

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from ...errors import ErrorCode, SpatialError
 from ...geometry.window import WindowGeometry
 from ...versions import outside
-from ..checkpoints.calibration import UNCALIBRATED, Calibration, read_calibration
-from ..checkpoints.files import find_folder, one_line, read_entries, show
-from ..checkpoints.loading import load_model
+from ..calibration import UNCALIBRATED, Calibration, read_calibration
 from ..device import choose
-from ..packing import PAIR, check_frames
+from ..encoders.vggt import VGGT
+from ..encoders.vggt.loading import load_vggt
+from ..encoders.vggt.view import see
+from ..families.spatial_mllm.loading import load_model
+from ..families.spatial_mllm.packing import PAIR
+from ..images import check_frames
 from ..question import Answer, Question
-from ..spatial_view import see
-from ..vggt import VGGT
-from ..vggt.loading import load_vggt
+from ..weights.files import find_folder, one_line, read_entries, show
 from .answer import Answerer, OnText
 from .decode import Stop, Turn, check, never
 from .encoding import encode

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transformers import DynamicCache
 
-from ..kv_cache import nbytes, rewind
+from ..families.kv_cache import nbytes, rewind
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,9 @@ from ...errors import ErrorCode, SpatialError
 from ...frames import Frame
 from ...geometry.window import WindowGeometry
 from ...versions import outside
-from ..checkpoints.calibration import known_calibration
-from ..checkpoints.shipped import chosen
+from ..calibration import known_calibration
 from ..question import Answer, Question
+from ..weights.shipped import chosen
 from .child import Child
 from .lifetime import Lifetime, ModelState
 from .protocol import Message

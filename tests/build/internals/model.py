@@ -9,16 +9,16 @@ import pytest
 
 from . import Row
 
-MODEL = "spatial_mllm_ros/mllm/model.py"
-LOADING = "spatial_mllm_ros/mllm/checkpoints/loading.py"
-CONFIG = "spatial_mllm_ros/mllm/spatial_config.py"
-PROCESSOR = "spatial_mllm_ros/mllm/processor.py"
-CACHE = "spatial_mllm_ros/mllm/kv_cache.py"
+MODEL = "spatial_mllm_ros/mllm/families/spatial_mllm/model.py"
+LOADING = "spatial_mllm_ros/mllm/families/spatial_mllm/loading.py"
+CONFIG = "spatial_mllm_ros/mllm/families/spatial_mllm/config.py"
+PROCESSOR = "spatial_mllm_ros/mllm/families/spatial_mllm/processor.py"
+CACHE = "spatial_mllm_ros/mllm/families/kv_cache.py"
 
 
 def _config() -> Any:
-    from spatial_mllm_ros.mllm.checkpoints.untrained import released_config
-    from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
+    from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
+    from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import released_config
 
     return SpatialMLLMConfig.from_dict({**released_config("tiny"), "vocab_size": 151_665})
 
@@ -39,7 +39,7 @@ def a_language_model_is_given_embeddings_positions_and_a_cache(_: Path) -> None:
     import torch
     from transformers import DynamicCache
 
-    from spatial_mllm_ros.mllm.kv_cache import CACHE
+    from spatial_mllm_ros.mllm.families.kv_cache import CACHE
     from tests.closeness import assert_close
 
     model, cache = _language(), DynamicCache()
@@ -89,7 +89,7 @@ def generate_begins_from_embeddings_and_positions(_: Path) -> None:
     import torch
     from transformers import GenerationConfig
 
-    from spatial_mllm_ros.mllm.model import SpatialMLLMForConditionalGeneration
+    from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 
     torch.manual_seed(0)
     model = SpatialMLLMForConditionalGeneration(_config()).eval()
@@ -106,8 +106,8 @@ def generate_begins_from_embeddings_and_positions(_: Path) -> None:
 def buffers_are_made_by_a_part_s_configuration(_: Path) -> None:
     import torch
 
-    from spatial_mllm_ros.mllm.checkpoints.loading import empty_model
-    from spatial_mllm_ros.mllm.model import SpatialMLLMForConditionalGeneration
+    from spatial_mllm_ros.mllm.families.spatial_mllm.loading import empty_model
+    from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 
     whole = dict(SpatialMLLMForConditionalGeneration(_config()).named_buffers())
     made = dict(empty_model(_config(), torch.bfloat16).named_buffers())
@@ -116,7 +116,7 @@ def buffers_are_made_by_a_part_s_configuration(_: Path) -> None:
 
 
 def an_output_layer_is_tied(_: Path) -> None:
-    from spatial_mllm_ros.mllm.model import SpatialMLLMForConditionalGeneration
+    from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 
     model = SpatialMLLMForConditionalGeneration(_config())
     model.tie_weights()
@@ -124,7 +124,7 @@ def an_output_layer_is_tied(_: Path) -> None:
 
 
 def a_configuration_is_checked_when_it_is_made(folder: Path) -> None:
-    from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
+    from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
 
     values = _config().to_dict()
     assert values["text_config"]["hidden_size"] == 64 and values["spatial_config"]["embed_dim"] == 64
@@ -135,7 +135,7 @@ def a_configuration_is_checked_when_it_is_made(folder: Path) -> None:
 def a_processor_of_our_own_renders_and_is_saved(folder: Path) -> None:
     from transformers import Qwen2VLImageProcessorPil
 
-    from spatial_mllm_ros.mllm.processor import SpatialMLLMProcessor
+    from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
     from spatial_mllm_ros.mllm.text.tokenizer import build_tokenizer
 
     processor = SpatialMLLMProcessor(Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=12544), build_tokenizer())
@@ -168,7 +168,7 @@ def an_adapter_is_named_and_merged(_: Path) -> None:
 def a_module_is_converted_by_apply(_: Path) -> None:
     import torch
 
-    from spatial_mllm_ros.mllm.vggt.layers import Float32
+    from spatial_mllm_ros.mllm.encoders.vggt.layers import Float32
 
     class Part(Float32):
         def __init__(self) -> None:
@@ -255,7 +255,7 @@ ROWS = [
     Row(
         "torch",
         "Module.to converts by _apply, part by part",
-        "spatial_mllm_ros/mllm/vggt/layers.py",
+        "spatial_mllm_ros/mllm/encoders/vggt/layers.py",
         "super()._apply(keep, recurse)",
         a_module_is_converted_by_apply,
         "torch",

@@ -87,8 +87,8 @@ def the_data_folder_of_a_wheel(_: Path) -> None:
 def a_recording_tells_its_chunks(folder: Path) -> None:
     from rosbags.rosbag2 import Reader
 
-    from spatial_mllm_ros.bags import BagWriter
-    from spatial_mllm_ros.bags.types import typestore
+    from spatial_mllm_ros.recordings import BagWriter
+    from spatial_mllm_ros.recordings.types import typestore
 
     with BagWriter(folder / "bag") as bag:
         bag.write("/text", typestore().types["std_msgs/msg/String"]("word"), 1)
@@ -106,7 +106,7 @@ def a_recording_tells_its_chunks(folder: Path) -> None:
 def a_type_is_replaced_in_a_store(_: Path) -> None:
     from rosbags.typesys import get_types_from_msg
 
-    from spatial_mllm_ros.bags.types import own_store, typestore
+    from spatial_mllm_ros.recordings.types import own_store, typestore
 
     name = "std_msgs/msg/String"
     store = own_store()
@@ -225,7 +225,7 @@ ROWS = [
     Row(
         "rosbags",
         "Reader.storage, its storages and their chunks",
-        "spatial_mllm_ros/bags/storage.py",
+        "spatial_mllm_ros/recordings/storage.py",
         '"chunks"',
         a_recording_tells_its_chunks,
         "rosbags",
@@ -233,7 +233,7 @@ ROWS = [
     Row(
         "rosbags",
         "a type is replaced by taking it out of fielddefs and types",
-        "spatial_mllm_ros/bags/recording.py",
+        "spatial_mllm_ros/recordings/recording.py",
         "store.fielddefs.pop(",
         a_type_is_replaced_in_a_store,
         "rosbags",
@@ -249,7 +249,7 @@ ROWS = [
     Row(
         "ray",
         "RayTaskError.cause",
-        "training/spatial_mllm_training/multispa/ray_engine.py",
+        "training/spatial_mllm_training/multispa/on_ray.py",
         "error.cause",
         a_failed_task_has_its_cause,
         "ray",
@@ -265,7 +265,7 @@ ROWS = [
     Row(
         "huggingface_hub",
         "get_session() is a client of httpx, with event_hooks",
-        "spatial_mllm_ros/mllm/checkpoints/files.py",
+        "spatial_mllm_ros/mllm/weights/files.py",
         'get_session().event_hooks["request"]',
         the_session_has_hooks,
         "huggingface_hub",

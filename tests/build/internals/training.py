@@ -58,7 +58,7 @@ def a_head_is_fused(_: Path) -> None:
     import torch
     from trl.trainer.utils import add_fused_lm_head
 
-    from spatial_mllm_ros.mllm.model import SpatialMLLMForConditionalGeneration
+    from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
     from tests.closeness import assert_close
 
     from .model import _config

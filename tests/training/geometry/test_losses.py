@@ -9,8 +9,8 @@ import torch
 
 pytest.importorskip("torch", reason="the model needs torch")
 
-from spatial_mllm_ros.mllm.vggt import VGGT, VGGTConfig, decode_poses
-from spatial_mllm_ros.mllm.vggt.dense_head import signed_expm1, signed_log1p
+from spatial_mllm_ros.mllm.encoders.vggt import VGGT, VGGTConfig, decode_poses
+from spatial_mllm_ros.mllm.encoders.vggt.dense_head import signed_expm1, signed_log1p
 from spatial_mllm_training.geometry.clips import ClipBatches, Phase
 from spatial_mllm_training.geometry.losses import (
     CONFIDENCE,

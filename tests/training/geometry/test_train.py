@@ -10,7 +10,7 @@ import torch
 
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm import load_model
-from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
+from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 from spatial_mllm_training.geometry import train
 from spatial_mllm_training.geometry.clips import ClipBatches, Phase
 from spatial_mllm_training.geometry.train import GeometryRecipe, train_geometry

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from spatial_mllm_ros.mllm import Question, load_model
-from spatial_mllm_ros.mllm.text.prompts import prefix_ids, question_ids
+from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids, question_ids
 from spatial_mllm_training.benchmarks.answers import question_of
 from spatial_mllm_training.grpo.clips import until
 from spatial_mllm_training.grpo.prompts import Prompts

@@ -10,7 +10,7 @@ import pytest
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm import Question
 from spatial_mllm_ros.mllm.answering.engine import Engine
-from spatial_mllm_ros.mllm.checkpoints.calibration import read_calibration
+from spatial_mllm_ros.mllm.calibration import read_calibration
 from spatial_mllm_training.nano.make import STAGES, NanoRecipe, make_nano
 
 pytest.importorskip("embreex", reason="rooms are rendered with it")

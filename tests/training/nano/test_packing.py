@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from spatial_mllm_ros.mllm.packing import PAIR
-from spatial_mllm_ros.mllm.processor import CLIP_RATE
+from spatial_mllm_ros.mllm.families.spatial_mllm.packing import PAIR
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import CLIP_RATE
 from spatial_mllm_training.nano.packing import packed_loss, rows
 from spatial_mllm_training.sft.shown import IGNORED, as_clip
 from tests.closeness import assert_close

@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from spatial_mllm_ros.cli.options import ask_params
-from spatial_mllm_ros.mllm.checkpoints.calibration import known_calibration
-from spatial_mllm_ros.mllm.checkpoints.shipped import find_shipped
+from spatial_mllm_ros.mllm.calibration import known_calibration
+from spatial_mllm_ros.mllm.weights.shipped import find_shipped
 from spatial_mllm_training.benchmarks.answers import Model
 from spatial_mllm_training.benchmarks.evaluate import evaluate
 from spatial_mllm_training.benchmarks.reading import is_refusal
 from spatial_mllm_training.benchmarks.suites import multispa
 from spatial_mllm_training.benchmarks.tables import MACRO
-from spatial_mllm_training.multispa.engine import generate
+from spatial_mllm_training.multispa.generate import generate
 from spatial_mllm_training.multispa.manifest import GenerateOptions
 from spatial_mllm_training.multispa.sources import open_sources
 

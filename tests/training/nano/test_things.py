@@ -10,7 +10,7 @@ from spatial_mllm_training.multispa.item import NOT_OBSERVED, OBJECT_SIZE
 from spatial_mllm_training.nano.questions import Clip, ask
 from spatial_mllm_training.nano.things import make_things, open_things, things_of
 
-from ..test_object_size import BOX, CENTRE, box_scene, thing
+from ..multispa.test_object_size import BOX, CENTRE, box_scene, thing
 
 
 def views_of(scene):

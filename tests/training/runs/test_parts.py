@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from spatial_mllm_ros.mllm import load_model
-from spatial_mllm_ros.mllm.checkpoints.loading import empty_model, released_name
-from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained, released_config
-from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
+from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
+from spatial_mllm_ros.mllm.families.spatial_mllm.loading import empty_model, released_name
+from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained, released_config
 from spatial_mllm_training.runs.folder import RunError
 from spatial_mllm_training.runs.parts import (
     PARTS,

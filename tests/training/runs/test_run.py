@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from spatial_mllm_ros.mllm import load_model
-from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
+from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 from spatial_mllm_training.runs.folder import RunFolder
 from spatial_mllm_training.runs.recipe import RunRecipe
 from spatial_mllm_training.runs.run import run

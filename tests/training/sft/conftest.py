@@ -27,7 +27,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> Path:
     """A complete untrained checkpoint; not to be written to."""
-    from spatial_mllm_ros.mllm.checkpoints.untrained import make_untrained
+    from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 
     return make_untrained(tmp_path_factory.mktemp("models") / "tiny")
 

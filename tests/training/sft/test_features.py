@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatial_mllm_ros.mllm import load_model
-from spatial_mllm_ros.mllm.seen import Seen
+from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
 from spatial_mllm_training.runs.recipe import RecipeError
 from spatial_mllm_training.sft.features import FeatureStore, fill, fingerprint
 from spatial_mllm_training.sft.train import train_sft
@@ -111,7 +111,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path, monkeypatch):
 
 SCRIPT = """
 import sys, torch
-from spatial_mllm_ros.mllm.seen import Seen
+from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
 from spatial_mllm_training.sft.features import FeatureStore
 store = FeatureStore(sys.argv[1], "f", megabytes=2)
 for n in range(30):

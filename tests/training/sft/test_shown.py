@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_mllm_ros.mllm.processor import SpatialMLLMProcessor
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
 from spatial_mllm_training.sft.collate import Collator, Settings
 from spatial_mllm_training.sft.dataset import DataEntry, Mixture
 from spatial_mllm_training.sft.records import RecordFault

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 
 from spatial_mllm_ros.mllm import load_model
-from spatial_mllm_ros.mllm.vggt.layers import Attention
+from spatial_mllm_ros.mllm.encoders.vggt.layers import Attention
 from spatial_mllm_training.cli import app
 from spatial_mllm_training.grpo.recipe import GrpoRecipe
 from spatial_mllm_training.grpo.train import train_grpo

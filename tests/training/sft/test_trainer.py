@@ -8,7 +8,7 @@ import pytest
 import torch
 from trl.trainer.sft_trainer import SFTTrainer
 
-from spatial_mllm_ros.mllm.seen import Seen
+from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
 from spatial_mllm_training.runs.callbacks import Broken
 from spatial_mllm_training.runs.folder import RunError
 from spatial_mllm_training.sft.trainer import SpatialSftTrainer, clips_in

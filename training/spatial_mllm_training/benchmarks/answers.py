@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
-from spatial_mllm_ros.mllm.checkpoints.calibration import known_calibration
-from spatial_mllm_ros.mllm.checkpoints.shipped import chosen
+from spatial_mllm_ros.mllm.calibration import known_calibration
+from spatial_mllm_ros.mllm.weights.shipped import chosen
 
 from ..multispa.item import output_of
 from .reading import is_refusal
@@ -89,9 +89,9 @@ class Model:
                 ErrorCode.NO_FRAMES, f"record {record['id']}: neither images nor a video beside the data"
             )
         if video:
-            from spatial_mllm_ros.asking import choose_frames
-            from spatial_mllm_ros.bags import read_any
             from spatial_mllm_ros.cli.options import coverage_config
+            from spatial_mllm_ros.recordings import read_any
+            from spatial_mllm_ros.scene.asking import choose_frames
 
             frames = choose_frames(read_any(self._root / video), coverage_config(k=self._most).coverage)
             return [frame.image for frame in frames if frame.image is not None]

@@ -9,7 +9,7 @@ from typing import Any
 
 from spatial_mllm_ros.cli.terminal import track
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.sampling import write_whole
+from spatial_mllm_ros.files import write_whole
 
 from ..multispa.manifest import JOINED
 from ..multispa.scene import SceneRef

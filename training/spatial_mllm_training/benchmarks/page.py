@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_mllm_ros.report.templates import template
-from spatial_mllm_ros.sampling import jpeg
+from spatial_mllm_ros.scene.selection import jpeg
 
 from .answers import read_image
 from .result import Case, Result

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spatial_mllm_ros.mllm.vggt import VGGT
-from spatial_mllm_ros.mllm.vggt.aggregator import SPECIAL
-from spatial_mllm_ros.mllm.vggt.camera_head import POSE, refine
-from spatial_mllm_ros.mllm.vggt.dense_head import signed_log1p
-from spatial_mllm_ros.mllm.vggt.layers import Attention
-from spatial_mllm_ros.mllm.vggt.rope import Rotation
+from spatial_mllm_ros.mllm.encoders.vggt import VGGT
+from spatial_mllm_ros.mllm.encoders.vggt.aggregator import SPECIAL
+from spatial_mllm_ros.mllm.encoders.vggt.camera_head import POSE, refine
+from spatial_mllm_ros.mllm.encoders.vggt.dense_head import signed_log1p
+from spatial_mllm_ros.mllm.encoders.vggt.layers import Attention
+from spatial_mllm_ros.mllm.encoders.vggt.rope import Rotation
 
 from .clips import Batch
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.mllm.packing import resize_frame
+from spatial_mllm_ros.mllm.families.spatial_mllm.packing import resize_frame
 
 from ..multispa.covisibility import SceneIndex
 from ..multispa.scene import SceneRef

@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from spatial_mllm_ros.mllm.packing import PAIR
-from spatial_mllm_ros.mllm.processor import CLIP_RATE
-from spatial_mllm_ros.mllm.seen import Seen
+from spatial_mllm_ros.mllm.families.spatial_mllm.packing import PAIR
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import CLIP_RATE
+from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
 
 from .prompts import Prompt
 

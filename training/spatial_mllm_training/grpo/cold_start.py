@@ -21,8 +21,8 @@ from transformers import GenerationConfig
 
 from spatial_mllm_ros.cli.terminal import track
 from spatial_mllm_ros.errors import SpatialError
-from spatial_mllm_ros.mllm.checkpoints.loading import load_model
 from spatial_mllm_ros.mllm.device import choose
+from spatial_mllm_ros.mllm.families.spatial_mllm.loading import load_model
 
 from ..benchmarks.journal import Journal, digest
 from ..multispa.records import line

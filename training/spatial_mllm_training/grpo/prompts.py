@@ -10,7 +10,7 @@ from torch import Tensor
 
 from spatial_mllm_ros.cli.terminal import warn
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.mllm.text.prompts import prefix_ids, question_ids
+from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids, question_ids
 
 from ..runs.folder import RunError
 from ..sft import media

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.sampling import write_whole
+from spatial_mllm_ros.files import write_whole
 
 from .item import QUESTION_TYPES
 

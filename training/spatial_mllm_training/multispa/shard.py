@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_ros.files import write_whole
 from spatial_mllm_ros.frames import Frame
-from spatial_mllm_ros.sampling import jpeg, write_whole
+from spatial_mllm_ros.scene.selection import jpeg
 
 from .item import NOT_OBSERVED, Candidate, Point
 from .manifest import GenerateOptions, State, digest, working

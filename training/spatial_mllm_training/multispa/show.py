@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.files import write_whole
 from spatial_mllm_ros.report.templates import template
-from spatial_mllm_ros.sampling import jpeg, write_whole
+from spatial_mllm_ros.scene.selection import jpeg
 
 from .dots import is_drawn
 from .histograms import bars

@@ -18,14 +18,14 @@ import torch
 
 from spatial_mllm_ros.cli.terminal import progress
 from spatial_mllm_ros.mllm import load_model
-from spatial_mllm_ros.mllm.checkpoints.files import read_config
-from spatial_mllm_ros.mllm.checkpoints.loading import released_name
-from spatial_mllm_ros.mllm.checkpoints.saving import new_folder, save_shards, write_json
+from spatial_mllm_ros.mllm.families.spatial_mllm.loading import released_name
+from spatial_mllm_ros.mllm.weights.files import read_config
+from spatial_mllm_ros.mllm.weights.saving import new_folder, save_shards, write_json
 
 from ..geometry.train import GeometryRecipe, train_geometry
 from ..grpo.recipe import GrpoRecipe
 from ..grpo.train import train_grpo
-from ..multispa.engine import generate
+from ..multispa.generate import generate
 from ..multispa.item import NOT_OBSERVED, OBJECT_MOTION, OBJECT_SIZE, QUESTION_TYPES
 from ..multispa.manifest import GenerateOptions
 from ..multispa.sources import open_sources
@@ -135,7 +135,7 @@ def ask(recipe: NanoRecipe, folder: Path, rooms: str, per_task: int) -> Path:
 
 def ship(model: Path, folder: Path, held: Path) -> Path:
     """The model in bfloat16, calibrated on held-out records as it is then."""
-    from ..calibration import calibrate_model
+    from ..calibrate.measure import calibrate_model
 
     if (folder / "calibration.json").is_file():
         return folder

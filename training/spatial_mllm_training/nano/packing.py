@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from spatial_mllm_ros.mllm.packing import PAIR, pack
-from spatial_mllm_ros.mllm.positions import rope_index
-from spatial_mllm_ros.mllm.processor import CLIP_RATE
-from spatial_mllm_ros.mllm.text.prompts import prefix_ids
+from spatial_mllm_ros.mllm.families.spatial_mllm.packing import PAIR, pack
+from spatial_mllm_ros.mllm.families.spatial_mllm.positions import rope_index
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import CLIP_RATE
+from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids
 
 from ..sft.records import Record
 from ..sft.shown import IGNORED, as_clip

@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
-from spatial_mllm_ros.mllm.checkpoints.loading import released_name
-from spatial_mllm_ros.mllm.checkpoints.saving import new_folder, save_shards, write_json
-from spatial_mllm_ros.mllm.checkpoints.untrained import preprocessor_config, released_config
-from spatial_mllm_ros.mllm.model import SpatialMLLMForConditionalGeneration
-from spatial_mllm_ros.mllm.spatial_config import SpatialMLLMConfig
+from spatial_mllm_ros.mllm.encoders.vggt.camera_head import REFINEMENTS
+from spatial_mllm_ros.mllm.encoders.vggt.layers import LayerScale
+from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
+from spatial_mllm_ros.mllm.families.spatial_mllm.loading import released_name
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
+from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import LETTER_ONLY, OFFSET, OPTIONS, POINT, SHORT, WITH_UNIT
+from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import preprocessor_config, released_config
 from spatial_mllm_ros.mllm.text.parsing import LETTERS
-from spatial_mllm_ros.mllm.text.prompts import LETTER_ONLY, OFFSET, OPTIONS, POINT, SHORT, WITH_UNIT
 from spatial_mllm_ros.mllm.text.tokenizer import SPECIAL_TOKENS
-from spatial_mllm_ros.mllm.vggt.camera_head import REFINEMENTS
-from spatial_mllm_ros.mllm.vggt.layers import LayerScale
+from spatial_mllm_ros.mllm.weights.saving import new_folder, save_shards, write_json
 
 from ..multispa.dots import COLOURS
 from ..multispa.sources.simulated import LABELS

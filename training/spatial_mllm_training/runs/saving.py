@@ -10,9 +10,9 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
-from spatial_mllm_ros.mllm.checkpoints.files import INDEX, find_folder, read_config
-from spatial_mllm_ros.mllm.checkpoints.loading import add_adapter, load_model, released_name
-from spatial_mllm_ros.mllm.checkpoints.saving import new_folder, save_shards
+from spatial_mllm_ros.mllm.families.spatial_mllm.loading import add_adapter, load_model, released_name
+from spatial_mllm_ros.mllm.weights.files import INDEX, find_folder, read_config
+from spatial_mllm_ros.mllm.weights.saving import new_folder, save_shards
 
 DESCRIPTION = ("*.json", "*.txt", "*.jinja")  # configuration, tokenizer, processor, chat template
 NOT_KEPT = (INDEX, "calibration.json")  # they speak of the weights that it began with

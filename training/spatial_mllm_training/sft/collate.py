@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from spatial_mllm_ros.errors import SpatialError
-from spatial_mllm_ros.mllm.packing import MERGE, PAIR, PATCH_VALUES, pack
-from spatial_mllm_ros.mllm.processor import CLIP_RATE
-from spatial_mllm_ros.mllm.seen import Seen
-from spatial_mllm_ros.mllm.text.prompts import prefix_ids
+from spatial_mllm_ros.mllm.families.spatial_mllm.packing import MERGE, PAIR, PATCH_VALUES, pack
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import CLIP_RATE
+from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids
+from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
 
 from . import media
 from .dataset import Mixture

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from spatial_mllm_ros.cli.terminal import warn
 from spatial_mllm_ros.errors import SpatialError
-from spatial_mllm_ros.mllm.checkpoints.files import DTYPES
-from spatial_mllm_ros.mllm.seen import Seen
+from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
+from spatial_mllm_ros.mllm.weights.files import DTYPES
 
 from .records import RecordFault
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from spatial_mllm_ros.mllm import Question
-from spatial_mllm_ros.mllm.processor import count_tokens
-from spatial_mllm_ros.mllm.text.prompts import control_ids, prefix_ids, question_ids
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import count_tokens
+from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import control_ids, prefix_ids, question_ids
 from spatial_mllm_ros.mllm.text.tokenizer import encode_text
 
 from ..benchmarks.answers import question_of

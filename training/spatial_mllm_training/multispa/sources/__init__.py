@@ -7,7 +7,7 @@ from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
 
-from spatial_mllm_ros.bags.storage import natural_order
+from spatial_mllm_ros.recordings.storage import natural_order
 
 from ..scene import SceneRef
 from . import bag, rgbd_folder, scannet, tapvid3d

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spatial_mllm_ros.bags import BagError, BagWarning, FrameReader
-from spatial_mllm_ros.bags.storage import SUFFIXES, is_recording
 from spatial_mllm_ros.frames import Frame, Pixels
+from spatial_mllm_ros.recordings import BagError, BagWarning, FrameReader
+from spatial_mllm_ros.recordings.storage import SUFFIXES, is_recording
 
 from ..scene import Scene
 from .stored import bad, onto

@@ -1,0 +1,130 @@
+"""Questions about a recording, a video or a folder of images: frames are chosen, the model looks, and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan, nan
+from typing import TYPE_CHECKING, Any
+
+from ..config import CoverageParams
+from ..coverage import StreamingCoverageSampler
+from ..errors import BadMessage, ErrorCode, SpatialError
+from ..frames import Frame
+from ..mllm import Answer, AnswerType, Question, Verdict
+from .memory import FrameKey
+from .selection import Even, Sample, voxels_or_reason
+
+if TYPE_CHECKING:
+    from ..mllm.answering.engine import Engine
+
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, its answer, and (stamp_ns, camera) of the frames that the model looked at, in order of time.
+
+    Attributes:
+        truth: what would be right, in words; empty where that is not known.
+        right: whether the answer is; None where that is not known.
+    """
+
+    question: Question
+    answer: Answer
+    evidence: tuple[FrameKey, ...]
+    truth: str = ""
+    right: bool | None = None
+
+    @property
+    def has_vector(self) -> bool:
+        """The answer is a pixel or a vector; all zeros can be one."""
+        kinds = AnswerType.PIXEL, AnswerType.VECTOR
+        return self.question.answer_type in kinds and self.answer.verdict == Verdict.ANSWERED
+
+    def values(self) -> dict[str, Any]:
+        """As JSON values: kinds and verdicts by their names, null for a value that is no number.
+
+        ``vector`` is that of :class:`Answer`: metres, or for a pixel fractions of the width and height of the image.
+        """
+        answer = asdict(self.answer)
+        del answer["frames"]
+        answer["verdict"] = self.answer.verdict.name.lower()
+        answer["value"] = None if isnan(self.answer.value) else self.answer.value
+        kind = self.question.answer_type.name.lower()
+        evidence = [{"stamp_ns": stamp, "camera": camera} for stamp, camera in self.evidence]
+        values = {"question": asdict(self.question) | {"answer_type": kind}, "answer": answer, "evidence": evidence}
+        return values | ({"truth": self.truth, "right": self.right} if self.truth else {})
+
+    @classmethod
+    def of(cls, values: Any) -> Asked:
+        """The same from the values of :meth:`values`; ValueError where they are something else."""
+        try:
+            question, answer = dict(values["question"]), dict(values["answer"])
+            question["options"] = tuple(question["options"])
+            question["answer_type"] = AnswerType[question["answer_type"].upper()]
+            answer["verdict"] = Verdict[answer["verdict"].upper()]
+            answer["value"] = nan if answer["value"] is None else float(answer["value"])
+            u, v, w = answer["vector"]
+            answer["vector"] = (float(u), float(v), float(w))
+            evidence = tuple((int(e["stamp_ns"]), str(e["camera"])) for e in values["evidence"])
+            right = None if values.get("right") is None else bool(values["right"])
+            return cls(Question(**question), Answer(**answer), evidence, str(values.get("truth", "")), right)
+        except (AttributeError, KeyError, TypeError, ValueError, SpatialError) as error:
+            raise ValueError(f"not an answer as `ask --json` prints it: {type(error).__name__} {error}") from None
+
+
+def ask(engine: Engine, frames: Sequence[Frame], question: Question, on_text: OnText | None = None) -> Asked:
+    """Ask a loaded model about frames, in order of time.
+
+    Args:
+        on_text: called with the answer so far while it is written.
+    Raises:
+        SpatialError: what the engine says, such as FAILED where memory does not suffice.
+    """
+    answer = engine.ask([f.image for f in frames if f.image is not None], question, on_text=on_text)
+    return Asked(question, answer, tuple(frames[i].key for i in answer.frames))
+
+
+def choose_frames(frames: Iterable[Frame], params: CoverageParams) -> list[Frame]:
+    """At most ``params.frames`` frames for the model, in order of time.
+
+    Those that cover the scene best where frames have depth and pose (streaming selection, one pass), else frames evenly
+    over time. Pixels are kept as they arrived, of at most ``5 * params.frames`` frames at once.
+
+    Raises:
+        SpatialError: NO_FRAMES where there is no colour image that can be decoded.
+    """
+    sampler = StreamingCoverageSampler(params.frames, params.voxel_size, params.max_voxels)
+    held: dict[Any, Frame] = {}
+    even = Even(4 * params.frames)
+    for frame in frames:
+        if not frame.has_image:
+            continue
+        even.add(frame)
+        voxels, _ = voxels_or_reason(frame, params)
+        frame.release()
+        if voxels is None or frame.key in held:
+            continue
+        update = sampler.add_voxels(frame.key, voxels)
+        if update.accepted:
+            held[frame.key] = frame
+            held.pop(update.evicted, None)
+    chosen = [held[key] for key in sampler.selected] or even.pick(params.frames)
+    shown = [frame for frame in sorted(chosen, key=lambda f: f.key) if decodes(frame)]
+    if not shown:
+        raise SpatialError(ErrorCode.NO_FRAMES, "there is no colour image in it that can be decoded")
+    return shown
+
+
+def frames_of(frames: Iterable[Frame], sample: Sample) -> list[Frame]:
+    """The frames of a selection, in order of time."""
+    keys = {(chosen.stamp_ns, chosen.camera) for chosen in sample.frames}
+    return [frame for frame in frames if frame.key in keys]
+
+
+def decodes(frame: Frame) -> bool:
+    try:
+        return frame.image is not None
+    except BadMessage:
+        return False

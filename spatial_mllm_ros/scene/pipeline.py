@@ -1,0 +1,339 @@
+"""SpatialPipeline: frames in, coverage and rewards out. The node and the offline commands are thin around it."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from time import monotonic, perf_counter
+
+import numpy as np
+
+from ..assembler import JUMP_NS
+from ..config import Config
+from ..coverage import Update
+from ..errors import ErrorCode, SpatialError
+from ..frames import Frame
+from ..geometry.window import WindowGeometry
+from ..mapping import FrameWindows, Refused, WindowMap
+from ..mllm.question import Answer
+from ..motion.asked import AskedTargets, MotionQuestion
+from ..motion.camera import CameraMotion, camera_motion
+from ..motion.measure import PointMotion, measure_point
+from ..motion.rewards import CameraTarget, RegionTarget, Reward
+from .memory import FrameKey, SceneMemory
+
+CAMERA = "camera"
+POINT = "point"
+MAX_TARGETS = 16
+MAX_LABEL = 64
+MOST_MEASURED = 200  # frames that a point is followed through; of more, evenly spread ones are taken
+WAITING = 0.125  # of memory.megabytes, beside it, for frames that wait for a window; as much is with the model
+CATCH_UP = 5.0  # s of work for a target that starts in the past
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What one frame brought.
+
+    Attributes:
+        update: what the sampler did with it.
+        rewards: one for every target that its camera shows.
+        reset: time had jumped back, so memory and targets were cleared before.
+        seconds: time spent by step: ``coverage`` (with decoding of depth) and ``motion``.
+    """
+
+    update: Update
+    rewards: list[Reward]
+    reset: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WindowResult:
+    """What became of a window of frames.
+
+    Attributes:
+        accepted: its frames are in the map and compete for selection.
+        reason: why not, or how far the map had drifted; else empty.
+        gain: growth of coverage.
+        residual: how far it disagreed with the map and the known poses, of depth.
+    """
+
+    accepted: bool
+    reason: str = ""
+    gain: int = 0
+    residual: float = 0.0
+
+
+class SpatialPipeline:
+    """Memory and reward targets behind one door. Thread safe: one thread processes, one adds windows, others ask.
+
+    Where a model is configured and ``coverage.source`` is vggt, or auto and a frame has no depth, windows of such
+    frames wait in :meth:`next_window`; whoever runs the model brings their geometry to :meth:`add_window`. Where
+    ``motion.source`` is mllm or both, it is asked :meth:`next_motion` and its answers go to :meth:`add_motion`.
+
+    Attributes:
+        windows: how many windows were ``accepted``, ``accepted after drift`` (the map was put right), and how many
+            refused, by kind of reason.
+
+    The target ``camera`` follows the first camera from the first frame on; others are set by :meth:`set_target`.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.memory = SceneMemory(config)
+        self.windows: Counter[str] = Counter()
+        self._waiting = FrameWindows(config.vggt, WAITING * config.memory.megabytes * 1e6 / len(config.cameras))
+        self._map = WindowMap(config)
+        self._lock = Lock()
+        self._epoch = 0
+        self._newest: dict[str, int] = {}
+        self._targets: dict[str, tuple[str, CameraTarget | RegionTarget]] = {}
+        self._asked = AskedTargets(config.motion, config.cameras[0])
+        self.reset()
+
+    def reset(self, count: bool = True) -> None:
+        """Forget all frames and targets; the camera target starts anew with the next frame.
+
+        Args:
+            count: the number of frames seen starts anew too.
+        """
+        with self._lock:
+            self.memory.clear(count)
+            self._waiting.reset()
+            self._map.reset()
+            self._given_out: dict[str, list[FrameKey]] = {}
+            self._epoch += 1
+            self._newest = {}
+            main, motion = self.config.cameras[0], self.config.motion
+            self._targets = {CAMERA: (main, CameraTarget(CAMERA, None, motion))} if motion.source != "mllm" else {}
+            self._asked.reset()
+
+    def process(self, frame: Frame) -> Processed:
+        """Take one frame; frames of one camera come in order of time.
+
+        Raises:
+            BadMessage: its pixels turn out to be broken; it leaves no trace.
+        """
+        camera = frame.camera.name
+        jumped = frame.stamp_ns < self._newest.get(camera, 0) - JUMP_NS
+        if jumped:
+            self.reset(count=False)
+        with self._lock:
+            regions = any(name == camera and isinstance(t, RegionTarget) for name, t in self._targets.values())
+        if regions:
+            _ = frame.gray  # broken bytes are found before anything has changed
+        self._map.world_known |= frame.world_from_camera is not None
+        start = perf_counter()
+        if self._wants_window(frame):
+            self._waiting.offer(frame)
+        update = self.memory.add(frame)
+        middle = perf_counter()
+        with self._lock:
+            self._newest[camera] = max(self._newest.get(camera, 0), frame.stamp_ns)
+            followed = [(label, target) for label, (name, target) in self._targets.items() if name == camera]
+            rewards = [self._follow(label, target, frame) for label, target in followed]
+            self._asked.look(frame)
+        frame.release()
+        return Processed(update, rewards, jumped, {"coverage": middle - start, "motion": perf_counter() - middle})
+
+    def _wants_window(self, frame: Frame) -> bool:
+        source = self.config.coverage.source
+        return bool(self.config.geometry_model) and (source == "vggt" or (source == "auto" and not frame.has_depth))
+
+    def next_window(self) -> list[Frame] | None:
+        """Frames of one camera to be seen by a model together, in order of time; None while there are too few.
+
+        At most one window of a camera is out: asking again gives the last one up.
+        """
+        with self._lock:
+            frames = self._waiting.next()
+            if frames:
+                self._given_out[frames[0].camera.name] = [frame.key for frame in frames]
+            return frames
+
+    def add_window(self, frames: Sequence[Frame], geometry: WindowGeometry | None) -> WindowResult:
+        """What a model made of the frames of :meth:`next_window`; None where it failed.
+
+        A refused window costs its frames their place in the map, not in memory. The next window is tried against the
+        frames of the last good one; after three in a row that were not believed the map starts anew.
+        """
+        camera = frames[0].camera.name
+        for frame in frames:
+            frame.release()
+        with self._lock:
+            if self._given_out.pop(camera, None) != [frame.key for frame in frames]:
+                return self._refused("not waited for", "memory was reset meanwhile, or a later window was asked for")
+            epoch, cleared = self._epoch, self.memory.cleared
+        try:
+            outcome = self._map.add(frames, geometry)
+        except Refused as refused:
+            outcome = refused
+        with self._lock:
+            if epoch != self._epoch:
+                return self._refused("not waited for", "memory was reset meanwhile")
+            self._waiting.share(camera, self._map.shared(camera, self.memory.placed(camera)))
+            if isinstance(outcome, Refused):
+                return self._refused(outcome.kind, str(outcome))
+            drifted = outcome.residual > self.config.vggt.max_residual
+            self.windows["accepted after drift" if drifted else "accepted"] += 1
+        gain = self.memory.add_geometry(outcome, cleared)
+        reason = f"a place seen before was off by {outcome.residual:.1%} of depth" if drifted else ""
+        return WindowResult(True, reason, gain, outcome.residual)
+
+    def _refused(self, kind: str, reason: str) -> WindowResult:
+        self.windows[kind] += 1
+        return WindowResult(False, reason)
+
+    def _follow(self, label: str, target: CameraTarget | RegionTarget, frame: Frame) -> Reward:
+        """The target's reward; a target that fails is given up, the others and the frame go on."""
+        try:
+            return target.update(frame)
+        except Exception:
+            log.exception("target '%s' failed and is not followed any more", label)
+            del self._targets[label]
+            return Reward(frame.stamp_ns, label, 0, False, reason="it failed; set the target again")
+
+    def next_motion(self) -> MotionQuestion | None:
+        """What to ask the model now about the motion of a target; None: nothing yet."""
+        with self._lock:
+            return self._asked.next()
+
+    def add_motion(self, asked: MotionQuestion, answer: Answer, least: float) -> Reward | None:
+        """The reward of an answer that needs a confidence of ``least``; None where its target is gone meanwhile."""
+        with self._lock:
+            return self._asked.add(asked, answer, least)
+
+    @property
+    def epoch(self) -> int:
+        """Changes whenever memory is forgotten; stamps may come again then, of other frames."""
+        return self._epoch
+
+    @property
+    def targets(self) -> list[str]:
+        """Labels of what rewards follow."""
+        return list(dict.fromkeys([*self._targets, *self._asked.labels]))
+
+    def set_target(
+        self,
+        label: str,
+        camera: str = "",
+        roi: tuple[int, int, int, int] | None = None,
+        stamp_ns: int = 0,
+        goal: np.ndarray | None = None,
+    ) -> int:
+        """Follow the camera, or what moves in a region of its image, from a moment on.
+
+        Args:
+            label: ``camera``, or a name of 1 to 64 characters for the region; a known label is replaced.
+            camera: whose image; empty means the first camera.
+            roi: x, y, width, height in pixels; not used for ``camera``.
+            stamp_ns: moment of the reference, 0 for the latest frame.
+            goal: [3] metres in the world frame, or None.
+        Returns:
+            Number of points tracked, 0 for ``camera``, and where the model alone is asked.
+        Raises:
+            SpatialError: BAD_REQUEST, NO_FRAMES (also where memory was reset meanwhile), NO_GEOMETRY where the region
+                has no trackable points with depth, or TIMEOUT where following it from a past stamp takes too long.
+        """
+        camera = camera or self.config.cameras[0]
+        if not 0 < len(label) <= MAX_LABEL:
+            raise SpatialError(ErrorCode.BAD_REQUEST, f"label of {len(label)} characters: expected 1 to {MAX_LABEL}")
+        if goal is not None and not np.isfinite(goal).all():
+            raise SpatialError(ErrorCode.BAD_REQUEST, "goal is not finite: expected metres in the world frame")
+        if label not in self.targets and len(self.targets) >= MAX_TARGETS:
+            raise SpatialError(
+                ErrorCode.BAD_REQUEST, f"{MAX_TARGETS} targets are followed already; reset memory or replace one"
+            )
+        if label != CAMERA and (roi is None or roi[2] < 1 or roi[3] < 1):
+            raise SpatialError(ErrorCode.BAD_REQUEST, "a region needs a width and height of at least 1 pixel")
+        source = self.config.motion.source
+        if source == "mllm" and goal is not None:
+            raise SpatialError(
+                ErrorCode.BAD_REQUEST,
+                "a goal needs motion.source geometry or both: the model is asked how far, not where to",
+            )
+        epoch = self._epoch
+        frame = self.memory.frame_at(camera, stamp_ns)
+        followed = self._caught_up(label, camera, frame, roi, goal) if source != "mllm" else None
+        with self._lock:
+            if epoch != self._epoch:
+                raise SpatialError(ErrorCode.NO_FRAMES, "memory was reset meanwhile: set the target again")
+            self._asked.set(label, camera, frame, None if label == CAMERA else roi, goal is not None)
+            if followed is not None:
+                self._targets[label] = (camera, followed)
+        return followed.tracked_points if isinstance(followed, RegionTarget) else 0
+
+    def _caught_up(
+        self, label: str, camera: str, frame: Frame, roi: tuple[int, int, int, int] | None, goal: np.ndarray | None
+    ) -> CameraTarget | RegionTarget:
+        """A target set in a frame of the past that has followed all frames since."""
+        target: CameraTarget | RegionTarget
+        if label == CAMERA or roi is None:
+            target = CameraTarget(CAMERA, goal, self.config.motion)
+            target.update(frame)
+        else:
+            target = RegionTarget(label, frame, roi, goal, self.config.motion)
+        deadline, last = monotonic() + CATCH_UP, frame.stamp_ns
+        for most in (
+            None,
+            10,
+            2,
+        ):  # all that came since, then some of what comes meanwhile
+            missed = _spread(self.memory.recent(camera, last, self._newest.get(camera, 0)), most)
+            for late in missed:
+                if monotonic() > deadline:
+                    past = (self._newest.get(camera, 0) - frame.stamp_ns) / 1e9
+                    raise SpatialError(
+                        ErrorCode.TIMEOUT,
+                        f"following '{label}' from {past:.1f} s ago takes too long: choose a later stamp",
+                    )
+                target.update(late)
+                late.release()
+                last = late.stamp_ns
+        return target
+
+    def measure_motion(
+        self, target: str, camera: str = "", from_ns: int = 0, to_ns: int = 0, pixel: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[int, int, CameraMotion | PointMotion]:
+        """How a camera, or the point behind a pixel, moved between two moments.
+
+        Args:
+            target: ``camera`` or ``point``.
+            camera: empty means the first camera.
+            from_ns, to_ns: 0 means the oldest recent frame, and the latest.
+            pixel: (u, v) in the image at ``from_ns``, for a point.
+        Returns:
+            Stamps of the two frames really used, nanoseconds, and the motion.
+        Raises:
+            SpatialError: BAD_REQUEST, NO_FRAMES, or NO_GEOMETRY where depth, pose or the track is missing.
+        """
+        if target not in (CAMERA, POINT):
+            raise SpatialError(ErrorCode.BAD_REQUEST, f"target '{target[:64]}': expected '{CAMERA}' or '{POINT}'")
+        camera = camera or self.config.cameras[0]
+        if not from_ns and (oldest := self.memory.recent(camera)):
+            from_ns = oldest[0].stamp_ns
+        first, last = self.memory.frame_at(camera, from_ns), self.memory.frame_at(camera, to_ns)
+        if first.stamp_ns > last.stamp_ns:
+            raise SpatialError(ErrorCode.BAD_REQUEST, "from_stamp is after to_stamp")
+        if target == CAMERA:
+            if first.world_from_camera is None or last.world_from_camera is None:
+                raise SpatialError(ErrorCode.NO_GEOMETRY, f"the pose of camera '{camera}' is not known at that time")
+            motion = camera_motion(first.world_from_camera, last.world_from_camera)
+            return first.stamp_ns, last.stamp_ns, motion
+        frames = _spread([first, *self.memory.recent(camera, first.stamp_ns, last.stamp_ns)], MOST_MEASURED)
+        try:
+            point = measure_point(frames, pixel, self.config.motion)
+            return point.from_ns, point.to_ns, point
+        finally:
+            for frame in frames:
+                frame.release()
+
+
+def _spread(frames: list[Frame], most: int | None) -> list[Frame]:
+    """At most so many of the frames, evenly spread, first and last among them."""
+    if most is None or len(frames) <= most:
+        return frames
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]

@@ -1,0 +1,215 @@
+import cv2
+import numpy as np
+import pytest
+
+from spatial_mllm_ros.config import build
+from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
+from spatial_mllm_ros.frames import Frame, Pixels
+from spatial_mllm_ros.scene.pipeline import MAX_TARGETS, SpatialPipeline
+
+from .wall import CAMERAS, WALL, K, frame
+
+TEXTURE = cv2.GaussianBlur(np.random.default_rng(5).integers(0, 255, (400, 1600), np.uint8), (0, 0), 2)
+TEXTURE = cv2.normalize(TEXTURE, None, 0, 255, cv2.NORM_MINMAX)
+PER_METRE = K[0, 0] / WALL  # pixels of image and texture a metre of wall takes
+
+
+def wall(i, x=0.0, has_pose=True):
+    """The textured wall seen from x: the image is a window of the texture moved by x."""
+    left = 200 + x * PER_METRE
+    columns = (np.arange(64) + left).astype(np.float32)
+    grid = np.meshgrid(columns, np.arange(48, dtype=np.float32) + 100)
+    view = cv2.remap(TEXTURE, *grid, cv2.INTER_LINEAR)
+    return frame(i, x, image=cv2.cvtColor(view, cv2.COLOR_GRAY2RGB), has_pose=has_pose)
+
+
+def pipeline(**values):
+    return SpatialPipeline(
+        build({"cameras": ["front", "rear"], **{k.replace("__", "."): v for k, v in values.items()}})
+    )
+
+
+def refused(call, *args, **kwargs):
+    with pytest.raises(SpatialError) as caught:
+        call(*args, **kwargs)
+    return caught.value
+
+
+def test_the_camera_is_followed_from_the_first_frame():
+    p = pipeline()
+    rewards = [p.process(frame(i, 0.1 * i)).rewards[0] for i in range(11)]
+    last = rewards[-1]
+    assert last.target == "camera" and last.valid and last.source == "geometry"
+    assert last.distance == pytest.approx(1.0) and last.path_length == pytest.approx(1.0, abs=0.02)
+    np.testing.assert_allclose(last.displacement, [1, 0, 0], atol=1e-9)
+    assert sum(r.reward for r in rewards) == pytest.approx(1.0)
+    assert last.reference_ns == frame(0).stamp_ns
+
+
+def test_a_goal_rewards_coming_nearer():
+    p = pipeline()
+    p.process(frame(0, 0.0))
+    assert p.set_target("camera", goal=np.array([2.0, 0, 0])) == 0
+    rewards = [p.process(frame(i, 0.1 * i)).rewards[0].reward for i in range(1, 6)]
+    np.testing.assert_allclose(rewards, 0.1, atol=1e-9)
+
+
+def test_other_cameras_have_no_reward_of_the_target():
+    p = pipeline()
+    assert len(p.process(frame(0)).rewards) == 1
+    assert p.process(frame(0, name="rear")).rewards == []
+
+
+def test_a_region_catches_up_with_the_past():
+    """A still wall seen by a moving camera does not move, also when the target is set late and in the past."""
+    p = pipeline()
+    for i in range(10):
+        p.process(wall(i, 0.02 * i))
+    assert p.set_target("poster", roi=(10, 8, 40, 30), stamp_ns=frame(3).stamp_ns) >= 6
+    rewards = {r.target: r for r in p.process(wall(10, 0.2)).rewards}
+    poster = rewards["poster"]
+    assert poster.valid and poster.reference_ns == frame(3).stamp_ns
+    assert poster.distance < 0.02
+    assert rewards["camera"].distance == pytest.approx(0.2)
+    assert p.targets == ["camera", "poster"]
+
+
+def test_measured_camera_motion():
+    p = pipeline()
+    for i in range(10):
+        p.process(frame(i, 0.1 * i))
+    first, last, motion = p.measure_motion("camera", "front", frame(2).stamp_ns, frame(7).stamp_ns)
+    assert (first, last) == (frame(2).stamp_ns, frame(7).stamp_ns)
+    assert motion.distance == pytest.approx(0.5)
+    assert motion.rotation == pytest.approx(0.0)
+    whole = p.measure_motion("camera")[2]
+    assert whole.distance == pytest.approx(0.9)
+
+
+def test_a_still_point_has_not_moved():
+    p = pipeline()
+    for i in range(10):
+        p.process(wall(i, 0.02 * i))
+    _, _, motion = p.measure_motion("point", "front", frame(0).stamp_ns, 0, (40.0, 24.0))
+    assert motion.distance < 0.02
+
+
+def test_requests_that_cannot_be_met_say_why():
+    p = pipeline()
+    assert refused(p.set_target, "camera").code is ErrorCode.NO_FRAMES
+    assert refused(p.measure_motion, "camera").code is ErrorCode.NO_FRAMES
+    for i in range(3):
+        p.process(frame(i, has_pose=False))
+    assert refused(p.measure_motion, "camera").code is ErrorCode.NO_GEOMETRY
+    assert refused(p.measure_motion, "drawer").code is ErrorCode.BAD_REQUEST
+    assert refused(p.measure_motion, "camera", "left").code is ErrorCode.BAD_REQUEST
+    back = refused(p.measure_motion, "camera", "front", frame(2).stamp_ns, frame(1).stamp_ns)
+    assert back.code is ErrorCode.BAD_REQUEST and "after" in back.message
+    for label, roi in (("", (0, 0, 9, 9)), ("x" * 65, (0, 0, 9, 9)), ("box", None), ("box", (3, 3, 0, 5))):
+        assert refused(p.set_target, label, roi=roi).code is ErrorCode.BAD_REQUEST
+    assert refused(p.set_target, "camera", goal=np.array([0, np.nan, 0])).code is ErrorCode.BAD_REQUEST
+    assert refused(p.set_target, "box", roi=(1, 1, 9, 9)).code is ErrorCode.NO_GEOMETRY
+    p.process(wall(3))
+    assert refused(p.set_target, "box", roi=(500, 500, 9, 9)).code is ErrorCode.BAD_REQUEST
+
+
+def test_targets_are_bounded():
+    p = pipeline()
+    p.process(wall(0))
+    for i in range(MAX_TARGETS - 1):
+        p.set_target(f"box{i}", roi=(8, 8, 48, 32))
+    assert refused(p.set_target, "one more", roi=(8, 8, 48, 32)).code is ErrorCode.BAD_REQUEST
+    p.set_target("box3", roi=(8, 8, 48, 32))  # replacing is fine
+
+
+def test_time_that_jumps_back_starts_anew():
+    p = pipeline()
+    for i in range(100, 110):
+        p.process(frame(i, 0.1 * i))
+    done = p.process(frame(3, 5.0))
+    assert done.reset and done.rewards[0].distance == 0
+    assert p.memory.state().frames_seen == 11 and p.memory.state().frames_recent == 1
+
+
+def test_a_camera_that_lags_is_no_time_jump():
+    p = pipeline()
+    for i in range(20):
+        assert not p.process(frame(100 + i, 0.1 * i)).reset
+        assert not p.process(frame(80 + i, 0.1 * i, "rear")).reset
+    assert p.memory.state().frames_recent == 40
+
+
+def test_a_reset_while_a_target_is_set_forgets_it(monkeypatch):
+    p = pipeline()
+    for i in range(5):
+        p.process(wall(i, 0.02 * i))
+    recent = p.memory.recent
+
+    def reset_first(*args):
+        frames = recent(*args)
+        p.reset()
+        return frames
+
+    monkeypatch.setattr(p.memory, "recent", reset_first)
+    assert refused(p.set_target, "box", roi=(8, 8, 48, 32), stamp_ns=frame(0).stamp_ns).code is ErrorCode.NO_FRAMES
+    assert p.targets == ["camera"]
+
+
+def test_a_target_that_takes_too_long_says_so(monkeypatch):
+    p = pipeline()
+    for i in range(5):
+        p.process(wall(i, 0.02 * i))
+    monkeypatch.setattr("spatial_mllm_ros.scene.pipeline.CATCH_UP", -1.0)
+    late = refused(p.set_target, "box", roi=(8, 8, 48, 32), stamp_ns=frame(1).stamp_ns)
+    assert late.code is ErrorCode.TIMEOUT and "0.3 s ago" in late.message
+    p.set_target("box", roi=(8, 8, 48, 32))  # the latest frame needs no catching up
+
+
+def test_a_target_that_fails_takes_nothing_with_it(monkeypatch):
+    p = pipeline()
+    p.process(wall(0))
+    p.set_target("box", roi=(8, 8, 48, 32))
+
+    def fail(*_):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("spatial_mllm_ros.motion.rewards.RegionTarget.update", fail)
+    camera, box = p.process(wall(1, 0.1)).rewards
+    assert camera.valid and not box.valid and box.reward == 0
+    assert p.targets == ["camera"] and p.memory.state().frames_seen == 2
+
+
+def test_a_point_is_followed_to_the_last_frame_with_depth():
+    p = pipeline()
+    for i in range(6):
+        p.process(wall(i, 0.02 * i))
+    p.process(frame(6, 0.12, has_depth=False))
+    _, end, _ = p.measure_motion("point", "front", frame(0).stamp_ns, 0, (40.0, 24.0))
+    assert end == frame(5).stamp_ns
+
+
+def test_broken_pixels_leave_no_trace():
+    def fail():
+        raise BadMessage("broken")
+
+    p = pipeline()
+    p.process(wall(0))
+    p.set_target("box", roi=(8, 8, 48, 32))
+    before = p.memory.state()
+    broken = Pixels(48, 64, 10, fail)
+    good = wall(1)
+    for image, depth in ((broken, good.depth), (good.image, broken)):
+        bad = Frame(frame(1).stamp_ns, CAMERAS["front"], image=image, depth=depth, world_from_camera=np.eye(4))
+        with pytest.raises(BadMessage):
+            p.process(bad)
+    assert p.memory.state() == before
+    assert p.process(wall(1)).rewards[1].valid
+
+
+def test_decoded_pixels_do_not_pile_up():
+    p = pipeline()
+    frames = [frame(i) for i in range(5)]
+    for f in frames:
+        p.process(f)
+    p.measure_motion("camera")
+    assert all(f._image is None and f._gray is None and f._depth is None for f in frames)

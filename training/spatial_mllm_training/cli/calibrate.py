@@ -1,0 +1,56 @@
+"""``spatial-mllm-training calibrate``: the figures that are kept beside a model's weights."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spatial_mllm_ros.cli.options import ASK, Adapter, Device, Dtype, MaxTokens
+from spatial_mllm_ros.cli.terminal import note, out
+
+
+def calibrate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of the model.", show_default=False)],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Records that it was not trained with: a JSONL file, or what multispa generate wrote.",
+            show_default=False,
+        ),
+    ],
+    adapter: Adapter = ASK.adapter,
+    device: Device = ASK.device,
+    dtype: Dtype = ASK.dtype,
+    max_tokens: MaxTokens = ASK.max_tokens,
+    limit: Annotated[int | None, typer.Option(help="Only so many questions, evenly spread.", metavar="N")] = None,
+    max_frames: Annotated[
+        int, typer.Option(help="Frames that the model was trained with; 0: the most that a record shows.")
+    ] = 0,
+    precision: Annotated[
+        float, typer.Option(help="Share of right answers about motion from which on they are rewards.", min=0, max=1)
+    ] = 0.5,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say how good the calibration is that the model has.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also draw reliability diagrams, PNG.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure what a model's confidences are worth, and write calibration.json beside its weights.
+
+    That is, beside those of the adapter where there is one. Node and command line use it from then on.
+    """
+    from ..calibrate.measure import calibrate_model
+    from ..calibrate.reliability import draw, lines
+
+    options: dict[str, Any] = {"adapter": adapter, "device": device, "dtype": dtype, "max_tokens": max_tokens}
+    found = calibrate_model(
+        model, data, **options, max_frames=max_frames, limit=limit, precision=precision, only_check=check
+    )
+    out.print(*lines(found), sep="\n")
+    if not check:
+        note(f"wrote calibration.json beside the weights of {adapter or model}")
+    if picture is not None:
+        draw(found, picture)
+        note(f"wrote {picture}")
