@@ -5,7 +5,7 @@ from math import inf, log
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spatial_mllm_ros.mllm.calibration import FILE, NOT_OBSERVED, Calibration, Scale, read_calibration
@@ -41,6 +41,7 @@ class TestThreshold:
         with pytest.raises(ValueError, match="answerable and unanswerable"):
             find_threshold(answerable, unanswerable)
 
+    @example([0.9999999999999999], [1.0])
     @given(st.lists(SHARES, min_size=1, max_size=12), st.lists(SHARES, min_size=1, max_size=12))
     def test_nothing_is_better(self, answerable, unanswerable):
         found = find_threshold(answerable, unanswerable)

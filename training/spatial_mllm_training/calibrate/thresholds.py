@@ -45,7 +45,9 @@ def find_threshold(answerable: ArrayLike, unanswerable: ArrayLike) -> Threshold:
     worth = np.where(keeps if keeps.any() else spares, refused - wrongly, -np.inf)
     ties = np.flatnonzero(worth >= worth.max() - 1e-12)
     best = ties[np.argmax((above - below)[ties])]
-    return Threshold(float((below[best] + above[best]) / 2), float(refused[best]), float(wrongly[best]))
+    middle = (below[best] + above[best]) / 2
+    value = middle if middle < above[best] else below[best]  # between neighbours there is none
+    return Threshold(float(value), float(refused[best]), float(wrongly[best]))
 
 
 def motion_threshold(confidence: ArrayLike, right: ArrayLike, precision: float) -> float | None:
