@@ -18,7 +18,7 @@ from benchmarks.coverage import PARAMS, voxels
 from spatial_mllm_ros.cli.options import ask_params
 from spatial_mllm_ros.coverage import StreamingCoverageSampler
 from spatial_mllm_ros.mllm import AnswerType, Question, load_model
-from spatial_mllm_ros.mllm.answering.engine import Engine
+from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_training.benchmarks.answers import Model
 from spatial_mllm_training.benchmarks.evaluate import evaluate
 from spatial_mllm_training.benchmarks.scoring import Estimate, estimate, within_norm
@@ -95,7 +95,7 @@ def without_spatial(model: Path, out: Path) -> Path:
     """The same model whose spatial encoder says nothing: all its weights are zero, and so are its tokens."""
     if not (out / "model").is_dir():
         loaded, _ = load_model(model)
-        for parameter in loaded.model.spatial_encoder.parameters():
+        for parameter in loaded.vggt.parameters():
             parameter.data.zero_()
         save_trained(loaded, model, out)
     return out / "model"
@@ -136,7 +136,7 @@ def percent(found: Estimate) -> str:
 
 def frames(place: Place) -> Iterator[Row]:
     """Space-aware and uniform frames (Wu et al., 2025, section 5.3): how large the things of a room are."""
-    engine = Engine(place.made / "grpo" / "model", device="cpu")
+    engine = load_engine(place.made / "grpo" / "model", device="cpu")
     ways = {"space-aware": by_space, "uniform": uniform}
     right: dict[str, list[float]] = {name: [] for name in ways}
     covered: dict[str, list[float]] = {name: [] for name in ways}

@@ -8,7 +8,7 @@ import gc
 import json
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +20,9 @@ import torch
 
 from benchmarks.common import Row, show
 from benchmarks.memory import resident_mb
-from spatial_mllm_ros.mllm.answering.engine import Engine
-from spatial_mllm_ros.mllm.encoders.vggt import VGGT
+from spatial_mllm_ros.mllm.answering.engine import Engine, load_engine
 from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
+from spatial_mllm_ros.mllm.families.spatial_mllm.loaded import SpatialMLLM
 from spatial_mllm_ros.mllm.families.spatial_mllm.loading import empty_model
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
 from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import (
@@ -53,25 +53,21 @@ class Times:
     token: float
 
 
-class FullSize(Engine):
+def full_size_engine(path: Path, device: str, dtype: str = "bfloat16", size: str = "3b") -> Engine:
     """An engine of a released model's size, built on its device with random weights; ``path`` is a tiny checkpoint."""
-
-    size = "3b"
-
-    def _load(self, path: str | Path, adapter: str | Path, loaded: Callable[[float], None]) -> tuple[Any, Any, VGGT]:
-        tiny = json.loads((Path(path) / "config.json").read_text("utf-8"))
-        ids = {key: value for key, value in tiny.items() if key.endswith("_token_id")}
-        write_json(Path(path) / "preprocessor_config.json", preprocessor_config(*PIXELS[self.size]))
-        config = SpatialMLLMConfig.from_dict({"vocab_size": tiny["vocab_size"], **released_config(self.size), **ids})
-        model: Any = empty_model(config, getattr(torch, self.dtype))
-        weights = {}
-        for name, parameter in model.named_parameters():
-            value = torch.empty(parameter.shape, dtype=parameter.dtype, device=self.device)
-            weights[name] = value.fill_(1) if name.endswith("weight") and value.ndim == 1 else value.normal_(0, 0.02)
-        model.load_state_dict(weights, strict=False, assign=True)
-        model.tie_weights()
-        model.to(self.device)  # what is computed rather than stored
-        return model.eval(), SpatialMLLMProcessor.from_pretrained(path), model.model.spatial_encoder.vggt_model
+    tiny = json.loads((path / "config.json").read_text("utf-8"))
+    ids = {key: value for key, value in tiny.items() if key.endswith("_token_id")}
+    write_json(path / "preprocessor_config.json", preprocessor_config(*PIXELS[size]))
+    config = SpatialMLLMConfig.from_dict({"vocab_size": tiny["vocab_size"], **released_config(size), **ids})
+    network = empty_model(config, getattr(torch, dtype))
+    weights = {}
+    for name, parameter in network.named_parameters():
+        value = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+        weights[name] = value.fill_(1) if name.endswith("weight") and value.ndim == 1 else value.normal_(0, 0.02)
+    network.load_state_dict(weights, strict=False, assign=True)
+    network.tie_weights()
+    torch.nn.Module.to(network, device)  # what is computed rather than stored
+    return Engine(SpatialMLLM(size, network.eval(), SpatialMLLMProcessor.from_pretrained(path)))
 
 
 def clip(frames: int, seed: int = 0) -> list[np.ndarray]:
@@ -91,7 +87,8 @@ def seconds(call) -> float:
 def measure(engine: Engine, frames: int) -> Times:
     """Medians over scenes that were not seen before, after one to warm up."""
     prefill: list[float] = []
-    forward = engine.model.forward
+    network = engine.model.network  # type: ignore[attr-defined]
+    forward = network.forward
 
     def timed(*args: Any, **kwargs: Any) -> Any:
         out: list[Any] = []
@@ -101,9 +98,9 @@ def measure(engine: Engine, frames: int) -> Times:
     rows = []
     for seed in range(REPEATS + 1):
         images = clip(frames, seed)
-        engine.model.forward = timed
+        network.forward = timed
         seen = seconds(lambda: engine.encode(seed, images))  # noqa: B023
-        engine.model.forward = forward
+        network.forward = forward
         engine.max_tokens = 1
         first = seconds(lambda: engine.answer(seed, FIRST, not_observed=1.0))  # noqa: B023
         second = seconds(lambda: engine.answer(seed, NEXT, not_observed=1.0))  # noqa: B023
@@ -141,7 +138,7 @@ def milliseconds(time: float) -> str:
 
 def tiny(folder: Path) -> Iterator[Row]:
     """The tiny checkpoint on the CPU, one thread: what the worker has beside the images."""
-    engine = Engine(make_untrained(folder / "tiny"), device="cpu", not_observed=1.0)
+    engine = load_engine(make_untrained(folder / "tiny"), device="cpu", not_observed=1.0)
     name = f"tiny, CPU, {torch.get_num_threads()} threads"
     yield from rows_of(name, engine, 16)
     yield Row(f"{name}, 16 frames: peak memory", f"{peak_resident_mb():.0f} MB resident")
@@ -157,9 +154,9 @@ def many_questions(engine: Engine) -> Iterator[Row]:
         engine.answer(key, (FIRST, NEXT, CHOICE)[i % 3], not_observed=0.5)
         if i in (100, QUESTIONS):
             gc.collect()
-            after[i] = resident_mb(), engine.scene_bytes / 1e6
+            after[i] = resident_mb(), engine.clip_bytes / 1e6
     (before, _), (now, held) = after[100], after[QUESTIONS]
-    figure = f"{now:.1f} MB resident, {held:.1f} of them scenes"
+    figure = f"{now:.1f} MB resident, {held:.1f} of them clips"
     yield Row(f"memory after {QUESTIONS:,} questions", figure, f"{before:.1f} MB after 100", f"{now / before:.3f}")
 
 
@@ -171,7 +168,7 @@ def peak_resident_mb() -> float:
 
 def full_size(folder: Path) -> Iterator[Row]:
     """The released sizes in bfloat16 on the GPU."""
-    engine = FullSize(make_untrained(folder / "full"), device="cuda")
+    engine = full_size_engine(make_untrained(folder / "full"), "cuda")
     name = f"3B + VGGT-1B, {torch.cuda.get_device_name()}"
     for frames in (4, 8, 16, 32):
         engine.forget()

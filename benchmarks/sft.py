@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from benchmarks.common import Row, show
-from spatial_mllm_ros.mllm import load_model
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 from spatial_mllm_ros.simulation import make_room
-from spatial_mllm_training.runs.parts import parameter_groups, trainable
+from spatial_mllm_training.runs.parts import load_speaker, parameter_groups, trainable
 from spatial_mllm_training.runs.recipe import make_recipe
 from spatial_mllm_training.sft.collate import Collator, Settings
 from spatial_mllm_training.sft.dataset import DataEntry, Mixture
@@ -42,7 +42,7 @@ def steps(name: str, path: Path, mixture: Mixture, features: Path) -> Iterator[R
     """Connector and language model learn; seconds of a step, data read and optimiser included, and the same losses."""
     found = {}
     for kept in (False, True):
-        model, processor = load_model(path)
+        model, processor = load_speaker(str(path))
         collator = Collator(mixture, processor, Settings(max_frames=FRAMES))
         if kept:
             collator.store = FeatureStore(features, fingerprint(model, processor, "float32"))
@@ -59,7 +59,7 @@ def steps(name: str, path: Path, mixture: Mixture, features: Path) -> Iterator[R
     yield Row(f"{name}: largest difference of {STEPS} losses", f"{difference:.0e}", course)
 
 
-def train(model: torch.nn.Module, collator: Collator) -> tuple[float, list[float]]:
+def train(model: SpatialMLLMForConditionalGeneration, collator: Collator) -> tuple[float, list[float]]:
     """Median seconds of a step, and its losses."""
     recipe = make_recipe({"learning_rate": 1e-3}, SftRecipe)
     trainable(model, recipe)

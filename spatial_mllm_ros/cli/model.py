@@ -28,12 +28,12 @@ def load_engine(params: AskParams) -> Engine:
         SpatialError: it cannot be loaded. ValueError: none is named, and none ships that could run here.
     """
     model = require_model(params.model)
-    from ..mllm.answering.engine import Engine
+    from ..mllm.answering import engine
 
     for odd in outside():
         warn(f"the model may fail: {odd}")
     with progress("loading the model") as move:
-        return Engine(
+        return engine.load_engine(
             model,
             adapter=params.adapter,
             device=params.device,

@@ -6,7 +6,7 @@ file answers with bare probabilities.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import exp, isfinite, log
@@ -115,6 +115,18 @@ def read_calibration(folder: Path) -> Calibration | None:
         raise _broken(path, f"confidence: expected an object with {', '.join(KINDS)}")
     found["confidence"] = {kind: _scale(path, kind, scale) for kind, scale in scales.items()}
     return Calibration(**found)
+
+
+def calibration_of(folders: Sequence[Path]) -> Calibration:
+    """That of a loaded model: of the adapter, whose folder is the second, where it has one, else of the model under it.
+
+    Raises:
+        SpatialError: FAILED as ``read_calibration``.
+    """
+    found = Calibration()
+    for adapters, folder in enumerate(folders):
+        found = read_calibration(folder) or (found.under_an_adapter() if adapters else found)
+    return found
 
 
 def known_calibration(model: str, adapter: str = "") -> Calibration:

@@ -1,1 +1,1 @@
-"""Scenes encoded once, questions answered on them."""
+"""Clips encoded once, questions answered on them."""

@@ -1,23 +1,21 @@
-"""One question about an encoded scene: what to say, how sure, and whether to say it at all."""
+"""One question about an encoded clip: what to say, how sure, and whether to say it at all."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import exp, inf, isnan
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...errors import ErrorCode, SpatialError
 from ..calibration import Calibration, answer_kind
-from ..families.spatial_mllm.prompts import question_ids
+from ..families.base import Model, Stop
+from ..families.clip import EncodedClip
 from ..question import Answer, Question, Verdict
 from ..text.parsing import ANSWER, LETTERS, THINK, answer_span, parse
-from ..text.tokenizer import encode_text
-from .decode import Stop, TextStream, Turn
+from .decode import TextStream, Turn
 from .refusal import REFUSAL, probability
-from .scene import Scene
 
 OnText = Callable[[str], None]
 OPENINGS = 8  # first words that refusals may have, in one place
@@ -58,7 +56,7 @@ class Speech:
         read = replace(parse(text, question), confidence=0.0 if score is None else exp(score))
         return Draft(read, self.asked + self.tokens[: part.start], score, self.tokens[part.start] if part else None)
 
-    def up_to_answer(self, tokenizer: Any) -> list[int]:
+    def up_to_answer(self, encode: Callable[[str], list[int]]) -> list[int]:
         """All tokens before the answer; where it was never begun, it begins after what was said."""
         text = self.stream.text
         tag = next((tag for tag in (ANSWER[0], THINK[1]) if tag in text), None)
@@ -66,30 +64,29 @@ class Speech:
         if start < len(text):
             first = self.stream.tokens_of(start, start + 1).start
             shared = text[self.stream.starts[first] : start]  # one token may end the tag and begin the answer
-            return self.asked + self.tokens[:first] + encode_text(tokenizer, shared)
+            return self.asked + self.tokens[:first] + encode(shared)
         begin = {ANSWER[0]: "", THINK[1]: ANSWER[0], None: f"\n{THINK[1]}\n{ANSWER[0]}"}[tag]
-        return self.asked + self.tokens + encode_text(tokenizer, begin)
+        return self.asked + self.tokens + encode(begin)
 
 
 @dataclass(frozen=True)
 class Answerer:
-    """A model with its processor, answering in at most ``max_tokens`` tokens, reasoning included."""
+    """A model that answers in at most ``max_tokens`` tokens, reasoning included."""
 
-    model: Any
-    processor: Any
+    model: Model
     max_tokens: int
     calibration: Calibration = field(default_factory=Calibration)
 
     @torch.inference_mode()
-    def answer(self, scene: Scene, question: Question, not_observed: float, on_text: OnText, stop: Stop) -> Answer:
-        """As ``Engine.answer`` says; the scene is afterwards as it was.
+    def answer(self, clip: EncodedClip, question: Question, not_observed: float, on_text: OnText, stop: Stop) -> Answer:
+        """As ``Engine.answer`` says; the clip is afterwards as it was.
 
         Raises:
             SpatialError: CANCELED; FAILED where the model's numbers overflow.
         """
         start = perf_counter()
-        with scene.lent() as cache:
-            turn = Turn(self.model, scene, cache, stop)
+        with clip.lent():
+            turn = Turn(self.model, clip, stop)
             if question.options:
                 draft = self._choose(turn, question, on_text)
             else:
@@ -97,30 +94,24 @@ class Answerer:
             given = self._decide(turn, draft, question, not_observed, on_text)
         sure = self.calibration.scaled(given.confidence, answer_kind(question, given))
         seconds = perf_counter() - start
-        return replace(given, confidence=sure, frames=scene.frames, note=scene.note, seconds_generate=seconds)
+        return replace(given, confidence=sure, frames=clip.frames, note=clip.note, seconds_generate=seconds)
 
     def _speak(self, turn: Turn, question: Question, on_text: OnText) -> Speech:
         """The likeliest token after the other, up to the end of the model's turn."""
-        asked = question_ids(self.processor, question)
+        asked = self.model.question_ids(question)
         return self._write(turn, turn.read(asked)[0], asked, on_text)
 
     def _write(self, turn: Turn, row: Tensor, asked: list[int], on_text: OnText) -> Speech:
         """The same from the log-probabilities ``row`` [vocabulary] of what follows ``asked``."""
-        tokenizer = self.processor.tokenizer
-        stream = TextStream(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
+        stream = TextStream(self.model.decode)
         said = Speech(asked, [], [], stream)
-        for token, score in turn.generate(row, self._ends, self.max_tokens):
+        for token, score in turn.generate(row, self.model.ends, self.max_tokens):
             said.tokens.append(token)
             said.scores.append(score)
             if stream.add(token):
                 on_text(stream.text)
         stream.end()
         return said
-
-    @property
-    def _ends(self) -> set[int]:
-        ends = self.model.generation_config.eos_token_id
-        return {self.processor.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
 
     def _choose(self, turn: Turn, question: Question, on_text: OnText) -> Draft:
         """The likeliest of the options' letters: always one of them, after thinking where that was asked for."""
@@ -129,9 +120,9 @@ class Answerer:
             thought = said.draft(question)
             if thought.answer.verdict == Verdict.NOT_OBSERVED:
                 return thought
-            before, reasoning = said.up_to_answer(self.processor.tokenizer), thought.answer.reasoning
+            before, reasoning = said.up_to_answer(self.model.encode_text), thought.answer.reasoning
         else:
-            before, reasoning = question_ids(self.processor, question), ""
+            before, reasoning = self.model.question_ids(question), ""
         letters = self._letters(turn.after(before)[0], len(question.options))
         choice = int(letters.argmax())
         text, sure = question.options[choice], float(letters.softmax(0)[choice])
@@ -142,7 +133,7 @@ class Answerer:
 
     def _letters(self, row: Tensor, count: int) -> Tensor:
         """Log-probabilities [count] of the letters A, B, ... as the next token, with and without a space before."""
-        forms = [[encode_text(self.processor.tokenizer, s + letter) for s in ("", " ")] for letter in LETTERS[:count]]
+        forms = [[self.model.encode_text(s + letter) for s in ("", " ")] for letter in LETTERS[:count]]
         single = [[tokens[0] for tokens in form if len(tokens) == 1] for form in forms]
         return torch.stack([row[tokens].logsumexp(0) for tokens in single])
 
@@ -153,7 +144,7 @@ class Answerer:
             raise SpatialError(ErrorCode.FAILED, "the model's numbers overflow: load it with dtype bfloat16 or float32")
         if not_observed >= 1:
             return said
-        refusal = encode_text(self.processor.tokenizer, REFUSAL)
+        refusal = self.model.encode_text(REFUSAL)
         refuses = said.verdict == Verdict.NOT_OBSERVED
         if self.calibration.not_observed is not None:
             unseen = exp(len(refusal) * turn.log_likelihood(draft.before, refusal))

@@ -1,41 +1,24 @@
-"""One question on an encoded scene: tokens in, the likeliest next token out, until an answer stands."""
+"""One question on an encoded clip: tokens in, the likeliest next token out, until an answer stands."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from ...errors import ErrorCode, SpatialError
-from ..families.kv_cache import CACHE, rewind
-from .scene import Scene
-
-Stop = Callable[[], bool]
-
-
-def never() -> bool:
-    return False
-
-
-def check(stop: Stop) -> None:
-    """Raises SpatialError CANCELED once ``stop()`` is true."""
-    if stop():
-        raise SpatialError(ErrorCode.CANCELED, "the question was canceled")
+from ..families.base import Model, Stop, check, never
+from ..families.clip import EncodedClip
 
 
 class Turn:
-    """The tokens that follow a scene while one question is answered.
-
-    Positions are given to the model explicitly, so nothing depends on what it did before.
+    """The tokens that follow a clip while one question is answered.
 
     Attributes:
-        ids: the tokens after the clip that the cache holds.
+        ids: the tokens after the clip that its cache holds.
     """
 
-    def __init__(self, model: Any, scene: Scene, cache: DynamicCache, stop: Stop = never):
-        self._model, self._scene, self._cache, self._stop = model, scene, cache, stop
+    def __init__(self, model: Model, clip: EncodedClip, stop: Stop = never):
+        self._model, self._clip, self._stop = model, clip, stop
         self.ids: list[int] = []
 
     def read(self, tokens: Sequence[int], rows: int = 1) -> Tensor:
@@ -47,23 +30,14 @@ class Turn:
             SpatialError: CANCELED, before anything is read.
         """
         check(self._stop)
-        start = self._scene.length + len(self.ids)
-        first = start + self._scene.rope_delta
-        device = self._model.device
-        out = self._model(
-            input_ids=torch.tensor([tokens], device=device),
-            position_ids=torch.arange(first, first + len(tokens), device=device).expand(3, 1, -1),
-            use_cache=True,
-            logits_to_keep=rows,
-            **{CACHE: self._cache},
-        )
+        found = self._model.read(self._clip, len(self.ids), tokens, rows)
         self.ids += tokens
-        return out.logits[0].float().log_softmax(-1)
+        return found
 
     def back_to(self, count: int) -> None:
         """Forget all but the first ``count`` tokens after the clip."""
         del self.ids[count:]
-        rewind(self._cache, self._scene.length + count)
+        self._clip.rewind(count)
 
     def after(self, ids: Sequence[int], rows: int = 1) -> Tensor:
         """What follows ``ids`` after the clip, as ``read`` says; what was read before is used or forgotten."""

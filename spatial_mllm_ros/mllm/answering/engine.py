@@ -7,102 +7,63 @@ from hashlib import blake2b
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ...errors import ErrorCode, SpatialError
 from ...geometry.window import WindowGeometry
 from ...versions import outside
-from ..calibration import UNCALIBRATED, Calibration, read_calibration
+from ..calibration import UNCALIBRATED, Calibration, calibration_of
 from ..device import choose
-from ..encoders.vggt import VGGT
-from ..encoders.vggt.loading import load_vggt
-from ..encoders.vggt.view import see
-from ..families.spatial_mllm.loading import load_model
-from ..families.spatial_mllm.packing import PAIR
+from ..families import load
+from ..families.base import Images, Model, Stop, check, never
+from ..families.clip import EncodedClip
 from ..images import check_frames
 from ..question import Answer, Question
-from ..weights.files import find_folder, one_line, read_entries, show
+from ..weights.files import find_folder, one_line
 from .answer import Answerer, OnText
-from .decode import Stop, Turn, check, never
-from .encoding import encode
-from .scene import Scene
-from .scene_cache import SceneCache
+from .clip_cache import ClipCache
+from .decode import Turn
 
-Images = Sequence[NDArray[np.uint8]]  # RGB [H, W, 3]
 Progress = Callable[[str, float], None]
 SMALL = (56, 56)  # height and width of the picture that a model is checked with, pixels
 
 
 class Engine:
-    """A Spatial-MLLM, or a VGGT for geometry alone. One call works at a time; others wait.
+    """A model for questions and geometry, or for geometry alone. One call works at a time; others wait.
 
-    Scenes stay encoded: the prompt up to the end of the clip is read once, and every question continues from there,
+    Clips stay encoded: the prompt up to the end of the clip is read once, and every question continues from there,
     exactly as if all had been read anew.
 
     Args:
-        path: folder or hub id of a Spatial-MLLM or of a VGGT.
-        adapter: folder or hub id of a PEFT adapter; empty: none.
-        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: the GPU where there is one.
-        dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto``: bfloat16 on a GPU, float32 elsewhere.
+        model: what sees and reads; :func:`load_engine` loads one.
+        calibration: what its confidences are worth.
+        folders: where its weights came from: of the model, and of the adapter.
         max_tokens: longest answer, reasoning included.
-        cache_megabytes: most memory for encoded scenes (1e6 bytes each); the latest is always kept.
+        cache_megabytes: most memory for encoded clips (1e6 bytes each); the latest is always kept.
         not_observed: NOT_OBSERVED where the probability of "not visible" is above; below 0: as the model was
             calibrated, or 0.5 where it was not; 1: only where the model says so itself.
-        compile: compile the encoders and the language model; the first questions take longer, later ones less.
-        progress: is told a stage and the part that is done, 0..1, while loading.
-    Attributes:
-        calibration: what its confidences are worth; that of the adapter where there is one with a calibration.
-        folders: where the weights came from: of the model, and of the adapter; none for a VGGT.
     Raises:
-        SpatialError: the model cannot be loaded; says why and what would be right.
+        SpatialError: FAILED, the model does not run with the installed libraries; says what would mend it.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        model: Model,
         *,
-        adapter: str | Path = "",
-        device: str = "auto",
-        dtype: str = "auto",
+        calibration: Calibration | None = None,
+        folders: Sequence[Path] = (),
         max_tokens: int = 256,
         cache_megabytes: int = 2048,
         not_observed: float = -1.0,
-        compile: bool = False,
-        progress: Progress | None = None,
     ):
-        report = progress or (lambda stage, fraction: None)
-        report("loading", 0.0)
+        self.model, self.calibration, self.folders = model, calibration or Calibration(), folders
+        self.name, self.device, self.dtype = model.name, model.device, model.dtype
         self.max_tokens, self.not_observed = max_tokens, not_observed
-        self.device, self.dtype = choose(device, dtype)
-        self.name = show(path)
-        loaded = percents(lambda fraction: report("loading", fraction))
-        self.calibration = Calibration()
-        self.folders: list[Path] = []
-        self.model, self.processor, self.vggt = self._load(path, adapter, loaded)
-        if compile:
-            self._compile()
-        self._scenes: SceneCache[Scene] = SceneCache(cache_megabytes * 1_000_000)
+        self._clips: ClipCache[EncodedClip] = ClipCache(cache_megabytes * 1_000_000)
         self._lock = Lock()
         self._check()
-        report("ready", 1.0)
-
-    def _load(self, path: str | Path, adapter: str | Path, loaded: Callable[[float], None]) -> tuple[Any, Any, VGGT]:
-        """Model, processor and spatial encoder; of a plain VGGT the last alone, without a tokenizer no processor."""
-        if is_vggt(path):
-            if adapter:
-                raise SpatialError(ErrorCode.BAD_REQUEST, f"an adapter needs a Spatial-MLLM, {self.name} is a VGGT")
-            return None, None, load_vggt(path, self.device, self.dtype, loaded)
-        self.folders = [find_folder(path)]
-        self.calibration = read_calibration(self.folders[0]) or Calibration()
-        if adapter:
-            self.folders.append(own := find_folder(adapter, "adapter"))
-            self.calibration = read_calibration(own) or self.calibration.under_an_adapter()
-        model, processor = load_model(path, self.device, self.dtype, adapter, loaded)
-        return model, processor, model.model.spatial_encoder.vggt_model
 
     @torch.inference_mode()
     def _check(self) -> None:
@@ -111,14 +72,13 @@ class Engine:
         Raises:
             SpatialError: FAILED.
         """
+        images, pixels = [np.zeros((*SMALL, 3), np.uint8)] * 2, SMALL[0] * SMALL[1]
         try:
-            if self.processor is None:
-                self.vggt(torch.zeros(1, 2, 3, *SMALL, device=self.device))
+            if self.model.why_no_answers:
+                self.model.geometry(images)
             else:
-                images, size = [np.zeros((*SMALL, 3), np.uint8)] * PAIR, SMALL[0] * SMALL[1]
-                scene = encode(self.model, self.processor, images, never, (size, size))
-                with scene.lent() as cache:
-                    Turn(self.model, scene, cache).read([self.processor.tokenizer.eos_token_id])
+                clip = self.model.see(images, never, (pixels, pixels))
+                Turn(self.model, clip).read([min(self.model.ends)])
         except torch.OutOfMemoryError:
             raise self._out_of_memory("when it was loaded") from None
         except SpatialError:
@@ -129,21 +89,21 @@ class Engine:
             raise SpatialError(ErrorCode.FAILED, text) from error
 
     def has(self, key: Hashable) -> bool:
-        """Whether that scene is encoded, so that a question finds it at once."""
-        return key in self._scenes
+        """Whether that clip is encoded, so that a question finds it at once."""
+        return key in self._clips
 
     def encode(self, key: Hashable, images: Images, stop: Stop = never) -> float:
         """See a clip: both encoders and the language model read it once.
 
-        Where a GPU's memory does not allow that, once more without the other scenes, then with half of the frames,
+        Where a GPU's memory does not allow that, once more without the other clips, then with half of the frames,
         evenly spread.
 
         Args:
-            key: a name for the scene; one that is known is not encoded again.
+            key: a name for the clip; one that is known is not encoded again.
             images: RGB uint8 [H, W, 3], in order of time.
             stop: asked now and then; true ends the work.
         Returns:
-            Seconds that took; 0 where the scene was known.
+            Seconds that took; 0 where the clip was known.
         Raises:
             SpatialError: BAD_REQUEST or NO_FRAMES for images that are none, CANCELED, MODEL_NOT_READY where the model
                 cannot answer, FAILED where memory does not suffice.
@@ -151,10 +111,10 @@ class Engine:
         with self._lock:
             self._require_answers()
             check(stop)
-            if self._scenes.get(key) is not None:
+            if self._clips.get(key) is not None:
                 return 0.0
             start = perf_counter()
-            self._scenes.put(key, self._encode_within_memory(check_frames(images), stop))
+            self._clips.put(key, self._encode_within_memory(check_frames(images), stop))
             return perf_counter() - start
 
     def answer(
@@ -166,35 +126,35 @@ class Engine:
         stop: Stop = never,
         not_observed: float | None = None,
     ) -> Answer:
-        """Answer a question about a scene that was encoded.
+        """Answer a question about a clip that was encoded.
 
         Args:
-            key: the scene.
+            key: the clip.
             on_text: is told the text so far whenever it has grown.
             stop: asked before every token; true ends the work.
             not_observed: threshold for this question; None: the engine's; below 0: the model's own. At 0 all is
                 refused, and the confidence is the probability that the threshold is compared with (once ``calibration``
                 scales nothing): what a calibration needs.
         Raises:
-            SpatialError: CANCELED; MODEL_NOT_READY where the model cannot answer; FAILED where the scene is not known
+            SpatialError: CANCELED; MODEL_NOT_READY where the model cannot answer; FAILED where the clip is not known
                 (any more) or memory does not suffice.
         """
         with self._lock:
             self._require_answers()
-            if (scene := self._scenes.get(key)) is None:
-                raise SpatialError(ErrorCode.FAILED, "the scene is not encoded (any more): encode it first")
+            if (clip := self._clips.get(key)) is None:
+                raise SpatialError(ErrorCode.FAILED, "the clip is not encoded (any more): encode it first")
             threshold = self.not_observed if not_observed is None else not_observed
             if threshold < 0:
                 own = self.calibration.not_observed
                 threshold = UNCALIBRATED if own is None else own
-            answerer = Answerer(self.model, self.processor, self.max_tokens, self.calibration)
+            answerer = Answerer(self.model, self.max_tokens, self.calibration)
             try:
-                return answerer.answer(scene, question, threshold, on_text or (lambda text: None), stop)
+                return answerer.answer(clip, question, threshold, on_text or (lambda text: None), stop)
             except torch.OutOfMemoryError:
                 pass  # what it held is freed below, once the exception is gone
             finally:
-                self._scenes.trim()
-            del scene
+                self._clips.trim()
+            del clip
             self.forget()
             raise self._out_of_memory("while answering")
 
@@ -214,55 +174,50 @@ class Engine:
         return replace(said, seconds_encode=seconds)
 
     def geometry(self, images: Images) -> WindowGeometry:
-        """Depth and cameras of a clip, from the spatial encoder; see :func:`spatial_view.see`."""
+        """Depth and cameras of a clip; see ``families.base.Model.geometry``."""
         with self._lock:
             try:
-                return see(self.vggt, images)
+                return self.model.geometry(images)
             except torch.OutOfMemoryError:
                 pass
             self.forget()
             raise self._out_of_memory(f"with {len(images)} frames")
 
     def drop(self, key: Hashable) -> None:
-        """Forget one scene, if it is known."""
+        """Forget one clip, if it is known."""
         with self._lock:
-            self._scenes.drop(key)
+            self._clips.drop(key)
 
     def forget(self) -> None:
-        """Drop all scenes, and give back the memory that torch keeps for later."""
-        self._scenes.clear()
+        """Drop all clips, and give back the memory that torch keeps for later."""
+        self._clips.clear()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     @property
-    def scene_bytes(self) -> int:
-        """Memory that encoded scenes hold, bytes."""
-        return self._scenes.nbytes
+    def clip_bytes(self) -> int:
+        """Memory that encoded clips hold, bytes."""
+        return self._clips.nbytes
 
     def _require_answers(self) -> None:
-        if self.model is None:
-            raise SpatialError(
-                ErrorCode.MODEL_NOT_READY,
-                f"{self.name} is a VGGT, which gives geometry but no answers: expected a Spatial-MLLM",
-            )
-        if self.processor is None:
-            raise SpatialError(ErrorCode.MODEL_NOT_READY, f"{self.name} has no tokenizer: expected tokenizer.json")
+        if why := self.model.why_no_answers:
+            raise SpatialError(ErrorCode.MODEL_NOT_READY, why)
 
-    def _encode_within_memory(self, images: Images, stop: Stop) -> Scene:
-        """The scene of all images, or of every other one where that is all that fits; other scenes go first."""
+    def _encode_within_memory(self, images: Images, stop: Stop) -> EncodedClip:
+        """The clip of all images, or of every other one where that is all that fits; other clips go first."""
         frames = range(len(images))
-        alone = [frames] if self._scenes else []
+        alone = [frames] if self._clips else []
         for shown in (frames, *alone, evenly(frames, len(frames) // 2)):
             if not shown:
                 break
             try:
-                scene = encode(self.model, self.processor, [images[i] for i in shown], stop)
+                clip = self.model.see([images[i] for i in shown], stop)
             except torch.OutOfMemoryError:  # what it held is freed below, once the exception is gone
                 pass
             else:
                 note = "" if len(shown) == len(frames) else f"memory sufficed for {len(shown)} of {len(frames)} frames"
-                return replace(scene, frames=tuple(shown), note=note)
+                return replace(clip, frames=tuple(shown), note=note)
             self.forget()
         raise self._out_of_memory(f"with {len(frames)} frames and with half of them")
 
@@ -272,12 +227,51 @@ class Engine:
             f"out of memory on {self.device} {when}: give it fewer frames, or load a smaller model or a shorter dtype",
         )
 
-    def _compile(self) -> None:
-        """Compile what takes the time; shapes may vary, so that other frames or questions do not compile again."""
-        self.vggt.aggregator.compile(dynamic=True)
-        if self.model is not None:
-            self.model.model.visual.compile(dynamic=True)
-            self.model.model.language_model.compile(dynamic=True)
+
+def load_engine(
+    path: str | Path,
+    *,
+    adapter: str | Path = "",
+    device: str = "auto",
+    dtype: str = "auto",
+    compile: bool = False,
+    progress: Progress | None = None,
+    max_tokens: int = 256,
+    cache_megabytes: int = 2048,
+    not_observed: float = -1.0,
+) -> Engine:
+    """An engine with the model of a checkpoint.
+
+    Args:
+        path: folder or hub id of a model that one of the ``families`` loads.
+        adapter: folder or hub id of a PEFT adapter; empty: none.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: the GPU where there is one.
+        dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto``: bfloat16 on a GPU, float32 elsewhere.
+        compile: compile the model's parts; the first questions take longer, later ones less.
+        progress: is told a stage and the part that is done, 0..1, while loading.
+        max_tokens, cache_megabytes, not_observed: see :class:`Engine`.
+    Raises:
+        SpatialError: the model cannot be loaded; says why and what would be right.
+    """
+    report = progress or (lambda stage, fraction: None)
+    report("loading", 0.0)
+    named = [] if Path(path).is_file() else [(path, "model"), *([(adapter, "adapter")] if adapter else [])]
+    folders = [find_folder(name, what) for name, what in named]
+    calibration = calibration_of(folders)  # first: reading it costs nothing
+    model = load(path, adapter, *choose(device, dtype), percents(lambda fraction: report("loading", fraction)))
+    if compile:
+        for part in model.parts.values():  # shapes may vary: other frames or questions do not compile again
+            part.compile(dynamic=True)
+    engine = Engine(
+        model,
+        calibration=calibration,
+        folders=folders,
+        max_tokens=max_tokens,
+        cache_megabytes=cache_megabytes,
+        not_observed=not_observed,
+    )
+    report("ready", 1.0)
+    return engine
 
 
 def percents(tell: Callable[[float], None]) -> Callable[[float], None]:
@@ -291,13 +285,6 @@ def percents(tell: Callable[[float], None]) -> Callable[[float], None]:
             tell(last / 100)
 
     return on_part
-
-
-def is_vggt(path: str | Path) -> bool:
-    """Whether a model is a plain VGGT, by the names of its tensors."""
-    if Path(path).is_file():
-        return True
-    return any(name.startswith("aggregator.") for name in read_entries(find_folder(path)))
 
 
 def evenly(frames: Sequence[int], count: int) -> list[int]:

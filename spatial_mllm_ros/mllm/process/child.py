@@ -22,7 +22,7 @@ class Child:
     The kernel ends it when the thread that made it ends: make it in a thread that lives as long.
 
     Args:
-        engine: import path ``module:Class``.
+        engine: import path ``module:name``.
         options: the engine's arguments.
         log: logger for what the process prints.
         heard: called with (this, message) from a thread of its own; the last one is ``end`` with the exit code.

@@ -27,7 +27,7 @@ from .protocol import Message
 from .sending import send_frames
 from .ticket import Ticket, scene
 
-ENGINE = "spatial_mllm_ros.mllm.answering.engine:Engine"
+ENGINE = "spatial_mllm_ros.mllm.answering.engine:load_engine"
 CLOSED = "the node is shutting down"
 GRACE = 30.0  # s that a job may go on after it was canceled; longer where ask.timeout is
 KINDS = ("ask", "geometry", "motion", "warm")  # jobs, the most urgent first
@@ -46,7 +46,7 @@ class ModelProcess:
     Args:
         params: the group ``ask``; :attr:`params` may be replaced while it runs, for what is live.
         log: logger with ``info``, ``warning`` and ``error``.
-        engine: import path ``module:Class`` of what runs in the process.
+        engine: import path ``module:name`` of what makes the engine that runs in the process.
     Attributes:
         model: the model that is meant, see ``shipped.chosen``; empty: none.
         calibration: that of the model, as far as it can be told while that is not loaded.

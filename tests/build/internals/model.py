@@ -136,7 +136,7 @@ def a_processor_of_our_own_renders_and_is_saved(folder: Path) -> None:
     from transformers import Qwen2VLImageProcessorPil
 
     from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
-    from spatial_mllm_ros.mllm.text.tokenizer import build_tokenizer
+    from spatial_mllm_ros.mllm.families.spatial_mllm.tokenizer import build_tokenizer
 
     processor = SpatialMLLMProcessor(Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=12544), build_tokenizer())
     turn: Any = [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "How far?"}]}]

@@ -10,12 +10,11 @@ import torch
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm.answering.answer import Answerer, Speech
 from spatial_mllm_ros.mllm.answering.decode import TextStream
-from spatial_mllm_ros.mllm.answering.engine import Engine
+from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
 from spatial_mllm_ros.mllm.calibration import FILE, Calibration, Scale, write_calibration
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import question_ids
 from spatial_mllm_ros.mllm.question import Question, Verdict
-from spatial_mllm_ros.mllm.text.tokenizer import encode_text
+from spatial_mllm_ros.mllm.text.tokens import encode_text
 
 from .test_engine import CHOICE, QUESTIONS, clip, uncached
 
@@ -32,7 +31,7 @@ def folder(tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(folder):
-    engine = Engine(folder, device="cpu", max_tokens=8)
+    engine = load_engine(folder, device="cpu", max_tokens=8)
     engine.encode("scene", clip(0))
     return engine
 
@@ -47,8 +46,8 @@ def engine(loaded):
 
 def refusal_probability(engine, question):
     """Of the tokens of the refusal, one after the other, by the model alone."""
-    asked = question_ids(engine.processor, question)
-    refusal = encode_text(engine.processor.tokenizer, REFUSAL)
+    asked = engine.model.question_ids(question)
+    refusal = encode_text(engine.model.processor.tokenizer, REFUSAL)
     rows = uncached(engine, clip(0), asked + refusal)[len(asked) - 1 : -1]
     return exp(float(rows[torch.arange(len(refusal)), refusal].sum()))
 
@@ -58,7 +57,7 @@ def test_the_file_beside_the_weights_is_used(folder, engine):
     wrong = shutil.copytree(folder, folder.parent / "wrong")
     (wrong / FILE).write_text('{"max_frames": "all"}')
     with pytest.raises(SpatialError, match="max_frames"):
-        Engine(wrong, device="cpu")
+        load_engine(wrong, device="cpu")
 
 
 @pytest.mark.parametrize("question", [QUESTIONS[0], CHOICE])
@@ -83,11 +82,11 @@ def test_below_zero_the_models_own_threshold_counts(engine):
 
 def test_a_refusal_below_the_threshold_gives_way_to_the_likeliest_other_answer(engine, monkeypatch):
     engine.calibration = TRAINED
-    tokenizer = engine.processor.tokenizer
+    tokenizer = engine.model.processor.tokenizer
     refusal = encode_text(tokenizer, REFUSAL)
 
     def refuses(self, turn, question, on_text):
-        asked = question_ids(self.processor, question)
+        asked = self.model.question_ids(question)
         turn.read(asked)
         stream = TextStream(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
         for token in refusal:
@@ -98,7 +97,7 @@ def test_a_refusal_below_the_threshold_gives_way_to_the_likeliest_other_answer(e
     texts: list[str] = []
     said = engine.answer("scene", QUESTIONS[0], not_observed=ALMOST, on_text=texts.append)
     assert texts and texts[-1].strip().rstrip("\ufffd") == said.text.rstrip("\ufffd")
-    asked = question_ids(engine.processor, QUESTIONS[0])
+    asked = engine.model.question_ids(QUESTIONS[0])
     row = uncached(engine, clip(0), asked)[-1].clone()
     row[refusal[0]] = -torch.inf
     first = tokenizer.decode([int(row.argmax())])
@@ -116,7 +115,7 @@ REFUSALS = ("It is not shown.", "That cannot be determined.", "Sorry, it is not 
 def test_a_refusal_in_other_words_gives_way_as_well_and_what_is_told_last_is_the_answer(engine, monkeypatch, sayings):
     """A model with a few things to say, the likeliest first, of which it says the first that it may begin."""
     engine.calibration = TRAINED
-    tokenizer = engine.processor.tokenizer
+    tokenizer = engine.model.processor.tokenizer
 
     def write(self, turn, row, asked, on_text):
         spoken = [encode_text(tokenizer, text) for text in sayings]

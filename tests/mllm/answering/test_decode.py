@@ -1,4 +1,4 @@
-"""Decoding on a cached scene against the same model without any cache."""
+"""Decoding on an encoded clip against the same model without any cache."""
 
 from itertools import count
 
@@ -11,7 +11,7 @@ from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.answering.decode import TextStream, Turn
 from tests.closeness import assert_close, rounding
 
-from .tiny_qwen import PREFIX, VOCABULARY, log_probabilities, make_model, read_scene
+from .tiny_qwen import PREFIX, VOCABULARY, log_probabilities, make_model, read_clip, reader
 
 QUESTIONS = [[7], [11, 12, 13, 14], [20, 7, 7, 21], [63, 0, 62]]
 
@@ -22,8 +22,8 @@ def model():
 
 
 @pytest.fixture
-def scene(model):
-    return read_scene(model)
+def clip(model):
+    return read_clip(model)
 
 
 def greedy_without_cache(model, question: list[int], most: int) -> tuple[list[int], list[float]]:
@@ -36,71 +36,71 @@ def greedy_without_cache(model, question: list[int], most: int) -> tuple[list[in
 
 
 @torch.inference_mode()
-def answer(model, scene, question: list[int], most: int, ends=(), **turn) -> tuple[list[int], list[float]]:
-    with scene.lent() as cache:
-        turn = Turn(model, scene, cache, **turn)
+def answer(model, clip, question: list[int], most: int, ends=(), **turn) -> tuple[list[int], list[float]]:
+    with clip.lent():
+        turn = Turn(reader(model), clip, **turn)
         got = list(turn.generate(turn.read(question)[0], ends, most))
     return [token for token, _ in got], [score for _, score in got]
 
 
-def test_cached_answers_equal_uncached_ones_in_any_order(model, scene):
+def test_cached_answers_equal_uncached_ones_in_any_order(model, clip):
     expected = [greedy_without_cache(model, question, 12) for question in QUESTIONS]
     for i in (0, 1, 2, 3, 2, 0, 3, 1):
-        tokens, scores = answer(model, scene, QUESTIONS[i], 12)
+        tokens, scores = answer(model, clip, QUESTIONS[i], 12)
         assert tokens == expected[i][0]
         assert scores == pytest.approx(expected[i][1], abs=rounding(10))
 
 
-def test_an_answer_longer_than_the_room_of_the_buffers(model, scene):
-    tokens, _ = answer(model, scene, QUESTIONS[1], 300)
+def test_an_answer_longer_than_the_room_of_the_buffers(model, clip):
+    tokens, _ = answer(model, clip, QUESTIONS[1], 300)
     assert tokens[:12] == greedy_without_cache(model, QUESTIONS[1], 12)[0]
     expected = log_probabilities(model, QUESTIONS[1] + tokens[:-1])[len(QUESTIONS[1]) - 1 :]
     assert tokens == expected.argmax(-1).tolist()
 
 
-def test_an_end_token_ends_and_is_not_part_of_the_answer(model, scene):
-    tokens, _ = answer(model, scene, QUESTIONS[1], 12)
+def test_an_end_token_ends_and_is_not_part_of_the_answer(model, clip):
+    tokens, _ = answer(model, clip, QUESTIONS[1], 12)
     end = next(t for i, t in enumerate(tokens) if i and t not in tokens[:i])
-    assert answer(model, scene, QUESTIONS[1], 12, ends={end})[0] == tokens[: tokens.index(end)]
+    assert answer(model, clip, QUESTIONS[1], 12, ends={end})[0] == tokens[: tokens.index(end)]
 
 
-def test_every_row_of_a_question(model, scene):
-    with torch.inference_mode(), scene.lent() as cache:
-        rows = Turn(model, scene, cache).read(QUESTIONS[2], rows=4)
+def test_every_row_of_a_question(model, clip):
+    with torch.inference_mode(), clip.lent():
+        rows = Turn(reader(model), clip).read(QUESTIONS[2], rows=4)
     assert_close(rows, log_probabilities(model, QUESTIONS[2]))
 
 
 @pytest.mark.parametrize("most", [0, 1, 2])
-def test_tokens_are_bounded(model, scene, most):
-    assert len(answer(model, scene, QUESTIONS[0], most)[0]) == most
+def test_tokens_are_bounded(model, clip, most):
+    assert len(answer(model, clip, QUESTIONS[0], most)[0]) == most
 
 
 @pytest.mark.parametrize("allowed", range(4))
-def test_canceled_within_one_token(model, scene, allowed):
+def test_canceled_within_one_token(model, clip, allowed):
     calls = count()
     forwards = []
     hook = model.register_forward_pre_hook(lambda *_: forwards.append(1))
     try:
         with pytest.raises(SpatialError) as error:
-            answer(model, scene, QUESTIONS[0], 12, stop=lambda: next(calls) >= allowed)
+            answer(model, clip, QUESTIONS[0], 12, stop=lambda: next(calls) >= allowed)
     finally:
         hook.remove()
     assert error.value.code == ErrorCode.CANCELED
     assert len(forwards) == allowed
-    assert answer(model, scene, QUESTIONS[0], 6)[0] == greedy_without_cache(model, QUESTIONS[0], 6)[0]
+    assert answer(model, clip, QUESTIONS[0], 6)[0] == greedy_without_cache(model, QUESTIONS[0], 6)[0]
 
 
 @torch.inference_mode()
-def test_likelihood_of_another_answer(model, scene):
+def test_likelihood_of_another_answer(model, clip):
     question, other = QUESTIONS[1], [9, 40, 9]
     rows = log_probabilities(model, question + other)
     expected = sum(float(rows[len(question) - 1 + i, token]) for i, token in enumerate(other)) / 3
-    with scene.lent() as cache:
-        turn = Turn(model, scene, cache)
+    with clip.lent():
+        turn = Turn(reader(model), clip)
         list(turn.generate(turn.read(question)[0], (), 5))
         assert turn.log_likelihood(question, other) == pytest.approx(expected, abs=rounding(10))
         turn.back_to(len(question))
-        assert turn.ids == question and cache.get_seq_length() == len(PREFIX) + len(question)
+        assert turn.ids == question and clip.cache.get_seq_length() == len(PREFIX) + len(question)
         row = turn.read([5])
         assert_close(row, log_probabilities(model, [*question, 5])[-1:])
 

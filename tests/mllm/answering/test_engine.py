@@ -17,13 +17,12 @@ from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.answering import engine as engine_module
 from spatial_mllm_ros.mllm.answering.answer import Speech
 from spatial_mllm_ros.mllm.answering.decode import TextStream, Turn
-from spatial_mllm_ros.mllm.answering.engine import Engine, content_key, evenly
+from spatial_mllm_ros.mllm.answering.engine import Engine, content_key, evenly, load_engine
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
 from spatial_mllm_ros.mllm.device import choose
 from spatial_mllm_ros.mllm.encoders.vggt.view import fit
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids, question_ids
 from spatial_mllm_ros.mllm.question import AnswerType, Question, Verdict
-from spatial_mllm_ros.mllm.text.tokenizer import encode_text
+from spatial_mllm_ros.mllm.text.tokens import encode_text
 from tests.closeness import assert_close, rounding
 
 TOKENS = 16
@@ -43,7 +42,7 @@ def clip(seed: int, frames: int = 4) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def engine(tiny) -> Engine:
-    return Engine(tiny, device="cpu", max_tokens=TOKENS, not_observed=1.0)
+    return load_engine(tiny, device="cpu", max_tokens=TOKENS, not_observed=1.0)
 
 
 @pytest.fixture
@@ -55,30 +54,30 @@ def scene(engine) -> str:
 @torch.inference_mode()
 def uncached(engine: Engine, images: list, ids: list[int]) -> torch.Tensor:
     """What follows each of the prompt's tokens after the clip, by the model alone on all of it, [len(ids), V]."""
-    pixels, grid = engine.processor.pack_scene(images)
-    whole = torch.tensor([prefix_ids(engine.processor, grid[0].tolist()) + ids])
-    out = engine.model(input_ids=whole, pixel_values_videos=pixels, video_grid_thw=grid, use_cache=False)
+    pixels, grid = engine.model.processor.pack_scene(images)
+    whole = torch.tensor([engine.model.processor.prefix_ids(grid[0].tolist()) + ids])
+    out = engine.model.network(input_ids=whole, pixel_values_videos=pixels, video_grid_thw=grid, use_cache=False)
     return out.logits[0, -len(ids) :].log_softmax(-1)
 
 
 @torch.inference_mode()
 def generated(engine: Engine, images: list, question: Question) -> list[int]:
     """Greedy tokens of transformers' own generate on the whole prompt."""
-    pixels, grid = engine.processor.pack_scene(images)
-    whole = torch.tensor([prefix_ids(engine.processor, grid[0].tolist()) + question_ids(engine.processor, question)])
+    pixels, grid = engine.model.processor.pack_scene(images)
+    whole = torch.tensor([engine.model.processor.prefix_ids(grid[0].tolist()) + engine.model.question_ids(question)])
     limits = {"max_new_tokens": TOKENS, "do_sample": False}
-    out = engine.model.generate(whole, pixel_values_videos=pixels, video_grid_thw=grid, **limits)
+    out = engine.model.network.generate(whole, pixel_values_videos=pixels, video_grid_thw=grid, **limits)
     tokens = out[0, whole.shape[1] :].tolist()
-    end = engine.processor.tokenizer.eos_token_id
+    end = engine.model.processor.tokenizer.eos_token_id
     return tokens[: tokens.index(end)] if end in tokens else tokens
 
 
 def said(engine: Engine, tokens: list[int]) -> str:
-    return engine.processor.tokenizer.decode(tokens, skip_special_tokens=True)
+    return engine.model.processor.tokenizer.decode(tokens, skip_special_tokens=True)
 
 
 def confidence(engine: Engine, images: list, question: Question, tokens: list[int]) -> float:
-    asked = question_ids(engine.processor, question)
+    asked = engine.model.question_ids(question)
     rows = uncached(engine, images, asked + tokens)[len(asked) - 1 : -1]
     return exp(float(rows[torch.arange(len(tokens)), tokens].mean()))
 
@@ -101,11 +100,11 @@ class TestExact:
 
     @pytest.mark.parametrize("question", [*QUESTIONS, CHOICE])
     def test_every_row_of_the_prompt(self, engine, scene, question):
-        ids = question_ids(engine.processor, question)
-        kept = engine._scenes.get(scene)
+        ids = engine.model.question_ids(question)
+        kept = engine._clips.get(scene)
         assert kept is not None
-        with torch.inference_mode(), kept.lent() as cache:
-            rows = Turn(engine.model, kept, cache).read(ids, rows=len(ids))
+        with torch.inference_mode(), kept.lent():
+            rows = Turn(engine.model, kept).read(ids, rows=len(ids))
         assert_close(rows, uncached(engine, clip(0), ids))
 
     def test_confidence_is_the_geometric_mean_of_the_tokens(self, engine, scene):
@@ -130,7 +129,7 @@ class TestExact:
             if next(calls) == 3:
                 raise RuntimeError("power cut")
 
-        hook = engine.model.model.language_model.layers[1].register_forward_pre_hook(fail)
+        hook = engine.model.network.model.language_model.layers[1].register_forward_pre_hook(fail)
         with pytest.raises(RuntimeError, match="power cut"):
             engine.answer(scene, QUESTIONS[1])
         hook.remove()
@@ -148,24 +147,24 @@ class TestScenes:
     def test_a_second_question_reads_only_itself(self, engine, scene):
         lengths, seen = [], []
         hooks = [
-            engine.model.register_forward_pre_hook(
+            engine.model.network.register_forward_pre_hook(
                 lambda _, args, kw: lengths.append(kw["input_ids"].shape[1]), with_kwargs=True
             ),
-            engine.model.model.visual.register_forward_pre_hook(lambda *_: seen.append("2D")),
-            engine.vggt.aggregator.register_forward_pre_hook(lambda *_: seen.append("3D")),
+            engine.model.network.model.visual.register_forward_pre_hook(lambda *_: seen.append("2D")),
+            engine.model.network.vggt.aggregator.register_forward_pre_hook(lambda *_: seen.append("3D")),
         ]
         assert engine.encode(scene, clip(0)) == 0
         answer = engine.answer(scene, CHOICE)
         for hook in hooks:
             hook.remove()
-        assert not seen and lengths == [len(question_ids(engine.processor, CHOICE))]
+        assert not seen and lengths == [len(engine.model.question_ids(CHOICE))]
         assert answer.seconds_encode == 0 and answer.seconds_generate > 0
 
     def test_each_encoder_sees_a_clip_once(self, engine):
         seen = []
         hooks = [
-            engine.model.model.visual.register_forward_pre_hook(lambda *_: seen.append("2D")),
-            engine.vggt.aggregator.register_forward_pre_hook(lambda *_: seen.append("3D")),
+            engine.model.network.model.visual.register_forward_pre_hook(lambda *_: seen.append("2D")),
+            engine.model.network.vggt.aggregator.register_forward_pre_hook(lambda *_: seen.append("3D")),
         ]
         assert engine.encode("once", clip(6)) > 0
         for hook in hooks:
@@ -187,7 +186,7 @@ class TestScenes:
         assert len({content_key(images) for images in ([a], [b], [a, b], [b, a], [a, a])}) == 5
 
     def test_what_does_not_fit_is_forgotten_and_exact_when_it_comes_back(self, tiny):
-        engine = Engine(tiny, device="cpu", max_tokens=TOKENS, cache_megabytes=0, not_observed=1.0)
+        engine = load_engine(tiny, device="cpu", max_tokens=TOKENS, cache_megabytes=0, not_observed=1.0)
         before = engine.ask(clip(0), QUESTIONS[0])
         engine.encode("b", clip(1))
         assert engine.has("b") and not engine.has(content_key(clip(0)))
@@ -198,18 +197,18 @@ class TestScenes:
         assert again.seconds_encode > 0 and (again.text, again.confidence) == (before.text, before.confidence)
 
     def test_memory_that_a_long_answer_takes_counts(self, tiny):
-        engine = Engine(tiny, device="cpu", max_tokens=300, not_observed=1.0)
+        engine = load_engine(tiny, device="cpu", max_tokens=300, not_observed=1.0)
         engine.encode("a", clip(0))
         engine.encode("b", clip(1))
         engine.answer("b", CHOICE)
-        engine._scenes.max_bytes = engine.scene_bytes
+        engine._clips.max_bytes = engine.clip_bytes
         engine.answer("b", CHOICE)
         assert engine.has("a")
         engine.answer("b", QUESTIONS[0])
         assert engine.has("b") and not engine.has("a")
 
     def test_sixty_questions_leave_nothing_behind(self, tiny):
-        engine = Engine(tiny, device="cpu", max_tokens=3)
+        engine = load_engine(tiny, device="cpu", max_tokens=3)
         engine.encode(scene := "scene", clip(0))
 
         def ask(n: int) -> None:
@@ -219,19 +218,19 @@ class TestScenes:
         ask(10)
         gc.collect()
         tracemalloc.start()
-        held, python = engine.scene_bytes, tracemalloc.get_traced_memory()[0]
+        held, python = engine.clip_bytes, tracemalloc.get_traced_memory()[0]
         ask(60)
         gc.collect()
         grown = tracemalloc.get_traced_memory()[0] - python
         tracemalloc.stop()
-        assert engine.scene_bytes == held
+        assert engine.clip_bytes == held
         assert grown < 100_000
 
 
 class TestChoices:
     def test_the_likeliest_letter_normalised_over_the_options(self, engine, scene):
-        row = uncached(engine, clip(0), question_ids(engine.processor, CHOICE))[-1].exp()
-        vocabulary = engine.processor.tokenizer.get_vocab()
+        row = uncached(engine, clip(0), engine.model.question_ids(CHOICE))[-1].exp()
+        vocabulary = engine.model.processor.tokenizer.get_vocab()
         letters = [sum(float(row[vocabulary[t]]) for t in (x, "Ġ" + x) if t in vocabulary) for x in "ABC"]
         answer = engine.answer(scene, CHOICE)
         assert answer.verdict == Verdict.ANSWERED
@@ -240,7 +239,7 @@ class TestChoices:
 
     @pytest.mark.parametrize("tokens", [1, 40])
     def test_valid_also_where_thinking_came_to_no_answer(self, tiny, tokens):
-        engine = Engine(tiny, device="cpu", max_tokens=tokens, not_observed=1.0)
+        engine = load_engine(tiny, device="cpu", max_tokens=tokens, not_observed=1.0)
         answer = engine.ask(clip(0), replace(CHOICE, with_reasoning=True))
         assert answer.verdict == Verdict.ANSWERED and answer.text == CHOICE.options[answer.choice]
         assert 1 / 3 <= answer.confidence <= 1
@@ -265,7 +264,7 @@ class TestChoices:
         for i in range(len(pieces)):
             stream.add(1000 + i)
         ids = Speech([7], [1000 + i for i in range(len(pieces))], [0.0] * len(pieces), stream).up_to_answer(
-            engine.processor.tokenizer
+            engine.model.encode_text
         )
         assert ids[0] == 7
         texts = [pieces[i - 1000] if i >= 1000 else said(engine, [i]) for i in ids[1:]]
@@ -274,17 +273,17 @@ class TestChoices:
 
 class TestNotObserved:
     def unseen(self, engine, question: Question, before: list[int], score: float) -> float:
-        refusal = encode_text(engine.processor.tokenizer, REFUSAL)
+        refusal = encode_text(engine.model.processor.tokenizer, REFUSAL)
         rows = uncached(engine, clip(0), before + refusal)[len(before) - 1 : -1]
         other = float(rows[torch.arange(len(refusal)), refusal].mean())
         return exp(other) / (exp(other) + exp(score))
 
     @pytest.mark.parametrize("question", [QUESTIONS[0], CHOICE])
     def test_threshold(self, engine, scene, question):
-        asked = question_ids(engine.processor, question)
+        asked = engine.model.question_ids(question)
         if question is CHOICE:
             row = uncached(engine, clip(0), asked)[-1]
-            tokens = [encode_text(engine.processor.tokenizer, x) for x in ("A", " A", "B", " B", "C", " C")]
+            tokens = [encode_text(engine.model.processor.tokenizer, x) for x in ("A", " A", "B", " B", "C", " C")]
             singles = [[t[0] for t in tokens[i : i + 2] if len(t) == 1] for i in (0, 2, 4)]
             score = max(float(row[single].logsumexp(0)) for single in singles)
         else:
@@ -300,10 +299,10 @@ class TestNotObserved:
         assert engine.answer(scene, question, not_observed=0.0).verdict == Verdict.NOT_OBSERVED
 
     def test_numbers_that_overflow_are_no_answer(self, tiny):
-        engine = Engine(tiny, device="cpu")
+        engine = load_engine(tiny, device="cpu")
         engine.encode("scene", clip(0))
         with torch.no_grad():
-            engine.model.model.language_model.norm.weight.fill_(torch.nan)
+            engine.model.network.model.language_model.norm.weight.fill_(torch.nan)
         for question in (QUESTIONS[0], CHOICE):
             with pytest.raises(SpatialError, match="bfloat16") as error:
                 engine.answer("scene", question)
@@ -319,7 +318,7 @@ class TestText:
         assert answer.text.startswith(texts[-1].strip())
 
     def test_bounded(self, tiny):
-        engine = Engine(tiny, device="cpu", max_tokens=3, not_observed=1.0)
+        engine = load_engine(tiny, device="cpu", max_tokens=3, not_observed=1.0)
         answer = engine.ask(clip(0), QUESTIONS[0])
         assert answer.text == said(engine, generated(engine, clip(0), QUESTIONS[0])[:3]).strip()
 
@@ -327,7 +326,7 @@ class TestText:
 class TestMemory:
     def short(self, engine, monkeypatch, most: int) -> list[int]:
         """Encoders that run out of memory with more than ``most`` frames; returns what they were given."""
-        given, encode = [], engine.model.model.encode
+        given, encode = [], engine.model.network.model.encode
 
         def limited(ids, pixel_values=None, pixel_values_videos=None, image_grid_thw=None, video_grid_thw=None, **_):
             if pixel_values_videos is None:  # they were encoded before
@@ -337,7 +336,7 @@ class TestMemory:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return encode(ids, pixel_values_videos=pixel_values_videos, video_grid_thw=video_grid_thw)
 
-        monkeypatch.setattr(engine.model.model, "encode", limited)
+        monkeypatch.setattr(engine.model.network.model, "encode", limited)
         return given
 
     def test_once_more_with_half_the_frames(self, engine, monkeypatch):
@@ -354,14 +353,14 @@ class TestMemory:
 
     def test_other_scenes_make_room_before_frames_are_left_out(self, engine, monkeypatch):
         engine.encode("old", clip(9))
-        encode = engine.model.model.encode
+        encode = engine.model.network.model.encode
 
         def limited(*args, **clip):
             if engine.has("old"):
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return encode(*args, **clip)
 
-        monkeypatch.setattr(engine.model.model, "encode", limited)
+        monkeypatch.setattr(engine.model.network.model, "encode", limited)
         answer = engine.ask(clip(11, frames=8), QUESTIONS[0])
         assert (answer.frames, answer.note) == (tuple(range(8)), "")
 
@@ -379,10 +378,10 @@ class TestMemory:
         def full(*_, **__):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        monkeypatch.setattr(engine.model, "forward", full)
+        monkeypatch.setattr(engine.model.network, "forward", full)
         with pytest.raises(SpatialError, match=r"out of memory.*while answering") as error:
             engine.answer(scene, QUESTIONS[0])
-        assert error.value.code == ErrorCode.FAILED and not engine.has(scene) and engine.scene_bytes == 0
+        assert error.value.code == ErrorCode.FAILED and not engine.has(scene) and engine.clip_bytes == 0
         monkeypatch.undo()
         assert engine.ask(clip(0), QUESTIONS[0]).text
 
@@ -421,13 +420,15 @@ class TestGeometry:
     def test_a_plain_vggt_sees_the_same_and_answers_nothing(self, engine, tiny, tmp_path):
         folder = tmp_path / "VGGT-tiny"
         folder.mkdir()
-        save_file({k: v.contiguous() for k, v in engine.vggt.state_dict().items()}, folder / "model.safetensors")
+        save_file(
+            {k: v.contiguous() for k, v in engine.model.network.vggt.state_dict().items()}, folder / "model.safetensors"
+        )
         config = json.loads((tiny / "config.json").read_text())["spatial_config"]
         (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "model_type"}))
-        vggt = Engine(folder, device="cpu")
+        vggt = load_engine(folder, device="cpu")
         images = clip(4, frames=2)
         np.testing.assert_allclose(vggt.geometry(images).depth, engine.geometry(images).depth, rtol=1e-5)
-        assert vggt.folders == []
+        assert vggt.folders == [folder]
         for ask in (
             lambda: vggt.encode("a", images),
             lambda: vggt.ask(images, CHOICE),
@@ -437,13 +438,13 @@ class TestGeometry:
                 ask()
             assert error.value.code == ErrorCode.MODEL_NOT_READY
         with pytest.raises(SpatialError, match="adapter") as error:
-            Engine(folder, device="cpu", adapter="anything")
+            load_engine(folder, device="cpu", adapter="anything")
 
     def test_out_of_memory(self, engine, monkeypatch):
         def full(*_, **__):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        monkeypatch.setattr(engine_module, "see", full)
+        monkeypatch.setattr(engine.model, "geometry", full)
         with pytest.raises(SpatialError, match=r"out of memory.*with 4 frames") as error:
             engine.geometry(clip(0))
         assert error.value.code == ErrorCode.FAILED
@@ -472,12 +473,12 @@ class TestBadInput:
     @pytest.mark.parametrize("options", [{"device": "tpu"}, {"device": "cuda:99"}, {"dtype": "int8"}])
     def test_unknown_device_or_dtype(self, tiny, options):
         with pytest.raises(SpatialError, match=next(iter(options.values()))) as error:
-            Engine(tiny, **{"device": "cpu", **options})
+            load_engine(tiny, **{"device": "cpu", **options})
         assert error.value.code == ErrorCode.BAD_REQUEST
 
     def test_no_such_model(self, tmp_path):
         with pytest.raises(SpatialError) as error:
-            Engine(tmp_path / "nowhere", device="cpu")
+            load_engine(tmp_path / "nowhere", device="cpu")
         assert error.value.code == ErrorCode.BAD_REQUEST and str(tmp_path.parent) not in error.value.message
 
     def test_a_model_without_a_tokenizer_gives_geometry_only(self, tiny, tmp_path):
@@ -485,7 +486,7 @@ class TestBadInput:
         shutil.copytree(tiny, folder)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (folder / name).unlink()
-        mute = Engine(folder, device="cpu")
+        mute = load_engine(folder, device="cpu")
         assert len(mute.geometry(clip(0))) == 4
         with pytest.raises(SpatialError, match="mute has no tokenizer") as error:
             mute.ask(clip(0), CHOICE)
@@ -506,14 +507,14 @@ class TestBadInput:
 
 def test_it_says_where_its_weights_came_from(engine, tiny, tmp_path, monkeypatch):
     (adapter := tmp_path / "adapter").mkdir()
-    monkeypatch.setattr(engine_module, "load_model", lambda *_: (engine.model, engine.processor))
+    monkeypatch.setattr(engine_module, "load", lambda *_: engine.model)
     assert engine.folders == [tiny]
-    assert Engine(tiny, adapter=adapter, device="cpu").folders == [tiny, adapter]
+    assert load_engine(tiny, adapter=adapter, device="cpu").folders == [tiny, adapter]
 
 
 def test_progress_while_loading(tiny):
     steps: list[tuple[str, float]] = []
-    Engine(tiny, device="cpu", progress=lambda stage, fraction: steps.append((stage, fraction)))
+    load_engine(tiny, device="cpu", progress=lambda stage, fraction: steps.append((stage, fraction)))
     fractions = [fraction for _, fraction in steps]
     assert steps[-1] == ("ready", 1.0) and fractions == sorted(fractions) and fractions[0] == 0
     assert 50 < len(fractions) <= 103 and {stage for stage, _ in steps[:-1]} == {"loading"}

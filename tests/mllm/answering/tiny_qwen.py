@@ -1,10 +1,11 @@
-"""A random Qwen2.5-VL language model of two layers, and a scene in it: what decoding needs, without a checkpoint."""
+"""A random Qwen2.5-VL language model of two layers, and a clip in it: what decoding needs, without a checkpoint."""
 
 import torch
 from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from spatial_mllm_ros.mllm.answering.scene import Scene
+from spatial_mllm_ros.mllm.families.clip import EncodedClip
 from spatial_mllm_ros.mllm.families.kv_cache import CACHE
+from spatial_mllm_ros.mllm.families.spatial_mllm.loaded import SpatialMLLM
 
 VOCABULARY = 64
 PREFIX = [3, 1, 4, 1, 5, 9, 2, 6, 5]
@@ -28,12 +29,17 @@ def make_model(seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
     return Qwen2_5_VLForConditionalGeneration(config).eval()
 
 
-def read_scene(model: Qwen2_5_VLForConditionalGeneration, prefix: list[int] = PREFIX) -> Scene:
+def reader(model: Qwen2_5_VLForConditionalGeneration) -> SpatialMLLM:
+    """The same as answering knows it; it reads, and has no words."""
+    return SpatialMLLM("tiny", model, None)  # type: ignore[arg-type]
+
+
+def read_clip(model: Qwen2_5_VLForConditionalGeneration, prefix: list[int] = PREFIX) -> EncodedClip:
     """The prefix read into a fresh cache; DELTA applies to what follows it."""
     cache = DynamicCache()
     with torch.inference_mode():
         model(input_ids=torch.tensor([prefix]), position_ids=prefix_positions(prefix), **{CACHE: cache})
-    return Scene(cache, len(prefix), DELTA, (0,))
+    return EncodedClip(cache, len(prefix), DELTA, (0,))
 
 
 def prefix_positions(prefix: list[int]) -> torch.Tensor:

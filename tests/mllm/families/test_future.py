@@ -33,9 +33,9 @@ Qwen2_5_VLTextModel.forward = forward
 LOADING = """
 import json, sys
 from spatial_mllm_ros.errors import SpatialError
-from spatial_mllm_ros.mllm.answering.engine import Engine
+from spatial_mllm_ros.mllm.answering.engine import load_engine
 try:
-    Engine(sys.argv[1], device="cpu")
+    load_engine(sys.argv[1], device="cpu")
 except SpatialError as error:
     print(json.dumps([int(error.code), error.message]))
 """

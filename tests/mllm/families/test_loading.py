@@ -20,10 +20,9 @@ from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
 from spatial_mllm_ros.mllm.families.spatial_mllm.loading import load_model
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import TRAINED_PIXELS
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids, question_ids
 from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained, released_config
 from spatial_mllm_ros.mllm.question import Question
-from spatial_mllm_ros.mllm.text.tokenizer import encode_text
+from spatial_mllm_ros.mllm.text.tokens import encode_text
 from spatial_mllm_ros.mllm.weights import files as checkpoint
 from spatial_mllm_ros.mllm.weights.files import INDEX, WEIGHTS, ModelError
 from spatial_mllm_ros.mllm.weights.saving import new_folder, save_shards
@@ -155,7 +154,7 @@ def test_a_folder_as_it_is_released(released, model):
     assert torch.equal(logits(loaded), logits(model))
     assert len(loaded.generation_config.eos_token_id) == 2
     assert processor.pixels == (3136, 12845056) and processor.scene_pixels == TRAINED_PIXELS
-    prompt = prefix_ids(processor, (1, 2, 2)) + question_ids(processor, Question("Where is <|im_end|>?"))
+    prompt = processor.prefix_ids((1, 2, 2)) + processor.question_ids(Question("Where is <|im_end|>?"))
     assert processor.tokenizer.decode(prompt).startswith(
         "<|im_start|>system\nBe helpful.<|im_end|>\n<|im_start|>user\n"
         "<|vision_start|><|video_pad|><|vision_end|>Where is <|im_end|>?\nPlease"

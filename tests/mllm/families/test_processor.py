@@ -10,7 +10,8 @@ from transformers.processing_utils import TextKwargs
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import MEAN, STD, TRAINED_PIXELS, pack
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor, count_tokens
-from spatial_mllm_ros.mllm.text.tokenizer import build_tokenizer, encode_text
+from spatial_mllm_ros.mllm.families.spatial_mllm.tokenizer import build_tokenizer
+from spatial_mllm_ros.mllm.text.tokens import encode_text
 
 SMALL = 56 * 56, 112 * 112
 VIDEO, IMAGE = "<|vision_start|><|video_pad|><|vision_end|>", "<|vision_start|><|image_pad|><|vision_end|>"

@@ -5,9 +5,10 @@ from transformers import Qwen2VLImageProcessorPil
 
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids, prompt_text, question_ids
+from spatial_mllm_ros.mllm.families.spatial_mllm.tokenizer import SPECIAL_TOKENS, build_tokenizer
 from spatial_mllm_ros.mllm.question import AnswerType, Question
-from spatial_mllm_ros.mllm.text.tokenizer import SPECIAL_TOKENS, build_tokenizer, encode_text
+from spatial_mllm_ros.mllm.text.forms import prompt_text
+from spatial_mllm_ros.mllm.text.tokens import encode_text
 
 PROCESSOR = SpatialMLLMProcessor(Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=12544), build_tokenizer())
 TOKENIZER = PROCESSOR.tokenizer
@@ -34,12 +35,12 @@ def whole(question: Question) -> str:
     ],
 )
 def test_two_parts_are_the_whole(question):
-    ids = prefix_ids(PROCESSOR, GRID) + question_ids(PROCESSOR, question)
+    ids = PROCESSOR.prefix_ids(GRID) + PROCESSOR.question_ids(question)
     assert ids == TOKENIZER(whole(question)).input_ids
 
 
 def test_the_prefix_ends_with_the_clip():
-    ids = prefix_ids(PROCESSOR, GRID)
+    ids = PROCESSOR.prefix_ids(GRID)
     assert ids[-13:] == [PROCESSOR.video_token_id] * 12 + [TOKENIZER.convert_tokens_to_ids("<|vision_end|>")]
 
 
@@ -48,7 +49,7 @@ def test_the_prefix_ends_with_the_clip():
 def test_a_question_controls_nothing(text, options, choose):
     """Whatever a person writes: the only control tokens are the template's, and the words are all there."""
     question = Question(text, tuple(options) if choose else ())
-    ids = question_ids(PROCESSOR, question)
+    ids = PROCESSOR.question_ids(question)
     end = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
     start = TOKENIZER.convert_tokens_to_ids("<|im_start|>")
     assert [token for token in ids if token in CONTROL] == [end, start]
@@ -104,7 +105,7 @@ def test_longest_question():
     """2000 characters of three bytes and 26 options of 200: all of it is there, and bounded."""
     options = tuple(f"{i:02}" + "\u65e5" * 198 for i in range(26))
     question = Question("\u672c" * 2000, options)
-    ids = question_ids(PROCESSOR, question)
+    ids = PROCESSOR.question_ids(question)
     assert TOKENIZER.decode(ids).startswith(prompt_text(question)) and 3 * (2000 + 26 * 198) < len(ids) < 22_000
 
 
@@ -122,8 +123,8 @@ def test_words_of_a_template_between_clip_and_question():
     processor = with_template(
         "<|im_start|>user <|vision_start|><|video_pad|><|vision_end|>Q: {{ messages[0].content[1].text }}!"
     )
-    assert prefix_ids(processor, GRID)[-1] == TOKENIZER.convert_tokens_to_ids("<|vision_end|>")
-    ids = question_ids(processor, Question("Who?"))
+    assert processor.prefix_ids(GRID)[-1] == TOKENIZER.convert_tokens_to_ids("<|vision_end|>")
+    ids = processor.question_ids(Question("Who?"))
     assert ids == encode_text(TOKENIZER, f"Q: Who?\n{SHORT}") + TOKENIZER("!").input_ids
 
 
@@ -132,4 +133,4 @@ def test_words_of_a_template_between_clip_and_question():
 )
 def test_a_template_without_a_clip_or_question_is_an_error(template):
     with pytest.raises(SpatialError, match="chat template"):
-        prefix_ids(with_template(template), GRID)
+        with_template(template).prefix_ids(GRID)

@@ -46,10 +46,10 @@ def model(folder):
 def test_it_answers_as_the_engine_does_in_this_process(model, folder):
     import torch
 
-    from spatial_mllm_ros.mllm.answering.engine import Engine
+    from spatial_mllm_ros.mllm.answering.engine import load_engine
 
     torch.set_num_threads(1)
-    engine = Engine(folder, device="cpu", max_tokens=24, not_observed=1.0)
+    engine = load_engine(folder, device="cpu", max_tokens=24, not_observed=1.0)
     for question in (QUESTION, Question("Which?", ("a cup", "a bowl"))):
         expected = engine.ask([frame.decoded() for frame in frames()], question)
         answer = model.ask(question, frames()).result(SECONDS)

@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from spatial_mllm_ros.mllm.text.tokenizer import SPECIAL_TOKENS, build_tokenizer, encode_text
+from spatial_mllm_ros.mllm.families.spatial_mllm.tokenizer import SPECIAL_TOKENS, build_tokenizer
+from spatial_mllm_ros.mllm.text.tokens import encode_text
 
 TOKENIZER = build_tokenizer()
 CONTROL = {TOKENIZER.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}

@@ -52,14 +52,14 @@ def scripted(monkeypatch):
         return asked
 
     processor = None
-    load = module.load_model
+    load = module.load_speaker
 
     def keep_processor(*args):
         nonlocal processor
         model, processor = load(*args)
         return model, processor
 
-    monkeypatch.setattr(module, "load_model", keep_processor)
+    monkeypatch.setattr(module, "load_speaker", keep_processor)
     return script
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from spatial_mllm_ros.mllm import Question, load_model
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids, question_ids
 from spatial_mllm_training.benchmarks.answers import question_of
 from spatial_mllm_training.grpo.clips import until
 from spatial_mllm_training.grpo.prompts import Prompts
@@ -35,7 +34,7 @@ def test_asked_as_the_engine_asks(tmp_path, processor, reasoning):
         pixels, grid = processor.pack_scene([frame, frame])
         torch.testing.assert_close(prompt.pixels, pixels, atol=0, rtol=0)
         question = Question("What is this?", answer_type=1, with_reasoning=reasoning)  # TEXT
-        assert prompt.ids == prefix_ids(processor, grid[0].tolist()) + question_ids(processor, question)
+        assert prompt.ids == processor.prefix_ids(grid[0].tolist()) + processor.question_ids(question)
 
 
 def test_the_same_number_is_the_same_prompt(tmp_path, processor):

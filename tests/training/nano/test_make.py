@@ -9,7 +9,7 @@ import pytest
 
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm import Question
-from spatial_mllm_ros.mllm.answering.engine import Engine
+from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_ros.mllm.calibration import read_calibration
 from spatial_mllm_training.nano.make import STAGES, NanoRecipe, make_nano
 
@@ -51,7 +51,7 @@ def test_it_is_made_and_made_only_once(tmp_path):
     states = {stage: json.loads((tmp_path / stage / "run.json").read_text())["state"] for stage in STAGES}
     assert set(states.values()) == {"finished"}
     frames = [np.full((120, 160, 3), value, np.uint8) for value in (0, 200)]
-    answer = Engine(made, device="cpu").ask(frames, Question("How far did the camera move, in millimetres?"))
+    answer = load_engine(made, device="cpu").ask(frames, Question("How far did the camera move, in millimetres?"))
     assert answer.frames == (0, 1) and answer.seconds_generate > 0  # after seven steps it need not say anything
 
     written = {path: path.stat().st_mtime_ns for path in Path(tmp_path).rglob("*.safetensors")}

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from spatial_mllm_ros.mllm.families.spatial_mllm.tokenizer import SPECIAL_TOKENS
 from spatial_mllm_ros.mllm.text.parsing import LETTERS
-from spatial_mllm_ros.mllm.text.tokenizer import SPECIAL_TOKENS, encode_text
+from spatial_mllm_ros.mllm.text.tokens import encode_text
 from spatial_mllm_training.multispa.item import Candidate, Point
 from spatial_mllm_training.multispa.wording import word
 from spatial_mllm_training.nano.start import SIZE, VOCABULARY, make_start, sentences, texts

@@ -42,18 +42,18 @@ def test_clip_form_is_the_nodes_prompt_then_the_answer(processor):
 
 def test_clip_form_asks_what_the_engine_asks(tiny, questions):
     """Decoding greedily after the same tokens gives the engine's words."""
-    from spatial_mllm_ros.mllm.answering.engine import Engine
+    from spatial_mllm_ros.mllm.answering.engine import load_engine
     from spatial_mllm_training.benchmarks.answers import question_of, read_image
 
-    engine = Engine(tiny, device="cpu", max_tokens=6, not_observed=1.0)
+    engine = load_engine(tiny, device="cpu", max_tokens=6, not_observed=1.0)
     mixture = Mixture([DataEntry(str(questions))])
     given = mixture.read(0, 0)
-    sample = Collator(mixture, engine.processor, Settings()).sample(given)
+    sample = Collator(mixture, engine.model.processor, Settings()).sample(given)
     prompt = [token for token, label in zip(*sample.tokens) if label == IGNORED]
     import torch
 
     clip = sample.pictures[0]
-    written = engine.model.generate(
+    written = engine.model.network.generate(
         input_ids=torch.tensor([prompt]),
         pixel_values_videos=clip.pixels,
         video_grid_thw=torch.tensor([clip.grid]),
@@ -62,7 +62,7 @@ def test_clip_form_asks_what_the_engine_asks(tiny, questions):
         do_sample=False,
     )
     said = engine.ask([read_image(path) for path in given["images"]], question_of(given)).text
-    ours = engine.processor.tokenizer.decode(written[0, len(prompt) :], skip_special_tokens=True).strip()
+    ours = engine.model.processor.tokenizer.decode(written[0, len(prompt) :], skip_special_tokens=True).strip()
     assert ours and ours == said
 
 

@@ -132,7 +132,7 @@ def train_geometry(recipe: GeometryRecipe, out: str | Path, overwrite: bool = Fa
         return folder.trained
     torch.manual_seed(recipe.seed)
     model, _ = load_model(recipe.model)
-    vggt = model.model.spatial_encoder.vggt_model.requires_grad_(True)
+    vggt = model.vggt.requires_grad_(True)
     batches = recipe.steps * recipe.accumulate
     phases = [Phase(round(p.share * batches), (p.height, p.width), p.alone) for p in recipe.phases]
     rest = batches - sum(phase.count for phase in phases)

@@ -6,15 +6,18 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import PAIR
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import CLIP_RATE
 from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
 
 from .prompts import Prompt
+
+Policy = SpatialMLLMForConditionalGeneration | PeftModel
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,22 @@ class Clip:
 
 
 @torch.no_grad()
-def see(model: Any, prompt: Prompt) -> Clip:
+def see(model: SpatialMLLMForConditionalGeneration, prompt: Prompt) -> Clip:
     """A prompt's clip through the encoders, and through a connector that does not learn, on the model's device."""
     pixels, grid = prompt.pixels.to(model.device), prompt.grid.to(model.device)
-    clip = Clip(model.model.see(pixels, grid), grid)
-    learns = any(parameter.requires_grad for parameter in model.model.connector.parameters())
+    clip = Clip(model.see(pixels, grid), grid)
+    learns = any(parameter.requires_grad for parameter in model.parts["connector"].parameters())
     return clip if learns else replace(clip, fused=fuse(model, clip))
 
 
-def fuse(model: Any, clip: Clip) -> Tensor:
+def fuse(model: SpatialMLLMForConditionalGeneration, clip: Clip) -> Tensor:
     """[n, hidden] tokens of a clip, with gradients to the connector where they are on."""
     if clip.fused is not None:
         return clip.fused
-    return model.model.encode(video_grid_thw=clip.grid, seen={"video": clip.seen})["video"].pooler_output[0]
+    return model.encode(video_grid_thw=clip.grid, seen={"video": clip.seen})["video"].pooler_output[0]  # type: ignore[index]
 
 
-def shown(model: Any, clips: Sequence[Clip], rows: Sequence[int]) -> dict[str, Any]:
+def shown(model: SpatialMLLMForConditionalGeneration, clips: Sequence[Clip], rows: Sequence[int]) -> dict[str, Any]:
     """What ``forward`` and ``generate`` take beside tokens, where row i of a batch is about clip ``rows[i]``.
 
     However many rows are about a clip, the connector reads it once.
@@ -62,7 +65,7 @@ def shown(model: Any, clips: Sequence[Clip], rows: Sequence[int]) -> dict[str, A
 
 @torch.no_grad()
 def sample(
-    model: Any, clips: Sequence[Clip], rows: Sequence[int], prompts: Sequence[list[int]], config: GenerationConfig
+    model: Policy, clips: Sequence[Clip], rows: Sequence[int], prompts: Sequence[list[int]], config: GenerationConfig
 ) -> list[list[int]]:
     """A completion of each prompt, its end token included where it came to an end.
 
@@ -85,6 +88,6 @@ def until(tokens: list[int], ends: set[int]) -> list[int]:
     return tokens[: next((i + 1 for i, token in enumerate(tokens) if token in ends), len(tokens))]
 
 
-def base_of(model: Any) -> Any:
+def base_of(model: nn.Module) -> SpatialMLLMForConditionalGeneration:
     """The Spatial-MLLM in a PEFT model, or itself."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
+    return model.get_base_model() if isinstance(model, PeftModel) else model  # type: ignore[return-value]

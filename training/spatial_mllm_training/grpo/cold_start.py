@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from transformers import GenerationConfig
@@ -22,12 +21,13 @@ from transformers import GenerationConfig
 from spatial_mllm_ros.cli.terminal import track
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.mllm.device import choose
-from spatial_mllm_ros.mllm.families.spatial_mllm.loading import load_model
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
 
 from ..benchmarks.journal import Journal, digest
 from ..multispa.records import line
 from ..runs.files import write_text
-from ..runs.recipe import RecipeError
+from ..runs.parts import load_speaker
 from ..sft import media
 from ..sft.dataset import Mixture
 from ..sft.records import Record, RecordFault
@@ -58,9 +58,7 @@ def cold_start(recipe: ColdStartRecipe, out: Path, resume: bool = True) -> Count
         SpatialError: the model or the data cannot be used, or ``out`` holds another run.
     """
     mixture = Mixture(recipe.data)
-    model, processor = load_model(recipe.model, *choose(recipe.device, recipe.dtype), recipe.adapter)
-    if processor is None:
-        raise RecipeError(f"model {recipe.model} has no tokenizer: expected tokenizer.json")
+    model, processor = load_speaker(recipe.model, recipe.adapter, *choose(recipe.device, recipe.dtype))
     settings = blake2b(json.dumps([asdict(recipe), mixture.describe()]).encode(), digest_size=12).hexdigest()
     best: list[tuple[Record, Trace]] = []
     counts: Counter[str] = Counter()
@@ -83,7 +81,13 @@ def cold_start(recipe: ColdStartRecipe, out: Path, resume: bool = True) -> Count
     return counts
 
 
-def best_trace(recipe: ColdStartRecipe, model: Any, processor: Any, prompt: Prompt, key: str) -> Trace:
+def best_trace(
+    recipe: ColdStartRecipe,
+    model: SpatialMLLMForConditionalGeneration,
+    processor: SpatialMLLMProcessor,
+    prompt: Prompt,
+    key: str,
+) -> Trace:
     """The best of K traces of one question; the first of equals. The same for the same seed and key."""
     tokenizer = processor.tokenizer
     ends = model.generation_config.eos_token_id

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from spatial_mllm_ros.cli.terminal import warn
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids, question_ids
+from spatial_mllm_ros.mllm.families.base import Processor
 
 from ..runs.folder import RunError
 from ..sft import media
@@ -37,12 +36,12 @@ class Prompt:
     grid: Tensor
 
 
-def prompt_of(record: Record, images: Sequence[NDArray[np.uint8]], processor: Any, reasoning: bool) -> Prompt:
+def prompt_of(record: Record, images: Sequence[NDArray[np.uint8]], processor: Processor, reasoning: bool) -> Prompt:
     """As ``Engine.ask`` asks. Raises RecordFault or SpatialError where that cannot be, or there is no answer."""
     item_of(record)
     question = replace(question_in(record), with_reasoning=reasoning)
     pixels, grid = processor.pack_scene(images)
-    ids = prefix_ids(processor, grid[0].tolist()) + question_ids(processor, question)
+    ids = processor.prefix_ids(grid[0].tolist()) + processor.question_ids(question)
     return Prompt(record, ids, pixels, grid)
 
 
@@ -64,7 +63,7 @@ class Prompts:
         self,
         mixture: Mixture,
         draws: NDArray[np.int64],
-        processor: Any,
+        processor: Processor,
         reasoning: bool,
         max_frames: int,
         most: int = 0,

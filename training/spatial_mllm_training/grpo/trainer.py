@@ -15,17 +15,20 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import TrainerCallback
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
+
 from ..runs.files import write_text
 from ..runs.folder import RunError
 from ..runs.parts import ModelRecipe, adamw
-from .clips import Clip, base_of, sample, see, shown
+from .clips import Clip, Policy, base_of, sample, see, shown
 from .prompts import Prompt, Prompts
 from .rewards import RewardFunction
 
@@ -59,11 +62,11 @@ class ClipGRPOTrainer(GRPOTrainer):
     def __init__(
         self,
         recipe: ModelRecipe,
-        model: Any,
+        model: Policy,
         args: GRPOConfig,
         prompts: Prompts,
         rewards: Sequence[tuple[RewardFunction, float]],
-        processor: Any,
+        processor: SpatialMLLMProcessor,
         callbacks: list[TrainerCallback] | None = None,
     ):
         self.recipe, self.prompts = recipe, prompts
@@ -86,14 +89,14 @@ class ClipGRPOTrainer(GRPOTrainer):
             raise RunError("GRPO under FSDP or DeepSpeed: expected neither; adapters (lora_rank) save memory")
         self.beta = args.beta = beta
         if reference is not None:
-            self.ref_model: Any = self.accelerator.prepare_model(reference, evaluation_mode=True)
-            add_fused_lm_head(self.ref_model, temperature=self.temperature)
+            self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
+            add_fused_lm_head(self.ref_model, temperature=self.temperature)  # type: ignore[arg-type]
         self._clips: list[Clip] = []
         self._rows: list[int] = []  # the clip of each row of the batch at hand
         self._asked: list[Prompt] = []
         self._before: int | None = None
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             self.optimizer = adamw(model or self.model, self.recipe)  # type: ignore[arg-type]
         return self.optimizer
@@ -138,13 +141,13 @@ class ClipGRPOTrainer(GRPOTrainer):
             self._log_metric(f"reward/{row['record']['question_type']}", total)
         return rewards
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+    def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         self._rows = inputs["rows"].tolist()
         return super()._compute_loss(model, inputs)
 
     def _get_per_token_logps_and_entropies(
         self,
-        model: Any,
+        model: nn.Module,
         input_ids: Tensor,
         attention_mask: Tensor,
         logits_to_keep: int,
@@ -210,7 +213,7 @@ def curve_of(metric: str) -> str:
     return metric if metric.startswith("reward/") else CURVES.get(metric, "")
 
 
-def reference_of(model: Any) -> Any:
+def reference_of(model: SpatialMLLMForConditionalGeneration) -> SpatialMLLMForConditionalGeneration:
     """A frozen copy of a policy that shares its encoders: only what trains is there twice."""
-    shared = {id(part): part for part in (model.model.visual, model.model.spatial_encoder)}
+    shared = {id(part): part for part in (model.parts["visual"], model.vggt)}
     return deepcopy(model, dict(shared)).eval().requires_grad_(False)

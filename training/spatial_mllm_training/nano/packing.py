@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from spatial_mllm_ros.mllm.families.base import Processor
+from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import PAIR, pack
 from spatial_mllm_ros.mllm.families.spatial_mllm.positions import rope_index
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import CLIP_RATE
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids
 
 from ..sft.records import Record
 from ..sft.shown import IGNORED, as_clip
@@ -44,11 +46,11 @@ class Rows:
         return Rows(self.pixels.to(device), self.grid, *(tensor.to(device) for tensor in tensors))
 
 
-def rows(clips: Sequence[tuple[Any, Sequence[Record]]], processor: Any, config: Any) -> Rows:
+def rows(clips: Sequence[tuple[Any, Sequence[Record]]], processor: Processor, config: SpatialMLLMConfig) -> Rows:
     """Tensors of clips, images uint8 [S, H, W, 3] with their questions each."""
     packed = [pack(images, *processor.scene_pixels) for images, _ in clips]
     grid = packed[0][1]
-    prefix = prefix_ids(processor, grid)
+    prefix = processor.prefix_ids(grid)
     start, delta = rope_index(config, torch.tensor([prefix]), video_grids=[grid], seconds=[PAIR / CLIP_RATE])
     first = len(prefix) + int(delta)
     made = [_row(prefix, start[:, 0], first, records, processor, grid) for _, records in clips]
@@ -67,7 +69,7 @@ def rows(clips: Sequence[tuple[Any, Sequence[Record]]], processor: Any, config: 
     )
 
 
-def _row(prefix: list[int], start: Tensor, first: int, records: Sequence[Record], processor: Any, grid: Any):
+def _row(prefix: list[int], start: Tensor, first: int, records: Sequence[Record], processor: Processor, grid: Any):
     """Ids, labels, positions [3, L] and groups (0: the clip, then each question) of one row."""
     ids, labels, group = [*prefix], [IGNORED] * len(prefix), [0] * len(prefix)
     positions = [start]
@@ -79,10 +81,10 @@ def _row(prefix: list[int], start: Tensor, first: int, records: Sequence[Record]
     return torch.tensor(ids), torch.tensor(labels), torch.cat(positions, dim=1), torch.tensor(group)
 
 
-def packed_loss(model: Any, batch: Rows) -> Tensor:
+def packed_loss(model: SpatialMLLMForConditionalGeneration, batch: Rows) -> Tensor:
     """Cross-entropy of each answer's tokens, float32 [number of labelled tokens]."""
     count = batch.ids.shape[0]
-    hidden = model.model(
+    hidden = model.base_model(
         input_ids=batch.ids,
         pixel_values_videos=batch.pixels,
         video_grid_thw=torch.tensor([batch.grid] * count, device=batch.ids.device),

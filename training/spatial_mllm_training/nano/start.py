@@ -14,10 +14,10 @@ from spatial_mllm_ros.mllm.encoders.vggt.layers import LayerScale
 from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
 from spatial_mllm_ros.mllm.families.spatial_mllm.loading import released_name
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import LETTER_ONLY, OFFSET, OPTIONS, POINT, SHORT, WITH_UNIT
+from spatial_mllm_ros.mllm.families.spatial_mllm.tokenizer import SPECIAL_TOKENS
 from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import preprocessor_config, released_config
+from spatial_mllm_ros.mllm.text.forms import LETTER_ONLY, OFFSET, OPTIONS, POINT, SHORT, WITH_UNIT
 from spatial_mllm_ros.mllm.text.parsing import LETTERS
-from spatial_mllm_ros.mllm.text.tokenizer import SPECIAL_TOKENS
 from spatial_mllm_ros.mllm.weights.saving import new_folder, save_shards, write_json
 
 from ..multispa.dots import COLOURS
@@ -139,7 +139,7 @@ def new_weights(config: SpatialMLLMConfig) -> SpatialMLLMForConditionalGeneratio
     for name, parameter in model.named_parameters():
         if "token" in name or "pos_embed" in name:
             nn.init.normal_(parameter, std=0.02)
-    head = model.model.spatial_encoder.vggt_model.camera_head
+    head = model.vggt.camera_head
     head.pose_branch.fc2.weight.data[7:] = 0
     head.pose_branch.fc2.bias.data[7:] = 1 / REFINEMENTS  # below 0 it would learn nothing
     model.tie_weights()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from spatial_mllm_ros.mllm.text.tokenizer import CHAT_TEMPLATE, SPECIAL_TOKENS, chat_tokenizer
+from spatial_mllm_ros.mllm.families.spatial_mllm.tokenizer import CHAT_TEMPLATE, SPECIAL_TOKENS, chat_tokenizer
 
 WORDS = r"[0-9]| ?[^\s0-9]+|\s+"
 """What no token reaches across: single digits, so that numbers are written place by place; words; space."""

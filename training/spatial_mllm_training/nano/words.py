@@ -16,13 +16,16 @@ from torch.utils.data import Dataset
 
 from spatial_mllm_ros.cli.terminal import progress
 from spatial_mllm_ros.config import param
-from spatial_mllm_ros.mllm import load_model
+from spatial_mllm_ros.mllm.families.base import Processor
+from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 
 from ..geometry.clips import WIDE, choose, recolour
 from ..geometry.train import GeometryRecipe, StepTrainer, open_scenes, views_folder
 from ..geometry.views import Views
 from ..multispa.sources import open_sources
 from ..runs.folder import RunFolder
+from ..runs.parts import load_speaker
 from ..runs.recipe import RecipeError
 from ..runs.run import run
 from .packing import Rows, packed_loss, rows
@@ -61,8 +64,8 @@ class QuestionBatches(Dataset):
         scenes: Sequence[Views],
         count: int,
         recipe: WordsRecipe,
-        processor: Any,
-        config: Any,
+        processor: Processor,
+        config: SpatialMLLMConfig,
         things: Sequence[Things] = (),
     ):
         self.scenes, self.count, self.recipe = scenes, count, recipe
@@ -95,9 +98,9 @@ def train_words(recipe: WordsRecipe, out: str | Path, overwrite: bool = False) -
     if folder.finished:
         return folder.trained
     torch.manual_seed(recipe.seed)
-    model, processor = load_model(recipe.model)
+    model, processor = load_speaker(recipe.model)
     model.train().requires_grad_(True)
-    model.model.spatial_encoder.eval().requires_grad_(False)
+    model.vggt.eval().requires_grad_(False)
     known = find_things(recipe, folder) if recipe.things else ()
     batches = QuestionBatches(scenes, recipe.steps * recipe.accumulate, recipe, processor, model.config, known)
     trainer = StepTrainer(recipe, folder, model, batches, losses)
@@ -114,6 +117,6 @@ def find_things(recipe: WordsRecipe, folder: RunFolder) -> list[Things]:
     return open_things(refs, size, place)
 
 
-def losses(model: Any, batch: Rows) -> dict[str, Tensor]:
+def losses(model: SpatialMLLMForConditionalGeneration, batch: Rows) -> dict[str, Tensor]:
     """As ``StepTrainer`` takes it."""
     return {"loss": packed_loss(model, batch).mean()}

@@ -1,23 +1,26 @@
 """Which parts of a Spatial-MLLM learn, how fast, and whether the language model does so through an adapter (LoRA)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from spatial_mllm_ros.config import param
+from spatial_mllm_ros.mllm.families.spatial_mllm.parts import PARTS, part_of
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
+    from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
+
+    Policy = SpatialMLLMForConditionalGeneration | PeftModel
+    Loaded = tuple[SpatialMLLMForConditionalGeneration, SpatialMLLMProcessor]
 
 from .folder import RunError
 from .recipe import RecipeError, RunRecipe, mapping
 
-PARTS = {
-    "connector": "model.connector.",
-    "language_model": "model.language_model.",
-    "visual": "model.visual.",
-    "spatial_encoder": "model.spatial_encoder.vggt_model.aggregator.",
-}
-"""Names in recipes -> beginnings of the names of parameters. The heads of VGGT are no part of answers: they stay."""
 LORA_LAYERS = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 """A list of layer names alone would also hit the 2D encoder's."""
 ENCODERS = ("visual", "spatial_encoder")
@@ -50,7 +53,21 @@ class ModelRecipe(RunRecipe):
             raise RecipeError(f"lora_rank = {self.lora_rank}, train = {self.train}: expected [connector] or []")
 
 
-def load_learner(recipe: ModelRecipe) -> tuple[Any, Any]:
+def load_speaker(path: str, adapter: str = "", device: str = "cpu", dtype: str = "float32") -> "Loaded":
+    """A model with the processor that answering needs.
+
+    Raises:
+        SpatialError: the model or the adapter cannot be used, or does not answer.
+    """
+    from spatial_mllm_ros.mllm import load_model  # takes seconds to import, which reading a recipe need not
+
+    model, processor = load_model(path, device, dtype, adapter)
+    if processor is None:
+        raise RunError(f"model {path} has no tokenizer: expected one that answers, with tokenizer.json")
+    return model, processor
+
+
+def load_learner(recipe: ModelRecipe) -> "Loaded":
     """The model that a run begins with, and its processor: what learns is float32, the rest in the recipe's dtype.
 
     All is read as float32 first, so that what learns begins with the very numbers of the checkpoint.
@@ -58,25 +75,21 @@ def load_learner(recipe: ModelRecipe) -> tuple[Any, Any]:
     Raises:
         SpatialError: the model or the adapter cannot be used, or does not answer.
     """
-    from spatial_mllm_ros.mllm import load_model  # takes seconds to import, which reading a recipe need not
-
-    model, processor = load_model(recipe.model, adapter=recipe.adapter)
-    if processor is None:
-        raise RunError(f"model {recipe.model} has no tokenizer: expected one that answers")
+    model, processor = load_speaker(recipe.model, recipe.adapter)
     for name, parameter in model.named_parameters():
         if (part := part_of(name)) and part not in recipe.train:
             parameter.data = parameter.data.to(getattr(torch, recipe.dtype))
     return model, processor
 
 
-def trainable(model: Any, recipe: ModelRecipe) -> Any:
+def trainable(model: "SpatialMLLMForConditionalGeneration", recipe: ModelRecipe) -> "Policy":
     """The model with the recipe's parts learning and the rest frozen; wrapped by PEFT where there are adapters.
 
     Args:
         model: SpatialMLLMForConditionalGeneration; what learns is float32.
     """
     model.requires_grad_(False)
-    for encoder in (model.get_submodule(PARTS[part][:-1]) for part in ENCODERS if part not in recipe.train):
+    for encoder in (model.parts[part] for part in ENCODERS if part not in recipe.train):
         encoder.forward = torch.no_grad()(encoder.forward)  # checkpointing would make its input require gradients
     if recipe.lora_rank:
         from peft import LoraConfig, get_peft_model
@@ -89,10 +102,9 @@ def trainable(model: Any, recipe: ModelRecipe) -> Any:
             modules_to_save=list(recipe.train) or None,
             task_type="CAUSAL_LM",
         )
-        model = get_peft_model(model, settings)
-    else:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad = part_of(name) in recipe.train
+        return get_peft_model(model, settings).train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = part_of(name) in recipe.train
     return model.train()
 
 
@@ -119,11 +131,3 @@ def adamw(model: nn.Module, recipe: ModelRecipe) -> torch.optim.AdamW:
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     fused = True if devices <= {"cpu", "cuda"} else None
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=fused)
-
-
-def part_of(name: str) -> str:
-    """The part, ``lora`` for an adapter, or empty, that a parameter of the model (or of PEFT's) belongs to."""
-    if "lora_" in name:
-        return "lora"
-    found = (part for part, prefix in PARTS.items() if prefix in f".{name}".replace(".base_model.model.", "."))
-    return next(found, "")

@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from peft import PeftModel
 from torch import Tensor
 
 from spatial_mllm_ros.mllm.families.spatial_mllm.loading import add_adapter, load_model, released_name
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.weights.files import INDEX, find_folder, read_config
 from spatial_mllm_ros.mllm.weights.saving import new_folder, save_shards
 
@@ -19,7 +19,11 @@ NOT_KEPT = (INDEX, "calibration.json")  # they speak of the weights that it bega
 
 
 def save_trained(
-    model: Any, base: str | Path, out: Path, state: dict[str, Tensor] | None = None, adapter: str | Path = ""
+    model: SpatialMLLMForConditionalGeneration | PeftModel,
+    base: str | Path,
+    out: Path,
+    state: dict[str, Tensor] | None = None,
+    adapter: str | Path = "",
 ) -> Path:
     """Writes what was trained: ``adapter/`` of a PEFT model, else ``model/`` in the layout of the released checkpoints.
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_ros.mllm.families.base import Processor
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import MERGE, PAIR, PATCH_VALUES, pack
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import CLIP_RATE
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import prefix_ids
 from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
 
 from . import media
@@ -69,7 +69,7 @@ class Collator:
     def __init__(
         self,
         mixture: Mixture,
-        processor: Any,
+        processor: Processor,
         settings: Settings,
         store: FeatureStore | None = None,
         blank: bool = False,
@@ -152,7 +152,7 @@ class Collator:
     def _blank(self) -> Sample:
         """The smallest clip, black, of which nothing is learned."""
         grid = (1, MERGE, MERGE)
-        ids = prefix_ids(self.processor, grid)
+        ids = self.processor.prefix_ids(grid)
         pixels = torch.zeros(MERGE * MERGE, PATCH_VALUES)
         return Sample(Tokens(ids, [IGNORED] * len(ids)), [Picture("video", grid, pixels)])
 

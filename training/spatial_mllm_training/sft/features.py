@@ -16,10 +16,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from spatial_mllm_ros.cli.terminal import warn
 from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_ros.mllm.families.base import Processor
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
 from spatial_mllm_ros.mllm.weights.files import DTYPES
 
@@ -135,12 +137,13 @@ class FeatureStore:
             yield size
 
 
-def fingerprint(model: Any, processor: Any, dtype: str, keep: str = "both") -> str:
+def fingerprint(
+    model: SpatialMLLMForConditionalGeneration, processor: Processor, dtype: str, keep: str = "both"
+) -> str:
     """Tells encoders from others: weights, the layer that is fused, the sizes of frames, the computation's dtype."""
     digest = blake2b(f"{model.config.spatial_layer} {processor.scene_pixels} {dtype}".encode(), digest_size=12)
-    encoders: list[nn.Module] = [model.model.spatial_encoder.vggt_model.aggregator]
-    for encoder in encoders + [model.model.visual] * (keep == "both"):
-        for name, tensor in encoder.state_dict().items():
+    for encoder in ("spatial_encoder", "visual") if keep == "both" else ("spatial_encoder",):
+        for name, tensor in model.parts[encoder].state_dict().items():
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     digest.update(str(model.config.vision.to_dict() if keep == "both" else "").encode())
@@ -148,7 +151,12 @@ def fingerprint(model: Any, processor: Any, dtype: str, keep: str = "both") -> s
 
 
 @torch.no_grad()
-def fill(store: FeatureStore, model: Any, clips: Iterable[tuple[str, Any]], dtype: str = "float32") -> int:
+def fill(
+    store: FeatureStore,
+    model: SpatialMLLMForConditionalGeneration,
+    clips: Iterable[tuple[str, Any]],
+    dtype: str = "float32",
+) -> int:
     """Sees clips that are not kept yet, until there is no more room.
 
     Args:
@@ -165,7 +173,7 @@ def fill(store: FeatureStore, model: Any, clips: Iterable[tuple[str, Any]], dtyp
         except (RecordFault, SpatialError):  # said where it is trained on
             continue
         with torch.autocast(model.device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-            seen = model.model.see(pixels.to(model.device), grid.to(model.device))
+            seen = model.see(pixels.to(model.device), grid.to(model.device))
         if not store.put(key, grid[0].tolist(), seen):
             warn(f"features: {store.root.name} is full: other clips are seen every time; other encoders' folders count")
             break

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from spatial_mllm_ros.mllm import Question
+from spatial_mllm_ros.mllm.families.base import Processor
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import count_tokens
-from spatial_mllm_ros.mllm.families.spatial_mllm.prompts import control_ids, prefix_ids, question_ids
-from spatial_mllm_ros.mllm.text.tokenizer import encode_text
+from spatial_mllm_ros.mllm.text.tokens import encode_text
 
 from ..benchmarks.answers import question_of
 from .answers import answer_of
@@ -26,7 +26,7 @@ class Tokens(NamedTuple):
     labels: list[int]
 
 
-def as_clip(record: Record, how: str, processor: Any, grid: Sequence[int]) -> Tokens:
+def as_clip(record: Record, how: str, processor: Processor, grid: Sequence[int]) -> Tokens:
     """The way the node and ``evaluate`` ask (``Engine.ask``): the clip, the question, then the answer.
 
     Args:
@@ -37,12 +37,12 @@ def as_clip(record: Record, how: str, processor: Any, grid: Sequence[int]) -> To
         SpatialError: the question is none.
     """
     question = question_in(record)
-    asked = prefix_ids(processor, grid) + question_ids(processor, question)
-    said = encode_text(processor.tokenizer, answer_of(record, how, question)) + control_ids(processor, END)
+    asked = processor.prefix_ids(grid) + processor.question_ids(question)
+    said = encode_text(processor.tokenizer, answer_of(record, how, question)) + processor.control_ids(END)
     return Tokens(asked + said, [IGNORED] * len(asked) + said)
 
 
-def as_written(record: Record, how: str, processor: Any, grids: dict[str, list[Sequence[int]]]) -> Tokens:
+def as_written(record: Record, how: str, processor: Processor, grids: dict[str, list[Sequence[int]]]) -> Tokens:
     """As the record itself says: its turns through the chat template, each ``<image>`` and ``<video>`` in its place.
 
     What people wrote is encoded apart, so that it can control nothing. All answers are learned. Media that the text
@@ -68,14 +68,14 @@ def as_written(record: Record, how: str, processor: Any, grids: dict[str, list[S
     ids: list[int] = []
     labels: list[int] = []
     waiting = {getattr(processor, f"{kind}_token_id"): iter(found) for kind, found in grids.items()}
-    end, spoken = control_ids(processor, END)[0], False
+    end, spoken = processor.control_ids(END)[0], False
     for i, part in enumerate(re.split("\ue000(\\d+)\ue001", rendered)):
         if i % 2:
             text, spoken = texts[int(part)]
             added = encode_text(processor.tokenizer, text)
             labels += added if spoken else [IGNORED] * len(added)
         else:
-            added = control_ids(processor, part)
+            added = processor.control_ids(part)
             added = [token for held in added for token in _expand(held, waiting)]
             stops = spoken and added[:1] == [end]
             labels += added[:stops] + [IGNORED] * (len(added) - stops)

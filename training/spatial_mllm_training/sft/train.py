@@ -15,6 +15,8 @@ from transformers import set_seed
 from trl.trainer.sft_config import SFTConfig
 
 from spatial_mllm_ros.cli.terminal import note, track
+from spatial_mllm_ros.mllm.families.base import Processor
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 
 from ..runs.arguments import check_launch, training_arguments
 from ..runs.callbacks import callbacks, is_main, quiet
@@ -93,7 +95,10 @@ def train_sft(recipe: SftRecipe, out: str | Path, overwrite: bool = False) -> Pa
 
 
 def keep_features(
-    recipe: SftRecipe, model: Any, shown: Sequence[tuple[Collator, NDArray[np.int64]]], arguments: SFTConfig
+    recipe: SftRecipe,
+    model: SpatialMLLMForConditionalGeneration,
+    shown: Sequence[tuple[Collator, NDArray[np.int64]]],
+    arguments: SFTConfig,
 ) -> None:
     """Sees the clips that will be shown, each once, and lets the collators read what was seen; this process's share."""
     store = FeatureStore(
@@ -122,5 +127,5 @@ def clips(collator: Collator, draws: list[list[int]]) -> Iterator[tuple[str, Any
             continue
 
 
-def _packed(processor: Any, record: dict[str, Any], most: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _packed(processor: Processor, record: dict[str, Any], most: int) -> tuple[torch.Tensor, torch.Tensor]:
     return processor.pack_scene(media.clip(record, most))

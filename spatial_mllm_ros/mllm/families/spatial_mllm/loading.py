@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
@@ -36,6 +35,7 @@ from ...weights.files import (
 )
 from .config import ARCHITECTURE, SpatialMLLMConfig
 from .model import SpatialMLLMForConditionalGeneration
+from .processor import SpatialMLLMProcessor
 
 HIGHEST_RANK = 4096  # of an adapter
 
@@ -56,7 +56,7 @@ def load_model(
     dtype: str = "float32",
     adapter: str | Path = "",
     progress: Progress | None = None,
-) -> tuple[SpatialMLLMForConditionalGeneration, Any]:
+) -> tuple[SpatialMLLMForConditionalGeneration, SpatialMLLMProcessor | None]:
     """Loads a Spatial-MLLM, ready to answer (not training).
 
     Args:
@@ -172,7 +172,7 @@ def read_generation(folder: Path, config: SpatialMLLMConfig) -> GenerationConfig
         return GenerationConfig.from_dict(values)
 
 
-def load_processor(folder: Path, config: SpatialMLLMConfig) -> Any:
+def load_processor(folder: Path, config: SpatialMLLMConfig) -> SpatialMLLMProcessor | None:
     """The processor of a model folder; None where there is no tokenizer.
 
     Raises:
@@ -180,8 +180,6 @@ def load_processor(folder: Path, config: SpatialMLLMConfig) -> Any:
     """
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         return None
-    from .processor import SpatialMLLMProcessor
-
     processor = SpatialMLLMProcessor.from_pretrained(folder)
     for name in ("image_token_id", "video_token_id"):
         if (ours := getattr(processor, name)) != (theirs := getattr(config, name)):

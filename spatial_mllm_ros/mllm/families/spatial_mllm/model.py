@@ -18,11 +18,14 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 
+from ...encoders.base import Encoders, Geometry
 from ...encoders.vggt import VGGT, VGGTConfig
+from ...encoders.vggt.view import see_with
 from ..kv_cache import CACHE
 from .config import SpatialMLLMConfig
 from .connector import Connector
 from .packing import MERGE, unpatchify
+from .parts import PARTS
 from .positions import rope_index
 from .seen import Grid, Seen, check_grids, spatial_counts, visual_counts
 
@@ -51,6 +54,7 @@ class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
         self.language_model = Qwen2_5_VLTextModel(config.text)
         self.spatial_encoder = SpatialEncoder(config.vggt)
         self.connector = Connector(2 * config.vggt.embed_dim, config.text.hidden_size)
+        self.encoders = Encoders(self._see_visual, self._see_spatial, self._see_geometry)
         self.post_init()
 
     def get_video_features(
@@ -238,8 +242,8 @@ class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
         """What both encoders see; each clip lists items of one grid that are seen together."""
         visual, spatial = (None, None) if seen is None else (seen.visual, seen.spatial)
         if visual is None:
-            assert pixels is not None
-            visual = self.visual(pixels.to(self.visual.dtype), grid_thw=grid_thw).pooler_output
+            assert pixels is not None and grid_thw is not None
+            visual = self.encoders.visual(pixels, grid_thw)
         if spatial is None:
             assert pixels is not None
             spatial = self._spatial(pixels, check_grids(pixels, grid_thw), clips)
@@ -248,17 +252,27 @@ class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
     def _spatial(self, pixels: Tensor, grids: list[Grid], clips: list[list[int]]) -> Tensor:
         """[sum of 2t * h * w, spatial_dim] tokens of the spatial encoder, item after item; clips alike run together."""
         patches = pixels.float().split([t * h * w for t, h, w in grids])
-        layer, tokens = self.config.spatial_layer, list(patches)
+        tokens = list(patches)
         alike: dict[tuple[int, ...], list[list[int]]] = {}
         for clip in clips:
             alike.setdefault((sum(grids[i][0] for i in clip), *grids[clip[0]][1:]), []).append(clip)
         for group in alike.values():
             frames = torch.stack([torch.cat([unpatchify(patches[i], grids[i]) for i in clip]) for clip in group])
-            layers, first = self.spatial_encoder.vggt_model.aggregate(frames, [layer])
-            for clip, seen in zip(group, layers[layer][:, :, first:].flatten(1, 2)):
+            for clip, seen in zip(group, self.encoders.spatial(frames).flatten(1, 2)):
                 for i, part in zip(clip, seen.split(spatial_counts([grids[i] for i in clip]))):
                     tokens[i] = part
         return torch.cat(tokens)
+
+    def _see_visual(self, pixels: Tensor, grid_thw: Tensor) -> Tensor:
+        return self.visual(pixels.to(self.visual.dtype), grid_thw=grid_thw).pooler_output
+
+    def _see_spatial(self, frames: Tensor) -> Tensor:
+        layer = self.config.spatial_layer
+        layers, first = self.spatial_encoder.vggt_model.aggregate(frames, [layer])
+        return layers[layer][:, :, first:]
+
+    def _see_geometry(self, frames: Tensor) -> Geometry:
+        return see_with(self.spatial_encoder.vggt_model, frames)
 
     def _fuse(self, seen: Seen, grids: list[Grid], clips: list[list[int]]) -> BaseModelOutputWithPooling:
         """[t * h/2 * w/2, hidden] fused tokens of each item; a clip goes through the connector at once."""
@@ -297,6 +311,24 @@ class SpatialMLLMForConditionalGeneration(Qwen2_5_VLPreTrainedModel, GenerationM
         self.model = SpatialMLLMModel(config)
         self.lm_head = nn.Linear(config.text.hidden_size, config.text.vocab_size, bias=False)
         self.post_init()
+
+    @property
+    def vggt(self) -> VGGT:
+        """The spatial encoder, with its heads."""
+        return self.model.spatial_encoder.vggt_model
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """See ``PARTS``."""
+        return {name: self.get_submodule(path) for name, path in PARTS.items()}
+
+    def see(self, pixel_values_videos: Tensor, video_grid_thw: Tensor) -> Seen:
+        """See ``SpatialMLLMModel.see``."""
+        return self.model.see(pixel_values_videos, video_grid_thw)
+
+    def encode(self, *args: Any, **kwargs: Any) -> dict[str, BaseModelOutputWithPooling]:
+        """See ``SpatialMLLMModel.encode``."""
+        return self.model.encode(*args, **kwargs)
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:

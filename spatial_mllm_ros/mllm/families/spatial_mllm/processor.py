@@ -2,25 +2,43 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin, Qwen2VLImageProcessorPil
 
 from ....errors import ErrorCode, SpatialError
 from ...images import Frames
-from ...text.tokenizer import CHAT_TEMPLATE, encode_text
+from ...question import Question
+from ...text.forms import prompt_text
+from ...text.tokens import encode_text
 from ...weights.files import ModelError, find_folder, show
 from .packing import MEAN, MERGE, PAIR, PATCH, STD, TRAINED_PIXELS, pack
+from .tokenizer import CHAT_TEMPLATE
 
 CLIP_RATE = 2.0  # frames per second that a clip without times is said to have
 
+VISION_END = "<|vision_end|>"
+_QUESTION = "\ue000"  # stands for the question while the chat template is rendered; no template contains it
 EXPECTED = "expected a Qwen2.5-VL's preprocessor_config.json and tokenizer.json (or vocab.json and merges.txt)"
+
+
+class _Turn(NamedTuple):
+    """A chat template around a clip and a question: text up to the clip, between the two, and after the question."""
+
+    before: str
+    between: str
+    after: str
 
 
 class SpatialMLLMProcessor(ProcessorMixin):
     """Tokenizer, sizes of pictures and chat template of one checkpoint.
+
+    Prompts are system, user (the clip, then the question), assistant, as released checkpoints were trained. The clip
+    comes first, so that all questions about it share what the model has read up to its end. What a person wrote is
+    encoded apart (``encode_text``): it can say anything and control nothing.
 
     Attributes:
         tokenizer: with Qwen2.5-VL's control tokens.
@@ -97,6 +115,35 @@ class SpatialMLLMProcessor(ProcessorMixin):
         """
         values, grid = pack(frames, *(sizes or self.scene_pixels))
         return values, torch.tensor([grid])
+
+    def prefix_ids(self, grid: Sequence[int]) -> list[int]:
+        """Everything up to and including the end of a clip with grid (t, h, w): the same for all questions about it."""
+        clip = [self.video_token_id] * count_tokens(grid)
+        return self.control_ids(self._turn().before) + clip + self.control_ids(VISION_END)
+
+    def question_ids(self, question: Question) -> list[int]:
+        """What follows the clip: the question, how to answer it, and the start of the assistant's turn."""
+        turn = self._turn()
+        return encode_text(self.tokenizer, turn.between + prompt_text(question)) + self.control_ids(turn.after)
+
+    def control_ids(self, text: str) -> list[int]:
+        """Tokens of the template's own text, control tokens included."""
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"]
+
+    def _turn(self) -> _Turn:
+        """The checkpoint's chat template, rendered once around a clip and a stand-in for the question."""
+        content = [{"type": "video"}, {"type": "text", "text": _QUESTION}]
+        turn: Any = [{"role": "user", "content": content}]
+        try:
+            text = self.apply_chat_template(turn, add_generation_prompt=True)
+        except TemplateError as error:
+            raise ModelError(f"the chat template cannot be rendered: {error}") from None
+        before, clip, rest = str(text).partition(self.video_token)
+        between, asked, after = rest.partition(_QUESTION)
+        if not (clip and asked and between.startswith(VISION_END)):
+            wanted = "<|video_pad|><|vision_end|> and the text in the user's turn"
+            raise ModelError(f"the chat template does not put {wanted}")
+        return _Turn(before, between.removeprefix(VISION_END), after)
 
     def __call__(  # type: ignore[override]
         self,

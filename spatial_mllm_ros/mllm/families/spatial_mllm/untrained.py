@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...text.tokenizer import build_tokenizer
 from ...weights.saving import new_folder, save_shards, write_json
 from .config import ARCHITECTURE, SpatialMLLMConfig
 from .loading import empty_model, released_name
+from .tokenizer import build_tokenizer
 
 GAIN = 2.0  # of the language model, so that its layers outweigh the token they began from
 

@@ -1,4 +1,4 @@
-"""Encoded scenes: their memory, what is dropped first, and that questions leave no trace."""
+"""Encoded clips: their memory, what is dropped first, and that questions leave no trace."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
+from spatial_mllm_ros.mllm.answering.clip_cache import ClipCache
 from spatial_mllm_ros.mllm.answering.decode import Turn
-from spatial_mllm_ros.mllm.answering.scene_cache import SceneCache
 from spatial_mllm_ros.mllm.families.kv_cache import nbytes, rewind
 from tests.closeness import assert_close
 
-from .tiny_qwen import PREFIX, log_probabilities, make_model, read_scene
+from .tiny_qwen import PREFIX, log_probabilities, make_model, read_clip, reader
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,15 @@ def test_what_is_forgotten_is_counted_as_long_as_it_takes_memory():
     assert nbytes(cache) == 2 * (2 * 11 * 4) * 4
 
 
-def test_bytes_of_a_scene(model):
+def test_bytes_of_a_clip(model):
     text = model.config.text_config
     a_token = 2 * text.num_hidden_layers * text.num_key_value_heads * (text.hidden_size // text.num_attention_heads) * 4
-    assert read_scene(model).nbytes == len(PREFIX) * a_token
+    assert read_clip(model).nbytes == len(PREFIX) * a_token
 
 
 @torch.inference_mode()
 def test_an_exception_in_the_middle_of_a_forward_leaves_no_trace(model):
-    scene = read_scene(model)
+    clip = read_clip(model)
     question = [7, 8, 9]
 
     def fail(*_):
@@ -60,13 +60,13 @@ def test_an_exception_in_the_middle_of_a_forward_leaves_no_trace(model):
 
     hook = model.model.language_model.layers[1].register_forward_pre_hook(fail)  # layer 0 has read the question by then
     try:
-        with pytest.raises(RuntimeError, match="out of nothing"), scene.lent() as cache:
-            Turn(model, scene, cache).read(question)
+        with pytest.raises(RuntimeError, match="out of nothing"), clip.lent():
+            Turn(reader(model), clip).read(question)
     finally:
         hook.remove()
-    assert [scene.cache.get_seq_length(layer) for layer in range(2)] == [len(PREFIX)] * 2
-    with scene.lent() as cache:
-        again = Turn(model, scene, cache).read(question)
+    assert [clip.cache.get_seq_length(layer) for layer in range(2)] == [len(PREFIX)] * 2
+    with clip.lent():
+        again = Turn(reader(model), clip).read(question)
     assert_close(again, log_probabilities(model, question)[-1:])
 
 
@@ -75,41 +75,41 @@ class Block:
     nbytes: int
 
 
-def test_the_least_recently_used_scene_goes_first():
-    scenes: SceneCache[Block] = SceneCache(100)
-    scenes.put("a", Block(40))
-    scenes.put("b", Block(40))
-    assert scenes.get("a") is not None
-    scenes.put("c", Block(40))
-    assert ("a" in scenes, "b" in scenes, "c" in scenes) == (True, False, True)
-    assert scenes.nbytes == 80 and scenes.get("b") is None
+def test_the_least_recently_used_clip_goes_first():
+    clips: ClipCache[Block] = ClipCache(100)
+    clips.put("a", Block(40))
+    clips.put("b", Block(40))
+    assert clips.get("a") is not None
+    clips.put("c", Block(40))
+    assert ("a" in clips, "b" in clips, "c" in clips) == (True, False, True)
+    assert clips.nbytes == 80 and clips.get("b") is None
 
 
-def test_the_latest_scene_stays_even_where_nothing_fits():
-    scenes: SceneCache[Block] = SceneCache(0)
-    scenes.put("a", Block(1))
-    assert "a" in scenes
-    scenes.put("b", Block(5))
-    assert "a" not in scenes and "b" in scenes
+def test_the_latest_clip_stays_even_where_nothing_fits():
+    clips: ClipCache[Block] = ClipCache(0)
+    clips.put("a", Block(1))
+    assert "a" in clips
+    clips.put("b", Block(5))
+    assert "a" not in clips and "b" in clips
 
 
-def test_scenes_that_grew_are_trimmed():
-    scenes: SceneCache[Block] = SceneCache(100)
-    scenes.put("a", Block(40))
-    scenes.put("b", grows := Block(40))
+def test_clips_that_grew_are_trimmed():
+    clips: ClipCache[Block] = ClipCache(100)
+    clips.put("a", Block(40))
+    clips.put("b", grows := Block(40))
     grows.nbytes = 61
-    scenes.trim()
-    assert "a" not in scenes and "b" in scenes
+    clips.trim()
+    assert "a" not in clips and "b" in clips
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 60)), max_size=30), st.integers(0, 100))
 def test_against_a_list_ordered_by_use(puts, bound):
-    scenes: SceneCache[Block] = SceneCache(bound)
+    clips: ClipCache[Block] = ClipCache(bound)
     order: list[tuple[int, int]] = []
     for key, size in puts:
-        scenes.put(key, Block(size))
+        clips.put(key, Block(size))
         order = [(k, s) for k, s in order if k != key] + [(key, size)]
         while len(order) > 1 and sum(s for _, s in order) > bound:
             order.pop(0)
-        assert {k for k in range(7) if k in scenes} == {k for k, _ in order}
-        assert len(scenes) == len(order)
+        assert {k for k in range(7) if k in clips} == {k for k, _ in order}
+        assert len(clips) == len(order)

@@ -1,4 +1,4 @@
-"""Text to tokens and back: the tokenizer of untrained checkpoints, and the one way to encode what a person wrote.
+"""Text to tokens and back: the tokenizer of checkpoints that are made here.
 
 Byte-level BPE (Sennrich et al. 2016, section 3.2, over bytes): every text has tokens and comes back from them exactly.
 """
@@ -77,17 +77,3 @@ def chat_tokenizer(backend: Tokenizer) -> PreTrainedTokenizerFast:
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
-
-
-def encode_text(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    """Tokens of what a person wrote: no control token is ever among them, whatever the text spells.
-
-    The tokenizer's own normaliser, splitter and BPE run without its added tokens. Characters that no Unicode text can
-    hold (lone surrogates, as undecodable bytes of a command line arrive) become question marks.
-    """
-    backend = tokenizer.backend_tokenizer
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    if backend.normalizer is not None:
-        text = backend.normalizer.normalize_str(text)
-    pieces = [text] if backend.pre_tokenizer is None else [p for p, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
-    return [token.id for piece in pieces for token in backend.model.tokenize(piece)]

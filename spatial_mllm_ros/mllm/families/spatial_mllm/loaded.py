@@ -1,0 +1,94 @@
+"""A loaded Spatial-MLLM as answering knows it: a clip is seen, then tokens are read after it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from ....geometry.window import WindowGeometry
+from ...encoders.vggt.view import window
+from ...question import Question
+from ...text.tokens import encode_text
+from ...weights.files import show
+from ..base import Images, Stop, check
+from ..clip import EncodedClip
+from ..kv_cache import CACHE
+from .loading import load_model
+from .model import SpatialMLLMForConditionalGeneration
+from .packing import PAIR
+from .processor import CLIP_RATE, SpatialMLLMProcessor
+
+
+class SpatialMLLM:
+    """See ``families.base.Model``.
+
+    Attributes:
+        network, processor: what transformers' Qwen2.5-VL has, too.
+    """
+
+    def __init__(self, name: str, network: SpatialMLLMForConditionalGeneration, processor: SpatialMLLMProcessor | None):
+        self.name, self.network = name, network
+        self.device, self.dtype = str(network.device), str(network.dtype).removeprefix("torch.")
+        self.why_no_answers = "" if processor else f"{name} has no tokenizer: expected tokenizer.json"
+        if processor is not None:
+            self.processor = processor
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return self.network.parts
+
+    @property
+    def ends(self) -> frozenset[int]:
+        ends = self.network.generation_config.eos_token_id  # type: ignore[union-attr]
+        return frozenset({self.processor.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])})
+
+    def question_ids(self, question: Question) -> list[int]:
+        return self.processor.question_ids(question)
+
+    def encode_text(self, text: str) -> list[int]:
+        return encode_text(self.processor.tokenizer, text)
+
+    def decode(self, tokens: list[int]) -> str:
+        return self.processor.tokenizer.decode(tokens, skip_special_tokens=True)  # type: ignore[return-value]
+
+    @torch.inference_mode()
+    def see(self, images: Images, stop: Stop, pixels: tuple[int, int] | None = None) -> EncodedClip:
+        """As the Protocol says; ``stop`` is asked before packing, the encoders and the language model."""
+        check(stop)
+        network, model = self.network, self.network.model
+        patches, grid = (tensor.to(network.device) for tensor in self.processor.pack_scene(images, pixels))
+        ids = torch.tensor([self.processor.prefix_ids(grid[0].tolist())], device=network.device)
+        check(stop)
+        embeds = model.embed(ids, model.encode(ids, pixel_values_videos=patches, video_grid_thw=grid))
+        positions, deltas = model.get_rope_index(ids, video_grid_thw=grid, second_per_grid_ts=[PAIR / CLIP_RATE])
+        del patches
+        check(stop)
+        cache = DynamicCache()
+        read = {"inputs_embeds": embeds, "position_ids": positions, CACHE: cache, "use_cache": True}
+        network(**read, logits_to_keep=1)
+        return EncodedClip(cache, ids.shape[1], int(deltas), tuple(range(len(images))))
+
+    def read(self, clip: EncodedClip, count: int, tokens: Sequence[int], rows: int = 1) -> Tensor:
+        """As the Protocol says; positions are given to the network, so nothing depends on what it did before."""
+        first, device = clip.length + count + clip.rope_delta, self.network.device
+        out = self.network(
+            input_ids=torch.tensor([tokens], device=device),
+            position_ids=torch.arange(first, first + len(tokens), device=device).expand(3, 1, -1),
+            use_cache=True,
+            logits_to_keep=rows,
+            **{CACHE: clip.cache},
+        )
+        return out.logits[0].float().log_softmax(-1)
+
+    def geometry(self, images: Images) -> WindowGeometry:
+        network = self.network
+        return window(network.model.encoders.geometry, network.config.vggt, images, network.device)
+
+
+def load(
+    path: str | Path, adapter: str | Path, device: str, dtype: str, progress: Callable[[float], None]
+) -> SpatialMLLM:
+    """Raises SpatialError as ``load_model``."""
+    return SpatialMLLM(show(path), *load_model(path, device, dtype, adapter, progress))

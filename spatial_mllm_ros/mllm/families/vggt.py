@@ -1,0 +1,48 @@
+"""A VGGT by itself: geometry, and no answers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from torch import nn
+
+from ...errors import ErrorCode, SpatialError
+from ...geometry.window import WindowGeometry
+from ..encoders.vggt import VGGT
+from ..encoders.vggt.loading import load_vggt
+from ..encoders.vggt.view import see_with, window
+from ..weights.files import show
+from .base import Images
+
+
+class GeometryModel:
+    """See ``families.base.Model``."""
+
+    ends: frozenset[int] = frozenset()
+
+    def __init__(self, name: str, vggt: VGGT):
+        weights = vggt.aggregator.camera_token
+        self.name, self.device, self.dtype = name, str(weights.device), str(weights.dtype).removeprefix("torch.")
+        self.vggt = vggt
+        self.why_no_answers = f"{name} is a VGGT, which gives geometry but no answers: expected a Spatial-MLLM"
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"spatial_encoder": self.vggt.aggregator}
+
+    def geometry(self, images: Images) -> WindowGeometry:
+        return window(lambda frames: see_with(self.vggt, frames), self.vggt.config, images, self.device)
+
+    def see(self, *_: Any) -> NoReturn:
+        raise SpatialError(ErrorCode.MODEL_NOT_READY, self.why_no_answers)
+
+    read = question_ids = encode_text = decode = see
+
+
+def load(
+    path: str | Path, adapter: str | Path, device: str, dtype: str, progress: Callable[[float], None]
+) -> GeometryModel:
+    """Raises SpatialError as ``load_vggt``; BAD_REQUEST with an adapter."""
+    if adapter:
+        raise SpatialError(ErrorCode.BAD_REQUEST, f"an adapter needs a Spatial-MLLM, {show(path)} is a VGGT")
+    return GeometryModel(show(path), load_vggt(path, device, dtype, progress))
