@@ -17,6 +17,7 @@ from benchmarks.common import Row, show
 from benchmarks.coverage import PARAMS, voxels
 from spatial_mllm_ros.cli.options import ask_params
 from spatial_mllm_ros.coverage import StreamingCoverageSampler
+from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.mllm import AnswerType, Question, load_model
 from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_training.benchmarks.answers import Model
@@ -167,7 +168,7 @@ def by_space(seen: Sequence[np.ndarray]) -> list[int]:
 
 
 def uniform(seen: Sequence[np.ndarray]) -> list[int]:
-    return np.linspace(0, len(seen) - 1, FRAMES).round().astype(int).tolist()
+    return evenly(len(seen), FRAMES)
 
 
 def sizes(scene: Scene, rng: np.random.Generator) -> Iterator[tuple[str, float]]:

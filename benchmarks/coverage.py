@@ -14,6 +14,7 @@ from benchmarks.common import RECORDING, Row, show
 from spatial_mllm_ros.config import CoverageParams
 from spatial_mllm_ros.coverage import StreamingCoverageSampler, depth_voxel_keys, greedy_cover, select_frames, warm_up
 from spatial_mllm_ros.coverage.keyset import KeySet
+from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.geometry.cameras import ray_grid
 from spatial_mllm_ros.recordings import read_frames
@@ -197,8 +198,7 @@ def by_sieves(frames: Voxels, k: int, epsilon: float = 0.1) -> int:
 
 
 def uniform(frames: Voxels, k: int) -> int:
-    every = np.linspace(0, len(frames) - 1, k).round().astype(int)
-    return np.unique(np.concatenate([frames[i] for i in every])).size
+    return np.unique(np.concatenate([frames[i] for i in evenly(len(frames), k)])).size
 
 
 def first_call() -> Iterator[Row]:

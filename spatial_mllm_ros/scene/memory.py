@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..config import Config, CoverageParams
 from ..coverage import StreamingCoverageSampler, Update, depth_voxel_keys
 from ..errors import ErrorCode, SpatialError
+from ..evenly import evenly
 from ..frames import Frame
 from ..geometry.cameras import ray_grid
 from ..geometry.poses import Matrix
@@ -219,7 +220,7 @@ class SceneMemory:
             filtered = bool(start_ns or cameras or end_ns < newest)
             span = self._span()
         if (filtered or not chosen) and rest and len(chosen) < most:
-            for i in np.linspace(0, len(rest) - 1, min(most - len(chosen), len(rest))).round().astype(int):
+            for i in evenly(len(rest), most - len(chosen)):
                 chosen[rest[i].key] = rest[i]
         if not chosen:
             raise SpatialError(ErrorCode.NO_FRAMES, f"no frame matches; {span}")

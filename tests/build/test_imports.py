@@ -47,7 +47,7 @@ HOUSES = (
         "spatial_mllm_ros",
         PACKAGE,
         (
-            {"errors", "files", "frames", "versions"},
+            {"errors", "evenly", "files", "frames", "versions"},
             {"config"},
             {"coverage", "geometry"},
             {"messages"},

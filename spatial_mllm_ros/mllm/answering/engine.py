@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ...errors import ErrorCode, SpatialError
+from ...evenly import evenly
 from ...geometry.window import WindowGeometry
 from ...versions import outside
 from ..calibration import UNCALIBRATED, Calibration, calibration_of
@@ -208,7 +209,7 @@ class Engine:
         """The clip of all images, or of every other one where that is all that fits; other clips go first."""
         frames = range(len(images))
         alone = [frames] if self._clips else []
-        for shown in (frames, *alone, evenly(frames, len(frames) // 2)):
+        for shown in (frames, *alone, evenly(len(frames), len(frames) // 2)):
             if not shown:
                 break
             try:
@@ -285,11 +286,6 @@ def percents(tell: Callable[[float], None]) -> Callable[[float], None]:
             tell(last / 100)
 
     return on_part
-
-
-def evenly(frames: Sequence[int], count: int) -> list[int]:
-    """``count`` of the frames, the first and the last among them where there are two or more."""
-    return [frames[round(i)] for i in np.linspace(0, len(frames) - 1, count)]
 
 
 def content_key(images: Images) -> str:

@@ -17,7 +17,7 @@ from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.answering import engine as engine_module
 from spatial_mllm_ros.mllm.answering.answer import Speech
 from spatial_mllm_ros.mllm.answering.decode import TextStream, Turn
-from spatial_mllm_ros.mllm.answering.engine import Engine, content_key, evenly, load_engine
+from spatial_mllm_ros.mllm.answering.engine import Engine, content_key, load_engine
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
 from spatial_mllm_ros.mllm.device import choose
 from spatial_mllm_ros.mllm.encoders.vggt.view import fit
@@ -384,10 +384,6 @@ class TestMemory:
         assert error.value.code == ErrorCode.FAILED and not engine.has(scene) and engine.clip_bytes == 0
         monkeypatch.undo()
         assert engine.ask(clip(0), QUESTIONS[0]).text
-
-    @pytest.mark.parametrize(("n", "k", "chosen"), [(2, 1, [0]), (3, 1, [0]), (4, 2, [0, 3]), (9, 4, [0, 3, 5, 8])])
-    def test_evenly(self, n, k, chosen):
-        assert evenly(range(n), k) == chosen
 
 
 class TestGeometry:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
 from spatial_mllm_ros.mllm.calibration import known_calibration
 from spatial_mllm_ros.mllm.weights.shipped import chosen
@@ -95,9 +96,7 @@ class Model:
 
             frames = choose_frames(read_any(self._root / video), coverage_config(k=self._most).coverage)
             return [frame.image for frame in frames if frame.image is not None]
-        count = min(len(paths), self._most)
-        shown = np.linspace(0, len(paths) - 1, count).round().astype(int)
-        return [read_image(self._root / paths[i]) for i in shown]
+        return [read_image(self._root / paths[i]) for i in evenly(len(paths), self._most)]
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

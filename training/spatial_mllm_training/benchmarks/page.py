@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.report.templates import template
 from spatial_mllm_ros.scene.selection import jpeg
 
@@ -128,8 +129,7 @@ def pictures(case: Case) -> Iterator[dict[str, str]]:
     item = case.item
     if item.video is not None:
         yield {"uri": uri(middle_frame(item.video)), "name": f"middle of {item.video.name}"}
-    count = min(len(item.images), PICTURES)
-    for i in np.linspace(0, len(item.images) - 1, count).round().astype(int):
+    for i in evenly(len(item.images), PICTURES):
         path = item.images[i]
         try:
             image = read_image(path)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from spatial_mllm_ros.coverage.voxels import AXIS_BITS, HALF_RANGE
 from spatial_mllm_ros.errors import BadMessage
+from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.frames import Camera
 from spatial_mllm_ros.geometry.cameras import project, ray_grid, unproject
 from spatial_mllm_ros.geometry.poses import inverse, is_rigid, transform
@@ -57,8 +58,8 @@ class SceneIndex:
 
         At most 400, evenly spread over the scene.
         """
-        out, total = {}, len(self.scene.frames)
-        for i in np.unique(np.linspace(0, total - 1, min(total, MOST_FRAMES)).round().astype(int)).tolist():
+        out = {}
+        for i in evenly(len(self.scene.frames), MOST_FRAMES):
             frame = self.scene.frames[i]
             try:
                 image, depth = frame.decoded(), self.depth(i) if frame.has_depth else None

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from spatial_mllm_ros.evenly import evenly
+
 SMALLEST = 6  # points of a group
 STILL = 0.01  # m; what moves less is still
 SIGMAS = 8.0  # of a coordinate; a change of distance has two of them, so noise alone all but never reaches this
@@ -35,13 +37,12 @@ def rigid_groups(points: NDArray, visible: NDArray[np.bool_] | None = None) -> N
     if visible is not None:
         points[~visible] = np.nan
     slack = SIGMAS * noise_of(points)
-    if frames > MAX_FRAMES:
-        points = points[np.linspace(0, frames - 1, MAX_FRAMES).round().astype(int)]
+    points = points[evenly(frames, MAX_FRAMES)]
     paths = np.ascontiguousarray(points.transpose(1, 0, 2))
     usable = np.flatnonzero(_reach(paths) >= max(STILL, slack))
     if len(usable) < SMALLEST:
         return groups
-    chosen = usable[np.linspace(0, len(usable) - 1, min(len(usable), MAX_POINTS)).round().astype(int)]
+    chosen = usable[evenly(len(usable), MAX_POINTS)]
     seeds = _clusters(paths[chosen], slack)
     if not (seeds >= 0).any():
         return groups

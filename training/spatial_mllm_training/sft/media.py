@@ -7,15 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_mllm_ros.evenly import evenly
+
 from .records import Record, RecordFault
 
 Image = NDArray[np.uint8]  # RGB [H, W, 3]
 VIDEO_RATE = 30.0  # frames per second of a video that does not say
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """Indices of at most ``most`` of ``count`` things, the first and the last among them; as ``evaluate`` does."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
 
 
 def read_image(source: Path | bytes) -> Image:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.geometry.poses import inverse, transform
 
 from ..covisibility import SceneIndex
@@ -37,7 +38,7 @@ def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: in
     if not axes or not len(index.numbers):
         return
     numbers = index.numbers
-    numbers = numbers[np.unique(np.linspace(0, len(numbers) - 1, min(len(numbers), MAX_FRAMES)).round().astype(int))]
+    numbers = numbers[evenly(len(numbers), MAX_FRAMES)]
     low, high = (np.stack(ends) for ends in zip(*[_reach(scene, index, i, list(axes)) for i in numbers], strict=True))
     sets: list[tuple[int, NDArray[np.int64], NDArray[np.bool_]]] = []
     for column, thing in enumerate(axes):
