@@ -7,7 +7,7 @@ from time import perf_counter
 
 from benchmarks.common import RECORDING, Row, show
 from spatial_mllm_ros.annotate.bag import annotate
-from spatial_mllm_ros.annotate.follow import Target
+from spatial_mllm_ros.motion.targets import Target
 from spatial_mllm_ros.recordings import read_frames
 
 

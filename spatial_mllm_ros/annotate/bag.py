@@ -19,13 +19,13 @@ from ..errors import BadMessage, SpatialError
 from ..frames import Frame
 from ..motion.asked import judge_of
 from ..motion.rewards import Reward
+from ..motion.targets import Target, Targets
 from ..recordings.errors import BagError
 from ..recordings.reader import FrameReader
 from ..recordings.recording import Recording, require
 from ..recordings.topic import Topic, offered_qos
 from ..recordings.types import ODOMETRY, POSE, REWARD, TRANSFORMS, typestore
 from ..recordings.writer import BagWriter
-from .follow import Followers, Target
 from .progress import Progress, fingerprint, progress_folder
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def annotate(
         sources: what not to guess, see :func:`find_sources`.
 
     Raises:
-        BagError: ``source`` is no recording with a camera, ``out`` cannot be written or would replace the source, or a
-            target is wrong.
-        SpatialError: a region has nothing to follow; the model is missing, not calibrated for motion, or fails.
+        BagError: ``source`` is no recording with a camera, or ``out`` cannot be written or would replace the source.
+        SpatialError: a target is wrong or has nothing to follow; the model is missing, not calibrated for motion, or
+            fails.
     """
     engine = judge_of(engine, (config or Config()).motion.source)
     source, out = Path(source), Path(out)
@@ -98,12 +98,12 @@ def annotate(
         copied = _copied(reader.recording, topics)
         kept = Progress(out, _key(source, reader.config, targets, copied, engine))
         try:
-            report, followers = kept.state or (AnnotateReport(), Followers(reader.config, targets))
+            report, followed = kept.state or (AnnotateReport(), Targets(reader.config, targets))
             report.resumed = kept.done
-            if followers:
+            if followed is not None:
                 if existed:
                     raise _exists(out)
-                report = _follow(reader, report, followers, kept, progress or (lambda done, total: None), engine)
+                report = _follow(reader, report, followed, kept, progress or (lambda done, total: None), engine)
                 _write(reader.recording, copied, kept, out)
                 kept.checkpoint(report.frames, (report, None))
             kept.place()
@@ -120,7 +120,7 @@ def annotate(
 def _follow(
     reader: FrameReader,
     report: AnnotateReport,
-    followers: Followers,
+    followed: Targets,
     kept: Progress,
     progress: Callable[[int, int], None],
     engine: "Engine | None",
@@ -130,7 +130,7 @@ def _follow(
     frames = islice(reader, kept.done, None)  # those before are read, but not decoded
 
     def needed(frame: Frame) -> tuple[bool, bool]:
-        return followers.needs_image(frame), followers.needs_depth(frame)
+        return followed.needs_image(frame), followed.needs_depth(frame)
 
     def keep(frame: Frame, rewards: list[Reward]) -> None:
         for reward in rewards:
@@ -140,16 +140,16 @@ def _follow(
     for frame in _decoded(frames, needed):
         report.frames += 1
         try:
-            keep(frame, followers.update(frame))
-            keep(frame, followers.judge(frame, engine) if engine else [])
+            keep(frame, followed.update(frame))
+            keep(frame, followed.judge(frame, engine) if engine else [])
         except BadMessage as error:
             reason = str(error)
             report.skipped[reason if reason in report.skipped or len(report.skipped) < REASONS else "other"] += 1
         frame.release()
         if report.frames % CHECKPOINT == 0:
-            report, followers = kept.checkpoint(report.frames, (report, followers))
+            report, followed = kept.checkpoint(report.frames, (report, followed))
         progress(report.frames, total)
-    followers.finish()
+    followed.finish()
     return report
 
 

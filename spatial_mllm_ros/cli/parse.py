@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..annotate.follow import Target
     from ..mllm import Question
+    from ..motion.targets import Target
     from ..scene.asking import Asked
 
 SOURCES = ("image", "depth", "camera_info", "odometry", "pose", "world_frame", "child_frame", "camera")
@@ -71,7 +71,7 @@ def answers(path: Path) -> list[Asked]:
 
 def targets(regions: Sequence[str] | None, goals: Sequence[str] | None, start_ns: Callable[[], int]) -> list[Target]:
     """``NAME:CAMERA:X,Y,W,H[@T]`` and ``NAME:X,Y,Z`` as targets; ``start_ns`` tells the start of the recording."""
-    from ..annotate.follow import Target
+    from ..motion.targets import Target
 
     wanted = dict(goal(text) for text in goals or ())
     found = [region(text, start_ns() if "@" in text else 0) for text in regions or ()]
@@ -84,7 +84,7 @@ def targets(regions: Sequence[str] | None, goals: Sequence[str] | None, start_ns
 
 
 def region(text: str, start_ns: int) -> Target:
-    from ..annotate.follow import Target
+    from ..motion.targets import Target
 
     try:
         name, camera, rest = text.split(":", 2)

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import MotionParams
 from ..errors import BadMessage, ErrorCode, SpatialError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 NOT_CALIBRATED = "it has no confidence from which on its answers are motion rewards: spatial-mllm-training calibrate"
 SOURCE = "mllm"
-CAMERA = "camera"
 Region = tuple[float, float, float, float]  # x, y, width, height, pixels
 # In the words of MultiSPA (Xu et al., 2025), which models are trained with: training/.../multispa/templates.
 CAMERA_MOVED = (
@@ -55,6 +54,11 @@ class AskedTarget:
         self.asked_ns = 0
         self._pixel, self._params = pixel, params
         self._distance = self._path = self._anchor = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: of the reference its decoded image alone, since messages cannot be."""
+        known = self.reference
+        return self.__dict__ | {"reference": known and Frame(known.stamp_ns, known.camera, image=known.image)}
 
     def begin(self, frame: Frame) -> None:
         """Motion counts from this frame.
@@ -140,45 +144,44 @@ class AskedTargets:
     """All targets of a run that a model is asked about: one question at a time, of each camera its newest frame.
 
     Empty where ``motion.source`` is geometry. What it holds is one reference a target and one frame a camera.
-
-    Args:
-        params: the group ``motion``.
-        main: the camera whose own motion is followed from its first image on; empty: none.
     """
 
-    def __init__(self, params: MotionParams, main: str):
-        self._params, self._main = params, main
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all frames and targets; the camera's own motion counts anew from its next image."""
-        used = self._main and self._params.source != "geometry"
-        self._targets = {CAMERA: AskedTarget(CAMERA, self._main, None, self._params)} if used else {}
+    def __init__(self, params: MotionParams):
+        self._params = params
+        self._targets: dict[str, AskedTarget] = {}
         self._latest: dict[str, Frame] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: a frame that nobody has been asked about gives way to the next."""
+        return self.__dict__ | {"_latest": {}}
 
     @property
     def labels(self) -> list[str]:
         return list(self._targets)
 
-    def set(self, label: str, camera: str, frame: Frame, region: Region | None, has_goal: bool) -> None:
+    def set(self, label: str, camera: str, frame: Frame | None, region: Region | None, has_goal: bool) -> None:
         """Follow a camera, or what is in the middle of a region of its image, from a frame on.
 
         With a goal, or without a usable image beside geometry, the model is not asked about this label any more.
 
+        Args:
+            frame: the reference; None, for a camera: the next that has an image.
         Raises:
             SpatialError: nothing has changed then; BAD_REQUEST for a region outside the image, NO_FRAMES where the
                 model alone is asked and the frame has no image that can be decoded.
         """
         if self._params.source == "geometry":
             return
-        target = AskedTarget(label, camera, region and middle(region, frame), self._params)
+        pixel = None if frame is None or region is None else middle(region, frame)
+        target = AskedTarget(label, camera, pixel, self._params)
         try:
-            target.begin(frame)
+            if frame is not None:
+                target.begin(frame)
         except SpatialError:
             if self._params.source == "mllm":
                 raise
         self._targets.pop(label, None)
-        if target.reference is not None and not has_goal:
+        if not has_goal and (frame is None or target.reference is not None):
             self._targets[label] = target
 
     def wants(self, frame: Frame) -> bool:

@@ -6,7 +6,6 @@ from threading import BoundedSemaphore
 from traceback import format_exc
 from typing import Any
 
-import numpy as np
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from spatial_mllm_msgs.srv import MeasureMotion, SetRewardTarget
@@ -14,7 +13,8 @@ from std_srvs.srv import Trigger
 
 from ..errors import ErrorCode, SpatialError
 from ..motion.camera import CameraMotion
-from ..scene.pipeline import CAMERA, SpatialPipeline
+from ..motion.targets import CAMERA, Target
+from ..scene.pipeline import SpatialPipeline
 from .convert import time, vector
 from .requests import WAITING, bad, fail, the_camera, time_ns
 
@@ -84,9 +84,9 @@ class Services:
     def _set_target(self, request: Any, response: Any) -> None:
         camera = the_camera(request.camera, self._cameras)
         stamp_ns = time_ns("stamp", request.stamp)
-        goal = np.array([request.goal.x, request.goal.y, request.goal.z]) if request.has_goal else None
+        goal = (request.goal.x, request.goal.y, request.goal.z) if request.has_goal else None
         roi = None if request.label == CAMERA else self._region(request.roi, camera, stamp_ns)
-        response.tracked_points = self._pipeline.set_target(request.label, camera, roi, stamp_ns, goal)
+        response.tracked_points = self._pipeline.set_target(Target(request.label, camera, roi, stamp_ns, goal))
 
     def _region(self, roi: Any, camera: str, stamp_ns: int) -> tuple[int, int, int, int]:
         """x, y, width, height; a region of no size is the whole image."""

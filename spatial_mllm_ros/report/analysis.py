@@ -5,23 +5,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..annotate.follow import Target
 from ..config import Config
-from ..coverage import StreamingCoverageSampler, greedy_cover
+from ..coverage import greedy_cover
 from ..errors import BadMessage, SpatialError
+from ..evenly import Thinned, evenly
 from ..frames import Frame
-from ..motion.rewards import CameraTarget, RegionTarget, Reward
+from ..motion.asked import judge_of
+from ..motion.rewards import Reward
+from ..motion.targets import Target, Targets
 from ..scene.asking import Asked
+from ..scene.cover import Cover, why_unusable
 from ..scene.memory import FrameKey
-from ..scene.pipeline import CAMERA
-from ..scene.selection import REPEATED, VoxelHistory, voxels_or_reason, why_unusable
-from .floor import SceneMap
-from .judged import JudgedMotion
+from .floor import FloorMap
 from .objects import ObjectTrack, push_start, visible_roi
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Analysis:
     world_frame: str
     coverage: Coverage
     selected: list[Selected]
-    scene: SceneMap
+    floor: FloorMap
     series: list[Series]
     timing: dict[str, NDArray[np.float64]]
     notes: list[str]
@@ -121,26 +121,21 @@ class Recorder:
         engine: "Engine | None" = None,
     ):
         self.config = config
-        self._judged = JudgedMotion(engine, config.motion)
+        self._engine = judge_of(engine, config.motion.source)
         self._asked = asked
         self._wanted = {key for question in asked for key in question.evidence}
         self._shown: dict[FrameKey, Frame] = {}
-        params = config.coverage
-        self._sampler = StreamingCoverageSampler(params.frames, params.voxel_size, params.max_voxels)
-        self._held: dict[Any, tuple[Frame, NDArray[np.int64]]] = {}
-        self._history = VoxelHistory(2048)
-        self._scene = SceneMap(params.voxel_size)
+        self._cover = Cover(config.coverage)
+        self._history: Thinned[tuple[FrameKey, NDArray[np.int64]]] = Thinned(2048)
+        self._floor = FloorMap(config.coverage.voxel_size)
         self._coverage = Coverage()
-        self._goals = {t.label: t.goal for t in targets if t.roi is None}
-        self._waiting: list[tuple[Target, ObjectTrack | None]] = [
-            *((replace(t, camera=t.camera or config.cameras[0]), None) for t in targets if t.roi is not None),
-            *((Target(t.name, stamp_ns=push_start(t)), t) for t in tracks),
-        ]
-        self._following: list[tuple[Series, Any]] = []
-        self._series: list[Series] = []
+        motion = replace(config.motion, source="both" if self._engine else "geometry")  # the page has both curves
+        self._targets = Targets(replace(config, motion=motion), targets, config.cameras)
+        self._pushed = [t for t in tracks if t.name not in self._targets.labels]
+        self._series: dict[str, Series] = {}
+        self._failed: dict[str, str] = {}
         self._timing: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self._cameras: Counter[str] = Counter()
-        self._skipped: Counter[str] = Counter()
         self._first_ns = self._last_ns = 0
         self._world = ""
 
@@ -151,82 +146,77 @@ class Recorder:
         self._cameras[frame.camera.name] += 1
         if frame.key in self._wanted:
             self._shown[frame.key] = frame
-        if self._cameras[frame.camera.name] == 1:
-            label = CAMERA if len(self.config.cameras) == 1 else f"{CAMERA} {frame.camera.name}"
-            series = Series(Target(label, frame.camera.name), frame)
-            self._follow(series, CameraTarget(CAMERA, goal_of(self._goals.get(CAMERA)), self.config.motion))
-            if CAMERA not in self._goals:
-                self._judged.follow(series.judged, label, frame)
         spent: dict[str, float] = defaultdict(float)
         try:
             with measured(spent, "decode"):
                 _ = frame.depth, frame.gray  # here, so that the other stages do not pay for it
         except BadMessage as error:
-            self._skipped[f"broken pixels ({error})"] += 1
+            self._cover.skipped[f"broken pixels ({error})"] += 1
             return
-        self._cover(frame, spent)
+        self._look(frame, spent)
         with measured(spent, "motion"):
-            for series, follower in self._following:
-                if series.target.camera == frame.camera.name:
-                    series.rewards.append(follower.update(frame))
-            self._start_targets(frame)
-        self._judged.look(frame)
-        if self._judged.wants(frame):
+            self._follow(frame)
+        if self._engine is not None and self._targets.asked.wants(frame):
             with measured(spent, "model"):
-                self._judged.judge(frame)
+                for reward in self._targets.judge(frame, self._engine):
+                    self._series[reward.target].judged.append(reward)
         for stage, seconds in spent.items():
             self._timing[stage].append(seconds * 1e3)
         frame.release()
 
-    def _follow(self, series: Series, follower: Any) -> None:
-        self._series.append(series)
-        self._following.append((series, follower))
-
-    def _cover(self, frame: Frame, spent: dict[str, float]) -> None:
+    def _look(self, frame: Frame, spent: dict[str, float]) -> None:
         with measured(spent, "voxelise"):
-            voxels, reason = voxels_or_reason(frame, self.config.coverage)
-        if voxels is None or frame.key in self._held:
-            self._skipped[reason or REPEATED] += 1
+            voxels = self._cover.voxels(frame)
+        if voxels is None:
             return
         with measured(spent, "select"):
-            update = self._sampler.add_voxels(frame.key, voxels)
-        if update.accepted:
-            self._held[frame.key] = frame, voxels
-            self._held.pop(update.evicted, None)
-        self._history.add(frame.key, voxels)
-        self._scene.add(frame, voxels)
+            self._cover.offer(frame, voxels)
+        self._history.add((frame.key, voxels))
+        self._floor.add(frame, voxels)
+        sampler = self._cover.sampler
         self._coverage.stamps_ns.append(frame.stamp_ns)
-        self._coverage.seen.append(int(self._sampler.voxels_seen))
-        self._coverage.streaming.append(int(self._sampler.voxels_covered))
+        self._coverage.seen.append(int(sampler.voxels_seen))
+        self._coverage.streaming.append(int(sampler.voxels_covered))
 
-    def _start_targets(self, frame: Frame) -> None:
-        for target, track in list(self._waiting):
-            if frame.stamp_ns < target.stamp_ns or target.camera not in ("", frame.camera.name) or why_unusable(frame):
+    def _follow(self, frame: Frame) -> None:
+        """Rewards of the frame, and a series for each target that begins in it."""
+        waited = self._targets.waiting
+        rewards = self._targets.update(frame, self._give_up)
+        began: list[tuple[Target, ObjectTrack | None]] = [
+            *((target, None) for target in waited if target not in self._targets.waiting),
+            *self._begin_pushed(frame),
+        ]
+        for target, track in began:
+            series = Series(replace(target, stamp_ns=frame.stamp_ns), frame, track)
+            self._series.setdefault(target.label, series)
+        for reward in rewards:
+            self._series[reward.target].rewards.append(reward)
+
+    def _begin_pushed(self, frame: Frame) -> Iterator[tuple[Target, ObjectTrack]]:
+        for track in list(self._pushed):
+            start = push_start(track)
+            if frame.stamp_ns < start or why_unusable(frame):
                 continue
-            roi = visible_roi(track, frame) if track else target.roi
-            if roi is None:
-                if frame.stamp_ns > target.stamp_ns + GIVE_UP_NS:
-                    self._waiting.remove((target, track))
-                continue
-            self._waiting.remove((target, track))
-            series = Series(replace(target, camera=frame.camera.name, roi=roi, stamp_ns=frame.stamp_ns), frame, track)
-            x, y, width, height = (int(v) for v in roi)
-            try:
-                self._follow(
-                    series,
-                    RegionTarget(target.label, frame, (x, y, width, height), goal_of(target.goal), self.config.motion),
-                )
-            except (SpatialError, ValueError) as error:
-                series.failed = str(error)
-                self._series.append(series)
-            else:
-                if target.goal is None:
-                    self._judged.follow(series.judged, target.label, frame, roi)
+            roi = visible_roi(track, frame)
+            if roi is not None:
+                target = Target(track.name, frame.camera.name, roi)
+                self._targets.begin(target, frame, self._give_up)
+                yield target, track
+            if roi is not None or frame.stamp_ns > start + GIVE_UP_NS:
+                self._pushed.remove(track)
+
+    def _give_up(self, target: Target, error: Exception) -> None:
+        if not isinstance(error, (SpatialError, ValueError)):
+            raise error
+        self._failed[target.label] = str(error)
 
     def result(self, notes: Iterable[str] = ()) -> Analysis:
         selected = self._selected()
-        self._scene.finish([s.frame for s in selected], [self._held[s.frame.key][1] for s in selected])
-        add_baselines(self._coverage, self._history, self.config.coverage.frames)
+        shown = [s.frame for s in selected]
+        self._floor.finish(shown, [self._cover.sampler.voxels(frame.key) for frame in shown])
+        for label, why in self._failed.items():
+            self._series[label].failed = why
+        add_baselines(self._coverage, self._history.items, self.config.coverage.frames)
         total = self._cameras.total()
         return Analysis(
             config=self.config,
@@ -236,8 +226,8 @@ class Recorder:
             world_frame=self._world,
             coverage=self._coverage,
             selected=selected,
-            scene=self._scene,
-            series=self._series,
+            floor=self._floor,
+            series=list(self._series.values()),
             timing={stage: np.array(values) for stage, values in self._timing.items() if values},
             notes=[*self._notes(total), *notes],
             asked=self._asked,
@@ -245,54 +235,49 @@ class Recorder:
         )
 
     def _selected(self) -> list[Selected]:
-        frames = [self._held[key][0] for key in self._sampler.selected]
-        voxels = [self._held[key][1] for key in self._sampler.selected]
-        order, gains = greedy_cover(voxels, self.config.coverage.frames)
-        if not order:
+        frames, gains = self._cover.best()
+        if not frames:
             return []
-        keys, counts = np.unique(np.concatenate([voxels[i] for i in order]), return_counts=True)
+        voxels = [self._cover.sampler.voxels(frame.key) for frame in frames]
+        keys, counts = np.unique(np.concatenate(voxels), return_counts=True)
         alone = keys[counts == 1]
         return [
-            Selected(frames[i], int(gain), voxels[i].size, int(np.isin(voxels[i], alone, assume_unique=True).sum()))
-            for i, gain in zip(order, gains, strict=True)
+            Selected(frame, gain, seen.size, int(np.isin(seen, alone, assume_unique=True).sum()))
+            for frame, gain, seen in zip(frames, gains, voxels, strict=True)
         ]
 
     def _notes(self, total: int) -> Iterator[str]:
-        for reason, count in self._skipped.most_common():
+        for reason, count in self._cover.skipped.most_common():
             yield f"{count} of {total} frames added nothing to coverage: {reason}."
         if self._history.every > 1:
             yield f"Offline greedy and uniform sampling were given 1 of {self._history.every} frames."
-        for series in self._series:
+        for series in self._series.values():
             if series.failed:
                 yield f"Target “{series.target.label}” could not be followed: {series.failed}"
         for question in self._asked:
             if gone := sum(key not in self._shown for key in question.evidence):
                 yield f"{gone} frames of the answer to “{question.question.text}” are not in this recording."
-        for target, _ in self._waiting:
-            yield f"Target “{target.label}” was never started: no frame at or after its time."
+        for name in [*(t.label for t in self._targets.waiting if t.roi), *(t.name for t in self._pushed)]:
+            yield f"Target “{name}” was never started: no frame at or after its time."
 
 
-def add_baselines(coverage: Coverage, history: VoxelHistory, k: int, checkpoints: int = 24) -> None:
-    """What uniform sampling and offline greedy of the same k would cover at some moments of the recording."""
-    total = len(history.frames)
+def add_baselines(
+    coverage: Coverage, history: Sequence[tuple[FrameKey, NDArray[np.int64]]], k: int, checkpoints: int = 24
+) -> None:
+    """What uniform sampling and offline greedy of the same k would cover at some moments of the recording.
+
+    Args:
+        history: keys and voxels of frames, in order of time.
+    """
+    total, voxels = len(history), [seen for _, seen in history]
     if not total:
         return
     counts = np.concatenate([np.linspace(1, total, checkpoints), np.geomspace(1, total, checkpoints // 2)])
-    for count in np.unique(counts.round().astype(int)):
+    for count in np.unique(counts.round().astype(int)).tolist():
         thin = max(1, count // 512) if count < total else 1
-        past = history.voxels[:count:thin]
-        coverage.baseline_ns.append(history.frames[count - 1][0])
-        coverage.uniform.append(union_size([history.voxels[i] for i in uniform_indices(count, k)]))
-        coverage.greedy.append(int(sum(greedy_cover(past, k)[1])))
-
-
-def goal_of(goal: tuple[float, float, float] | None) -> NDArray[np.float64] | None:
-    return None if goal is None else np.array(goal)
-
-
-def uniform_indices(count: int, k: int) -> list[int]:
-    """Indices of k frames spread evenly over ``count``, first and last included."""
-    return sorted(set(np.linspace(0, count - 1, min(k, count)).round().astype(int).tolist()))
+        coverage.baseline_ns.append(history[count - 1][0][0])
+        coverage.uniform.append(union_size([voxels[i] for i in evenly(count, k)]))
+        coverage.greedy.append(int(sum(greedy_cover(voxels[:count:thin], k)[1])))
 
 
 def union_size(voxels: Sequence[NDArray[np.int64]]) -> int:

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .floor import Frustum, SceneMap
+from .floor import FloorMap, Frustum
 
 MAX_POINTS = 600
 
@@ -116,7 +116,7 @@ class Plot:
         return svg(self.width, self.height, self._parts, description)
 
 
-def map_svg(scene: SceneMap, show: str, frames: int, width: int = 640) -> str:
+def map_svg(floor: FloorMap, show: str, frames: int, width: int = 640) -> str:
     """The scene from above, or an empty string where no voxel was seen.
 
     Args:
@@ -124,7 +124,7 @@ def map_svg(scene: SceneMap, show: str, frames: int, width: int = 640) -> str:
             frames cover from those they miss, with the views of these frames. The floor is paler than what is on it.
         frames: number of frames in all.
     """
-    columns, voxel_size, paths, frusta = scene.columns, scene.voxel_size, scene.paths, scene.frusta
+    columns, voxel_size, paths, frusta = floor.columns, floor.voxel_size, floor.paths, floor.frusta
     if columns is None:
         return ""
     ends = [*paths.values()] + [np.array([f.apex, f.left, f.right]) for f in frusta if show == "covered"]

@@ -42,7 +42,7 @@ class Frustum:
         return (self.left + self.right) / 2
 
 
-class SceneMap:
+class FloorMap:
     """Counts, for every voxel, the frames that saw it; memory grows with the scene, not with the number of frames."""
 
     def __init__(self, voxel_size: float):

@@ -39,10 +39,10 @@ def context(a: Analysis, title: str) -> dict[str, Any]:
         "frames": number(a.frames),
         "voxel_size": f"{a.config.coverage.voxel_size:g} m",
         "world": a.world_frame,
-        "up": a.scene.up,
+        "up": a.floor.up,
         "no_coverage": NO_COVERAGE,
-        "map_seen": scene_map(a, "seen") if covered else "",
-        "map_covered": scene_map(a, "covered") if covered else "",
+        "map_seen": floor_map(a, "seen") if covered else "",
+        "map_covered": floor_map(a, "covered") if covered else "",
         "coverage_chart": coverage_chart(a) if covered else "",
         "coverage_text": coverage_text(a.coverage, a.config.coverage.frames) if covered else "",
         "series": [series_card(s, start) for s in a.series],
@@ -88,8 +88,8 @@ def card(index: int, s: Selected, a: Analysis) -> dict[str, Any]:
     }
 
 
-def scene_map(a: Analysis, show: str) -> str:
-    return map_svg(a.scene, show, a.frames)
+def floor_map(a: Analysis, show: str) -> str:
+    return map_svg(a.floor, show, a.frames)
 
 
 def ratios(c: Coverage) -> tuple[float, float]:
@@ -127,14 +127,14 @@ def series_card(s: Series, start_ns: int) -> dict[str, Any]:
     judged = by_model(s, c)
     metres = np.array([r.distance for r in judged])
     top = np.nanmax([np.nanmax(v, initial=0.0) for v in (c.distance, c.path, c.truth, metres)] + [0.01])
-    large = Plot((c.time[0], c.time[-1]), (0, 1.08 * top), height=240, y_label="metres")
+    large = Plot((c.time.min(), c.time.max()), (0, 1.08 * top), height=240, y_label="metres")
     large.spans(c.time, ~c.valid, "lost")
     large.line(c.time, c.path, "violet", "path length")
     large.line(c.time, c.distance, "teal thick", "distance")
     large.line(c.time, c.truth, "ink long", "true distance")
     large.dots(seconds_since([r.stamp_ns for r in judged], start_ns), metres, "judged", "distance by the model")
     extent = 1.1 * np.nanmax(np.abs(c.reward), initial=1.0)
-    small = Plot((c.time[0], c.time[-1]), (-extent, extent), height=130, x_label="time, s", y_label="reward, mm")
+    small = Plot((c.time.min(), c.time.max()), (-extent, extent), height=130, x_label="time, s", y_label="reward, mm")
     small.spans(c.time, ~c.valid, "lost")
     small.line(c.time, c.reward, "amber", "reward")
     truth = [("l-ink l-long", "true distance (simulated)")] if s.track else []

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..annotate.follow import Followers, Target
 from ..config import Config
 from ..frames import Frame
+from ..motion.targets import Target, Targets
 from ..recordings import BagWarning, FrameReader
 from ..scene.asking import Asked
 from .analysis import Analysis, Recorder
@@ -41,13 +41,13 @@ def analyse(
         topics: what not to guess, see ``recordings.topics.find_sources``.
 
     Raises:
-        BagError: not a recording, no camera in it, a topic that is not there, or a target that cannot be followed.
-        SpatialError: the model is missing, not calibrated for motion, or fails.
+        BagError: not a recording, no camera in it, or a topic that is not there.
+        SpatialError: a target cannot be followed; the model is missing, not calibrated for motion, or fails.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BagWarning)
         with FrameReader(path, config, **topics) as reader:
-            Followers(reader.config, targets)  # raises for a target that cannot be
+            Targets(reader.config, targets)  # what is refused elsewhere is refused here
             recorder = Recorder(reader.config, targets, read_tracks(path)[:pushed], asked, engine)
             for frame in track(reader):
                 recorder.add(frame)

@@ -8,12 +8,13 @@ from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
 from ..config import CoverageParams
-from ..coverage import StreamingCoverageSampler
 from ..errors import BadMessage, ErrorCode, SpatialError
+from ..evenly import Thinned
 from ..frames import Frame
 from ..mllm import Answer, AnswerType, Question, Verdict
+from .cover import Cover
 from .memory import FrameKey
-from .selection import Even, Sample, voxels_or_reason
+from .selection import Sample
 
 if TYPE_CHECKING:
     from ..mllm.answering.engine import Engine
@@ -95,22 +96,17 @@ def choose_frames(frames: Iterable[Frame], params: CoverageParams) -> list[Frame
     Raises:
         SpatialError: NO_FRAMES where there is no colour image that can be decoded.
     """
-    sampler = StreamingCoverageSampler(params.frames, params.voxel_size, params.max_voxels)
-    held: dict[Any, Frame] = {}
-    even = Even(4 * params.frames)
+    cover = Cover(params)
+    even: Thinned[Frame] = Thinned(4 * params.frames)
     for frame in frames:
         if not frame.has_image:
             continue
         even.add(frame)
-        voxels, _ = voxels_or_reason(frame, params)
+        voxels = cover.voxels(frame)
         frame.release()
-        if voxels is None or frame.key in held:
-            continue
-        update = sampler.add_voxels(frame.key, voxels)
-        if update.accepted:
-            held[frame.key] = frame
-            held.pop(update.evicted, None)
-    chosen = [held[key] for key in sampler.selected] or even.pick(params.frames)
+        if voxels is not None:
+            cover.offer(frame, voxels)
+    chosen = [cover.frames[key] for key in cover.sampler.selected] or even.pick(params.frames)
     shown = [frame for frame in sorted(chosen, key=lambda f: f.key) if decodes(frame)]
     if not shown:
         raise SpatialError(ErrorCode.NO_FRAMES, "there is no colour image in it that can be decoded")

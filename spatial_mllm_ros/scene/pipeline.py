@@ -1,4 +1,4 @@
-"""SpatialPipeline: frames in, coverage and rewards out. The node and the offline commands are thin around it."""
+"""SpatialPipeline: frames in, coverage and rewards out. The node is thin around it."""
 
 import logging
 from collections import Counter
@@ -7,26 +7,22 @@ from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic, perf_counter
 
-import numpy as np
-
-from ..assembler import JUMP_NS
 from ..config import Config
 from ..coverage import Update
 from ..errors import ErrorCode, SpatialError
+from ..evenly import evenly
 from ..frames import Frame
 from ..geometry.window import WindowGeometry
 from ..mapping import FrameWindows, Refused, WindowMap
 from ..mllm.question import Answer
-from ..motion.asked import AskedTargets, MotionQuestion
+from ..motion.asked import MotionQuestion
 from ..motion.camera import CameraMotion, camera_motion
 from ..motion.measure import PointMotion, measure_point
 from ..motion.rewards import CameraTarget, RegionTarget, Reward
+from ..motion.targets import CAMERA, Follower, Target, Targets
 from .memory import FrameKey, SceneMemory
 
-CAMERA = "camera"
 POINT = "point"
-MAX_TARGETS = 16
-MAX_LABEL = 64
 MOST_MEASURED = 200  # frames that a point is followed through; of more, evenly spread ones are taken
 WAITING = 0.125  # of memory.megabytes, beside it, for frames that wait for a window; as much is with the model
 CATCH_UP = 5.0  # s of work for a target that starts in the past
@@ -89,9 +85,7 @@ class SpatialPipeline:
         self._map = WindowMap(config)
         self._lock = Lock()
         self._epoch = 0
-        self._newest: dict[str, int] = {}
-        self._targets: dict[str, tuple[str, CameraTarget | RegionTarget]] = {}
-        self._asked = AskedTargets(config.motion, config.cameras[0])
+        self._targets = Targets(config)
         self.reset()
 
     def reset(self, count: bool = True) -> None:
@@ -106,10 +100,7 @@ class SpatialPipeline:
             self._map.reset()
             self._given_out: dict[str, list[FrameKey]] = {}
             self._epoch += 1
-            self._newest = {}
-            main, motion = self.config.cameras[0], self.config.motion
-            self._targets = {CAMERA: (main, CameraTarget(CAMERA, None, motion))} if motion.source != "mllm" else {}
-            self._asked.reset()
+            self._targets.reset()
 
     def process(self, frame: Frame) -> Processed:
         """Take one frame; frames of one camera come in order of time.
@@ -117,14 +108,10 @@ class SpatialPipeline:
         Raises:
             BadMessage: its pixels turn out to be broken; it leaves no trace.
         """
-        camera = frame.camera.name
-        jumped = frame.stamp_ns < self._newest.get(camera, 0) - JUMP_NS
-        if jumped:
+        if jumped := self._targets.jumped(frame):
             self.reset(count=False)
         with self._lock:
-            regions = any(name == camera and isinstance(t, RegionTarget) for name, t in self._targets.values())
-        if regions:
-            _ = frame.gray  # broken bytes are found before anything has changed
+            self._targets.decode(frame)  # broken bytes are found before anything has changed
         self._map.world_known |= frame.world_from_camera is not None
         start = perf_counter()
         if self._wants_window(frame):
@@ -132,10 +119,8 @@ class SpatialPipeline:
         update = self.memory.add(frame)
         middle = perf_counter()
         with self._lock:
-            self._newest[camera] = max(self._newest.get(camera, 0), frame.stamp_ns)
-            followed = [(label, target) for label, (name, target) in self._targets.items() if name == camera]
-            rewards = [self._follow(label, target, frame) for label, target in followed]
-            self._asked.look(frame)
+            rewards = self._targets.update(frame, _give_up)
+            self._targets.asked.look(frame)
         frame.release()
         return Processed(update, rewards, jumped, {"coverage": middle - start, "motion": perf_counter() - middle})
 
@@ -187,24 +172,15 @@ class SpatialPipeline:
         self.windows[kind] += 1
         return WindowResult(False, reason)
 
-    def _follow(self, label: str, target: CameraTarget | RegionTarget, frame: Frame) -> Reward:
-        """The target's reward; a target that fails is given up, the others and the frame go on."""
-        try:
-            return target.update(frame)
-        except Exception:
-            log.exception("target '%s' failed and is not followed any more", label)
-            del self._targets[label]
-            return Reward(frame.stamp_ns, label, 0, False, reason="it failed; set the target again")
-
     def next_motion(self) -> MotionQuestion | None:
         """What to ask the model now about the motion of a target; None: nothing yet."""
         with self._lock:
-            return self._asked.next()
+            return self._targets.asked.next()
 
     def add_motion(self, asked: MotionQuestion, answer: Answer, least: float) -> Reward | None:
         """The reward of an answer that needs a confidence of ``least``; None where its target is gone meanwhile."""
         with self._lock:
-            return self._asked.add(asked, answer, least)
+            return self._targets.asked.add(asked, answer, least)
 
     @property
     def epoch(self) -> int:
@@ -214,86 +190,46 @@ class SpatialPipeline:
     @property
     def targets(self) -> list[str]:
         """Labels of what rewards follow."""
-        return list(dict.fromkeys([*self._targets, *self._asked.labels]))
+        return self._targets.labels
 
-    def set_target(
-        self,
-        label: str,
-        camera: str = "",
-        roi: tuple[int, int, int, int] | None = None,
-        stamp_ns: int = 0,
-        goal: np.ndarray | None = None,
-    ) -> int:
-        """Follow the camera, or what moves in a region of its image, from a moment on.
+    def set_target(self, target: Target) -> int:
+        """Follow a camera, or what moves in a region of its image, from a moment on; a known label is replaced.
 
-        Args:
-            label: ``camera``, or a name of 1 to 64 characters for the region; a known label is replaced.
-            camera: whose image; empty means the first camera.
-            roi: x, y, width, height in pixels; not used for ``camera``.
-            stamp_ns: moment of the reference, 0 for the latest frame.
-            goal: [3] metres in the world frame, or None.
         Returns:
             Number of points tracked, 0 for ``camera``, and where the model alone is asked.
         Raises:
             SpatialError: BAD_REQUEST, NO_FRAMES (also where memory was reset meanwhile), NO_GEOMETRY where the region
                 has no trackable points with depth, or TIMEOUT where following it from a past stamp takes too long.
         """
-        camera = camera or self.config.cameras[0]
-        if not 0 < len(label) <= MAX_LABEL:
-            raise SpatialError(ErrorCode.BAD_REQUEST, f"label of {len(label)} characters: expected 1 to {MAX_LABEL}")
-        if goal is not None and not np.isfinite(goal).all():
-            raise SpatialError(ErrorCode.BAD_REQUEST, "goal is not finite: expected metres in the world frame")
-        if label not in self.targets and len(self.targets) >= MAX_TARGETS:
-            raise SpatialError(
-                ErrorCode.BAD_REQUEST, f"{MAX_TARGETS} targets are followed already; reset memory or replace one"
-            )
-        if label != CAMERA and (roi is None or roi[2] < 1 or roi[3] < 1):
-            raise SpatialError(ErrorCode.BAD_REQUEST, "a region needs a width and height of at least 1 pixel")
-        source = self.config.motion.source
-        if source == "mllm" and goal is not None:
-            raise SpatialError(
-                ErrorCode.BAD_REQUEST,
-                "a goal needs motion.source geometry or both: the model is asked how far, not where to",
-            )
+        target = self._targets.checked(target)
         epoch = self._epoch
-        frame = self.memory.frame_at(camera, stamp_ns)
-        followed = self._caught_up(label, camera, frame, roi, goal) if source != "mllm" else None
+        frame = self.memory.frame_at(target.camera, target.stamp_ns)
+        follower = self._targets.follower(target, frame)
+        if follower is not None:
+            self._catch_up(target, follower, frame)
         with self._lock:
             if epoch != self._epoch:
                 raise SpatialError(ErrorCode.NO_FRAMES, "memory was reset meanwhile: set the target again")
-            self._asked.set(label, camera, frame, None if label == CAMERA else roi, goal is not None)
-            if followed is not None:
-                self._targets[label] = (camera, followed)
-        return followed.tracked_points if isinstance(followed, RegionTarget) else 0
+            self._targets.set(target, frame, follower)
+        return follower.tracked_points if isinstance(follower, RegionTarget) else 0
 
-    def _caught_up(
-        self, label: str, camera: str, frame: Frame, roi: tuple[int, int, int, int] | None, goal: np.ndarray | None
-    ) -> CameraTarget | RegionTarget:
-        """A target set in a frame of the past that has followed all frames since."""
-        target: CameraTarget | RegionTarget
-        if label == CAMERA or roi is None:
-            target = CameraTarget(CAMERA, goal, self.config.motion)
-            target.update(frame)
-        else:
-            target = RegionTarget(label, frame, roi, goal, self.config.motion)
+    def _catch_up(self, target: Target, follower: Follower, frame: Frame) -> None:
+        """Let what begins in a frame of the past follow all frames since."""
+        if isinstance(follower, CameraTarget):
+            follower.update(frame)
         deadline, last = monotonic() + CATCH_UP, frame.stamp_ns
-        for most in (
-            None,
-            10,
-            2,
-        ):  # all that came since, then some of what comes meanwhile
-            missed = _spread(self.memory.recent(camera, last, self._newest.get(camera, 0)), most)
+        for most in (None, 10, 2):  # all that came since, then some of what comes meanwhile
+            missed = _spread(self.memory.recent(target.camera, last, self._targets.newest(target.camera)), most)
             for late in missed:
                 if monotonic() > deadline:
-                    past = (self._newest.get(camera, 0) - frame.stamp_ns) / 1e9
+                    past = (self._targets.newest(target.camera) - frame.stamp_ns) / 1e9
                     raise SpatialError(
                         ErrorCode.TIMEOUT,
-                        f"following '{label}' from {past:.1f} s ago takes too long: choose a later stamp",
+                        f"following '{target.label}' from {past:.1f} s ago takes too long: choose a later stamp",
                     )
-                target.update(late)
+                follower.update(late)
                 late.release()
                 last = late.stamp_ns
-        return target
 
     def measure_motion(
         self, target: str, camera: str = "", from_ns: int = 0, to_ns: int = 0, pixel: tuple[float, float] = (0.0, 0.0)
@@ -332,8 +268,10 @@ class SpatialPipeline:
                 frame.release()
 
 
+def _give_up(target: Target, error: Exception) -> None:
+    log.error("target '%s' failed and is not followed any more", target.label, exc_info=error)
+
+
 def _spread(frames: list[Frame], most: int | None) -> list[Frame]:
     """At most so many of the frames, evenly spread, first and last among them."""
-    if most is None or len(frames) <= most:
-        return frames
-    return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
+    return frames if most is None else [frames[i] for i in evenly(len(frames), most)]

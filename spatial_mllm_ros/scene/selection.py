@@ -5,23 +5,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import CoverageParams
-from ..coverage import StreamingCoverageSampler, greedy_cover
+from ..coverage import greedy_cover
 from ..coverage.keyset import KeySet
 from ..coverage.select import frame_voxels as window_voxels
 from ..errors import BadMessage, ErrorCode, SpatialError
+from ..evenly import Thinned
 from ..files import write_whole
 from ..frames import Frame
 from ..geometry.window import WindowGeometry
-from .memory import FrameKey, frame_voxels
+from .cover import Cover
+from .memory import FrameKey
 
-REPEATED = "a stamp that was there before"
 MOST_FRAMES = 128  # of a video, that go through the model together
 LONGEST_SIDE = 640  # pixels of a waiting image; the model sees 518
 
@@ -55,34 +55,6 @@ class Sample:
         write_whole(path, json.dumps(values, indent=2) + "\n")
 
 
-class VoxelHistory:
-    """Voxels of every frame so far, thinned to every 2nd, 4th ... frame so that never more than ``limit`` are held."""
-
-    def __init__(self, limit: int):
-        self.limit = limit
-        self.every = 1
-        self.frames: list[FrameKey] = []
-        self.voxels: list[NDArray[np.int64]] = []
-        self._count = 0
-
-    def add(self, frame: FrameKey, voxels: NDArray[np.int64]) -> None:
-        if self._count % self.every == 0:
-            if len(self.frames) == self.limit:
-                self.every *= 2
-                del self.frames[1::2], self.voxels[1::2]
-            if self._count % self.every == 0:
-                self.frames.append(frame)
-                self.voxels.append(voxels)
-        self._count += 1
-
-
-def why_unusable(frame: Frame) -> str:
-    """What a frame lacks for coverage, or an empty string."""
-    if not frame.has_depth:
-        return "no depth"
-    return "" if frame.world_from_camera is not None else "no camera pose"
-
-
 def select(frames: Iterable[Frame], params: CoverageParams, *, offline: bool = False, history: int = 4096) -> Sample:
     """The ``params.frames`` frames that cover the scene best.
 
@@ -92,30 +64,25 @@ def select(frames: Iterable[Frame], params: CoverageParams, *, offline: bool = F
     Raises:
         SpatialError: NO_FRAMES without a frame; NO_GEOMETRY when none has depth and pose.
     """
-    sampler = StreamingCoverageSampler(params.frames, params.voxel_size, params.max_voxels)
-    held: dict[Any, NDArray[np.int64]] = {}
-    past = VoxelHistory(history)
-    skipped: Counter[str] = Counter()
+    cover = Cover(params)
+    past: Thinned[tuple[FrameKey, NDArray[np.int64]]] = Thinned(history)
     for frame in frames:
-        voxels, reason = voxels_or_reason(frame, params)
-        if voxels is None or frame.key in held:
-            skipped[reason or REPEATED] += 1
-            continue
-        update = sampler.add_voxels(frame.key, voxels)
-        if update.accepted:
-            held[frame.key] = voxels
-            held.pop(update.evicted, None)
-        if offline:
-            past.add(frame.key, voxels)
-    if not sampler.voxels_seen:
-        raise nothing_usable(skipped)
-    keys, voxels = past.frames, past.voxels
-    if not offline:
-        selected: list[Any] = sampler.selected
-        keys, voxels = selected, [held[key] for key in selected]
-    order, gains = greedy_cover(voxels, params.frames)
-    chosen = [Chosen(keys[i][0], keys[i][1], gain) for i, gain in zip(order, gains, strict=True)]
-    return Sample(chosen, params.voxel_size, int(sampler.voxels_seen), sum(c.gain for c in chosen), skipped)
+        voxels = cover.voxels(frame)
+        frame.release()
+        if voxels is not None:
+            cover.offer(frame, voxels)
+            if offline:
+                past.add((frame.key, voxels))
+    if not cover.sampler.voxels_seen:
+        raise nothing_usable(cover.skipped)
+    if offline:
+        order, gains = greedy_cover([voxels for _, voxels in past.items], params.frames)
+        keys = [past.items[i][0] for i in order]
+    else:
+        best, gains = cover.best()
+        keys = [frame.key for frame in best]
+    chosen = [Chosen(*key, gain) for key, gain in zip(keys, gains, strict=True)]
+    return Sample(chosen, params.voxel_size, int(cover.sampler.voxels_seen), sum(gains), cover.skipped)
 
 
 def select_video(
@@ -139,10 +106,10 @@ def select_video(
     Raises:
         SpatialError: NO_FRAMES without a picture, NO_GEOMETRY where no point can be used, and what the model says.
     """
-    even, skipped = Even(2 * most), Counter[str]()
+    even, skipped = Thinned[tuple[FrameKey, NDArray[np.uint8]]](2 * most), Counter[str]()
     for frame in frames:
         if not even.wants_next():
-            even.add(None)
+            even.skip()
             continue
         try:
             image = frame.decoded()
@@ -174,47 +141,11 @@ def select_video(
     return Sample(picked, edge, len(seen), sum(gains), skipped)
 
 
-class Even:
-    """Items spread evenly over a stream whose length is not known: every one, then every 2nd, 4th ... of them."""
-
-    def __init__(self, limit: int):
-        self._limit, self._every, self._count = limit, 1, 0
-        self._items: list[Any] = []
-
-    def wants_next(self) -> bool:
-        """Whether the next item will be kept."""
-        return self._count % self._every == 0
-
-    def add(self, item: Any) -> None:
-        if self.wants_next():
-            self._items.append(item)
-            if len(self._items) > self._limit:
-                self._every *= 2
-                del self._items[1::2]
-        self._count += 1
-
-    def pick(self, k: int) -> list[Any]:
-        """At most k of those kept, the first and the last among them."""
-        if len(self._items) <= k:
-            return self._items
-        return [self._items[i] for i in np.linspace(0, len(self._items) - 1, k).round().astype(int)]
-
-
 def _at_most(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     scale = side / max(image.shape[:2])
     if scale >= 1:
         return image
     return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def voxels_or_reason(frame: Frame, params: CoverageParams) -> tuple[NDArray[np.int64] | None, str]:
-    """The voxels of a frame, or None and why it has none. Decoded pixels are kept."""
-    if reason := why_unusable(frame):
-        return None, reason
-    try:
-        return frame_voxels(frame, params), ""
-    except BadMessage as error:
-        return None, f"broken depth ({error})"
 
 
 def nothing_usable(skipped: Counter[str]) -> SpatialError:

@@ -15,11 +15,11 @@ import pytest
 
 from spatial_mllm_ros.annotate import bag as module
 from spatial_mllm_ros.annotate.bag import REWARD_TOPIC, annotate
-from spatial_mllm_ros.annotate.follow import Target
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm import Answer, Verdict
 from spatial_mllm_ros.mllm.calibration import Calibration
+from spatial_mllm_ros.motion.targets import Target
 from spatial_mllm_ros.recordings import BagError, BagWarning, Recording, messages, read_frames
 
 from ..recordings.card import CARD, CARD_SPEED, camera_x, pushed
@@ -425,7 +425,7 @@ def test_what_a_model_cannot_do_is_said(scene, tmp_path):
     with pytest.raises(SpatialError, match="spatial-mllm-training calibrate"):
         annotate(scene, tmp_path / "out.mcap", config=build({"motion.source": "mllm"}), engine=judge)
     goal = [Target("camera", goal=(0.0, 0.0, 1.0))]
-    with pytest.raises(BagError, match="a goal needs"):
+    with pytest.raises(SpatialError, match="a goal needs"):
         annotate(scene, tmp_path / "out.mcap", targets=goal, config=build({"motion.source": "mllm"}), engine=Judge())
     outside = [Target("card", roi=(300, 0, 20, 20))]
     with pytest.raises(SpatialError, match=r"region 20x20 at \(300, 0\) is outside the image") as error:

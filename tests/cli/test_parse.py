@@ -2,8 +2,8 @@
 
 import pytest
 
-from spatial_mllm_ros.annotate.follow import Target
 from spatial_mllm_ros.cli.parse import image_size, sources, targets
+from spatial_mllm_ros.motion.targets import Target
 
 START = 1_700_000_000_500_000_000
 

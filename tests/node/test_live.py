@@ -10,6 +10,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
 from rclpy.action import get_action_server_names_and_types_by_node
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import RegionOfInterest
 from spatial_mllm_msgs.action import AskSpatial as AskAction
 from spatial_mllm_msgs.msg import CoverageStatus, MotionReward, SelectedFrames
@@ -17,8 +18,15 @@ from spatial_mllm_msgs.srv import AskSpatial, MeasureMotion, SetRewardTarget
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
+from spatial_mllm_ros.annotate.bag import REWARD_TOPIC, annotate
+from spatial_mllm_ros.config import Config
+from spatial_mllm_ros.recordings import messages
+from spatial_mllm_ros.recordings.topic import Topic
+from spatial_mllm_ros.recordings.writer import BagWriter
+from spatial_mllm_ros.report import analyse
+
 from .process import finished, until
-from .scene import HEIGHT, LATCHED, STEP, WALL, WIDTH, Sensors, depth, stamp
+from .scene import HEIGHT, LATCHED, STEP, WALL, WIDTH, Sensors, depth, image, info, stamp, transforms
 
 pytestmark = pytest.mark.live
 PARAMETERS = {"status_rate": 10.0, "coverage.frames": 4, "sync.stale_after": 60.0, "pose.max_wait": 1.0}
@@ -248,6 +256,41 @@ def test_time_that_jumps_back_clears_and_goes_on(robot, scene, node):
     oldest = robot.call(MeasureMotion, "/spatial_mllm/measure_motion", target="camera", camera="camera")
     assert oldest.from_stamp == stamp(past)  # what was before the jump is forgotten
     scene.stamp = 0
+
+
+def test_annotate_and_the_report_give_the_rewards_of_the_node(robot, scene, tmp_path):
+    """The messages that the node was sent, as a recording: a gap in time, a frame without depth, a jump back."""
+    second, start = 10**9, time_ns()
+    frames = [(0, 0.0), (10, 0.1), (25, 0.2), (5, 3.0), (15, 3.1), (40, -9.9), (30, -9.8), (70, -9.7)]
+    topics = {"tf": "/tf", "info": "/camera/color/camera_info", "depth": "/camera/depth/image_raw"}
+    topics |= {"color": "/camera/color/image_raw"}
+    written = [("/tf_static", transforms((0, "camera_base", "camera_optical", 0.0)))]
+    heard = []
+    for i, moment in frames:
+        ns = start + round(moment * second)
+        tf = transforms((ns, "odom", "camera_base", i * STEP))
+        sent = {"tf": tf, "info": info(ns), "depth": depth(ns) if i != 25 else None, "color": image(ns, i)}
+        scene.send(i, ns, **sent)
+        heard.append(rewards(robot, ns))
+        written += [(topics[part], message) for part, message in sent.items() if message is not None]
+    scene.stamp = 0
+    with BagWriter(tmp_path / "sent.mcap") as bag:
+        for name, message in dict(written).items():
+            bag.add_topic(Topic(name, f"{type(message).__module__.split('.')[0]}/msg/{type(message).__name__}"))
+        for number, (name, message) in enumerate(written):
+            bag.write_cdr(name, serialize_message(message), start + number * second // 100)
+    annotate(tmp_path / "sent.mcap", tmp_path / "out.mcap")
+    annotated = [m for _, _, m in messages(tmp_path / "out.mcap", [REWARD_TOPIC])]
+    (series,) = analyse(tmp_path / "sent.mcap", Config()).series
+    right = [0, 10, 15, -20, 10, 0, 10, 20]  # steps that it is farther away than before from frame 0, after the jump 40
+    assert [r.reward / STEP for r in heard] == pytest.approx(right, abs=1e-9)
+    assert [(r.valid, r.distance, r.path_length, r.reward) for r in heard] == [
+        (r.valid, r.distance, r.path_length, r.reward) for r in series.rewards
+    ]
+    in_time = sorted(heard, key=lambda r: (r.header.stamp.sec, r.header.stamp.nanosec))
+    assert [(r.valid, r.distance, r.path_length, r.reward) for r in in_time] == [
+        (m.valid, m.distance, m.path_length, m.reward) for m in annotated
+    ]
 
 
 def test_the_graph_is_what_the_documentation_says(robot, sensors):

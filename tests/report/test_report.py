@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from spatial_mllm_ros.annotate.follow import Target
 from spatial_mllm_ros.config import Config, build
+from spatial_mllm_ros.motion.targets import Target
 from spatial_mllm_ros.recordings import read_frames
 from spatial_mllm_ros.report import Analysis, Recorder, analyse, read_tracks, render
 from tests.report.variants import one_frame, without_depth
@@ -111,7 +111,7 @@ def test_numbers_of_the_page_are_those_of_sets(analysis, simulated_bag):
     assert analysis.coverage.greedy[-1] == greedy_size(frames, 5)
     spread = [frames[i] for i in np.linspace(0, len(frames) - 1, 5).round().astype(int)]
     assert analysis.coverage.uniform[-1] == len(set.union(*spread))
-    columns = analysis.scene.columns
+    columns = analysis.floor.columns
     assert columns is not None
     union = set.union(*sets.values())
     assert {tuple(c) for c in columns.cells} == {v[:2] for v in union}
@@ -184,7 +184,7 @@ def test_page_of_the_kitchen_is_small_and_close_to_greedy(redkitchen):
     analysis = analyse(redkitchen, Config())
     page = render(analysis, "kitchen")
     assert len(page) < 5_000_000
-    assert analysis.scene.up == "-y", "this recording's world has y down"
+    assert analysis.floor.up == "-y", "this recording's world has y down"
     assert analysis.coverage.streaming[-1] >= 0.98 * analysis.coverage.greedy[-1]
 
 

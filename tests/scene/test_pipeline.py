@@ -5,7 +5,8 @@ import pytest
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Frame, Pixels
-from spatial_mllm_ros.scene.pipeline import MAX_TARGETS, SpatialPipeline
+from spatial_mllm_ros.motion.targets import MAX_TARGETS, Target
+from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 
 from .wall import CAMERAS, WALL, K, frame
 
@@ -49,7 +50,7 @@ def test_the_camera_is_followed_from_the_first_frame():
 def test_a_goal_rewards_coming_nearer():
     p = pipeline()
     p.process(frame(0, 0.0))
-    assert p.set_target("camera", goal=np.array([2.0, 0, 0])) == 0
+    assert p.set_target(Target("camera", goal=(2.0, 0, 0))) == 0
     rewards = [p.process(frame(i, 0.1 * i)).rewards[0].reward for i in range(1, 6)]
     np.testing.assert_allclose(rewards, 0.1, atol=1e-9)
 
@@ -65,7 +66,7 @@ def test_a_region_catches_up_with_the_past():
     p = pipeline()
     for i in range(10):
         p.process(wall(i, 0.02 * i))
-    assert p.set_target("poster", roi=(10, 8, 40, 30), stamp_ns=frame(3).stamp_ns) >= 6
+    assert p.set_target(Target("poster", roi=(10, 8, 40, 30), stamp_ns=frame(3).stamp_ns)) >= 6
     rewards = {r.target: r for r in p.process(wall(10, 0.2)).rewards}
     poster = rewards["poster"]
     assert poster.valid and poster.reference_ns == frame(3).stamp_ns
@@ -96,7 +97,7 @@ def test_a_still_point_has_not_moved():
 
 def test_requests_that_cannot_be_met_say_why():
     p = pipeline()
-    assert refused(p.set_target, "camera").code is ErrorCode.NO_FRAMES
+    assert refused(p.set_target, Target("camera")).code is ErrorCode.NO_FRAMES
     assert refused(p.measure_motion, "camera").code is ErrorCode.NO_FRAMES
     for i in range(3):
         p.process(frame(i, has_pose=False))
@@ -106,20 +107,20 @@ def test_requests_that_cannot_be_met_say_why():
     back = refused(p.measure_motion, "camera", "front", frame(2).stamp_ns, frame(1).stamp_ns)
     assert back.code is ErrorCode.BAD_REQUEST and "after" in back.message
     for label, roi in (("", (0, 0, 9, 9)), ("x" * 65, (0, 0, 9, 9)), ("box", None), ("box", (3, 3, 0, 5))):
-        assert refused(p.set_target, label, roi=roi).code is ErrorCode.BAD_REQUEST
-    assert refused(p.set_target, "camera", goal=np.array([0, np.nan, 0])).code is ErrorCode.BAD_REQUEST
-    assert refused(p.set_target, "box", roi=(1, 1, 9, 9)).code is ErrorCode.NO_GEOMETRY
+        assert refused(p.set_target, Target(label, roi=roi)).code is ErrorCode.BAD_REQUEST
+    assert refused(p.set_target, Target("camera", goal=(0, np.nan, 0))).code is ErrorCode.BAD_REQUEST
+    assert refused(p.set_target, Target("box", roi=(1, 1, 9, 9))).code is ErrorCode.NO_GEOMETRY
     p.process(wall(3))
-    assert refused(p.set_target, "box", roi=(500, 500, 9, 9)).code is ErrorCode.BAD_REQUEST
+    assert refused(p.set_target, Target("box", roi=(500, 500, 9, 9))).code is ErrorCode.BAD_REQUEST
 
 
 def test_targets_are_bounded():
     p = pipeline()
     p.process(wall(0))
     for i in range(MAX_TARGETS - 1):
-        p.set_target(f"box{i}", roi=(8, 8, 48, 32))
-    assert refused(p.set_target, "one more", roi=(8, 8, 48, 32)).code is ErrorCode.BAD_REQUEST
-    p.set_target("box3", roi=(8, 8, 48, 32))  # replacing is fine
+        p.set_target(Target(f"box{i}", roi=(8, 8, 48, 32)))
+    assert refused(p.set_target, Target("one more", roi=(8, 8, 48, 32))).code is ErrorCode.BAD_REQUEST
+    p.set_target(Target("box3", roi=(8, 8, 48, 32)))  # replacing is fine
 
 
 def test_time_that_jumps_back_starts_anew():
@@ -151,7 +152,9 @@ def test_a_reset_while_a_target_is_set_forgets_it(monkeypatch):
         return frames
 
     monkeypatch.setattr(p.memory, "recent", reset_first)
-    assert refused(p.set_target, "box", roi=(8, 8, 48, 32), stamp_ns=frame(0).stamp_ns).code is ErrorCode.NO_FRAMES
+    assert (
+        refused(p.set_target, Target("box", roi=(8, 8, 48, 32), stamp_ns=frame(0).stamp_ns)).code is ErrorCode.NO_FRAMES
+    )
     assert p.targets == ["camera"]
 
 
@@ -160,15 +163,15 @@ def test_a_target_that_takes_too_long_says_so(monkeypatch):
     for i in range(5):
         p.process(wall(i, 0.02 * i))
     monkeypatch.setattr("spatial_mllm_ros.scene.pipeline.CATCH_UP", -1.0)
-    late = refused(p.set_target, "box", roi=(8, 8, 48, 32), stamp_ns=frame(1).stamp_ns)
+    late = refused(p.set_target, Target("box", roi=(8, 8, 48, 32), stamp_ns=frame(1).stamp_ns))
     assert late.code is ErrorCode.TIMEOUT and "0.3 s ago" in late.message
-    p.set_target("box", roi=(8, 8, 48, 32))  # the latest frame needs no catching up
+    p.set_target(Target("box", roi=(8, 8, 48, 32)))  # the latest frame needs no catching up
 
 
 def test_a_target_that_fails_takes_nothing_with_it(monkeypatch):
     p = pipeline()
     p.process(wall(0))
-    p.set_target("box", roi=(8, 8, 48, 32))
+    p.set_target(Target("box", roi=(8, 8, 48, 32)))
 
     def fail(*_):
         raise RuntimeError("boom")
@@ -194,7 +197,7 @@ def test_broken_pixels_leave_no_trace():
 
     p = pipeline()
     p.process(wall(0))
-    p.set_target("box", roi=(8, 8, 48, 32))
+    p.set_target(Target("box", roi=(8, 8, 48, 32)))
     before = p.memory.state()
     broken = Pixels(48, 64, 10, fail)
     good = wall(1)

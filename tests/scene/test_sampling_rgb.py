@@ -11,7 +11,7 @@ from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame, Pixels
 from spatial_mllm_ros.geometry.alignment import Sim3
 from spatial_mllm_ros.geometry.window import WindowGeometry
-from spatial_mllm_ros.scene.selection import Even, select_video
+from spatial_mllm_ros.scene.selection import select_video
 
 from ..geometry.room import CAMERAS, START_NS, STEP_NS, frames_of, random_gauge, walk, window_of
 
@@ -91,18 +91,6 @@ def test_at_most_128_frames_evenly(count):
     sample = select_video(frames, CoverageParams(frames=3), model)
     assert shown == [min(count, 128)]
     assert all(START_NS <= c.stamp_ns < START_NS + count * STEP_NS for c in sample.frames)
-
-
-@pytest.mark.parametrize("count", [1, 7, 16, 17, 40, 1000])
-def test_even_items(count):
-    even = Even(16)
-    for i in range(count):
-        even.add(i)
-    picked = even.pick(8)
-    assert len(picked) == min(count, 8) and picked[0] == 0
-    gaps = np.diff(picked)
-    assert count <= 1 or gaps.max() <= 2 * gaps.min() + 1
-    assert picked[-1] >= count - 1 - count // 8
 
 
 def test_large_pictures_wait_small():

@@ -1,0 +1,140 @@
+"""The node's pipeline, annotate and the report give the same rewards for the same frames, and the right ones."""
+
+import numpy as np
+import pytest
+
+from spatial_mllm_ros.annotate.bag import REWARD_TOPIC, annotate
+from spatial_mllm_ros.config import build
+from spatial_mllm_ros.motion.targets import Target
+from spatial_mllm_ros.recordings import BagWarning, FrameReader, messages
+from spatial_mllm_ros.report import analyse
+from spatial_mllm_ros.scene.pipeline import SpatialPipeline
+
+from ..recordings.card import CARD, camera_x, pushed
+from ..recordings.recordings import START, STEP, header, transforms, write_ros2
+
+PERIOD = 100_000_000
+FRAMES, JUMP = 50, 40
+NO_DEPTH = {4, 5, *range(20, 30), 44}
+NO_POSE = set(range(21, 29))  # transforms around them are too far apart to be interpolated
+LATE = 10  # a region that begins there
+CONFIG = {"motion.max_lost": 0.5}
+
+
+def seconds(i):
+    """When frame i is taken: after a gap in time the later ones, and after a jump back some of the earlier."""
+    return 0.1 * i + (2.0 if i >= 15 else 0.0) - (3.0 if i >= JUMP else 0.0)
+
+
+def stamp(i, camera="front"):
+    return START + round(1e9 * seconds(i)) + (40_000_000 if camera == "rear" else 0)
+
+
+def position(i, camera="front"):
+    return camera_x(i) if camera == "front" else 0.03 * i
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    """Two cameras: one sees a card that is pushed, the other the same pictures from elsewhere."""
+    written = []
+    for camera in ("front", "rear"):
+        for topic, ns, message in pushed(FRAMES):
+            i, frame = (ns - START) // STEP, f"{camera}_optical"
+            kind = topic.rsplit("/", 2)[-2]
+            if i in (NO_POSE if topic == "/tf" else NO_DEPTH if kind == "depth" else ()):
+                continue
+            if topic == "/tf":
+                message = transforms((stamp(i, camera), "odom", frame, (position(i, camera), 0.0, 0.0)))
+            else:
+                message.header = header(stamp(i, camera), frame)
+            recorded = START + i * PERIOD + (40_000_000 if camera == "rear" else 0)
+            written.append((topic.replace("/camera", f"/{camera}"), recorded, message))
+    written.sort(key=lambda m: m[1])
+    return write_ros2(tmp_path_factory.mktemp("same") / "bag", written)
+
+
+TARGETS = [Target("card", "front", CARD), Target("late", "front", (4, 4, 30, 30), stamp(LATE))]
+
+
+def by_node(bag, cameras):
+    """What the node's core gives for the frames of a recording, its targets set when they are to begin."""
+    with FrameReader(bag, build(CONFIG)) as reader:
+        pipeline = SpatialPipeline(build({"cameras": cameras, **CONFIG}))
+        rewards = []
+        for frame in reader:
+            rewards += pipeline.process(frame).rewards
+            for target in TARGETS:
+                begins = target.stamp_ns or stamp(0)
+                if frame.key == (begins, target.camera):
+                    pipeline.set_target(target)
+        return rewards
+
+
+def fields(reward):
+    """All that a MotionReward holds, of either kind."""
+    if hasattr(reward, "header"):
+        stamps = (s.sec * 10**9 + s.nanosec for s in (reward.header.stamp, reward.reference_stamp))
+        moved = [reward.displacement.x, reward.displacement.y, reward.displacement.z]
+    else:
+        stamps, moved = (reward.stamp_ns, reward.reference_ns), reward.displacement
+    numbers = [reward.distance, reward.path_length, reward.reward, np.float32(reward.confidence), *moved]
+    return [*stamps, reward.valid, reward.source, np.array(numbers, np.float64).tobytes()]
+
+
+def expected(camera):
+    """(stamp, valid, distance, reward) of the camera itself, from its poses."""
+    out = []
+    for part in (range(JUMP), range(JUMP, FRAMES)):
+        known = [i for i in part if i not in NO_POSE]
+        before = 0.0
+        for i in part:
+            distance = abs(position(i, camera) - position(known[0], camera))
+            out.append((stamp(i, camera), i in known, distance if i in known else np.nan, 0.0))
+            if i in known:
+                out[-1] = (*out[-1][:3], distance - before)
+                before = distance
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(bag):
+    return analyse(bag, build(CONFIG), TARGETS)
+
+
+def test_a_jump_back_ends_regions_and_says_so(bag, tmp_path, report):
+    told = "time jumps back in the recording: targets card, late end there"
+    assert report.notes.count(told) == 1
+    with pytest.warns(BagWarning, match=told):
+        annotate(bag, tmp_path / "out.mcap", config=build(CONFIG), targets=TARGETS)
+
+
+@pytest.mark.filterwarnings("ignore:time jumps back")
+@pytest.mark.parametrize("camera", ["front", "rear"])
+def test_of_a_camera(bag, tmp_path, report, camera):
+    cameras = ["front", "rear"] if camera == "front" else ["rear", "front"]
+    annotate(bag, tmp_path / "out.mcap", config=build(CONFIG), targets=[Target("camera", camera)])
+    annotated = [m for _, _, m in messages(tmp_path / "out.mcap", [REWARD_TOPIC])]
+    node = [r for r in by_node(bag, cameras) if r.target == "camera"]
+    (shown,) = (s.rewards for s in report.series if s.target.label == f"camera {camera}")
+    assert [fields(r) for r in shown] == [fields(r) for r in node]
+    assert sorted(map(fields, annotated)) == sorted(map(fields, node)), "a recording is in the order of its stamps"
+    told = np.array([(r.stamp_ns - START, r.valid, r.distance, r.reward) for r in node])
+    right = np.array([(ns - START, *values) for ns, *values in expected(camera)])
+    np.testing.assert_allclose(told, right, rtol=0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:time jumps back")
+@pytest.mark.parametrize("label", ["card", "late"])
+def test_of_a_region(bag, tmp_path, report, label):
+    annotate(bag, tmp_path / "out.mcap", config=build(CONFIG), targets=TARGETS)
+    annotated = [m for _, _, m in messages(tmp_path / "out.mcap", [REWARD_TOPIC]) if m.target == label]
+    node = [r for r in by_node(bag, ["front", "rear"]) if r.target == label]
+    (shown,) = (s.rewards for s in report.series if s.target.label == label)
+    assert [fields(r) for r in annotated] == [fields(r) for r in node] == [fields(r) for r in shown]
+    first = 0 if label == "card" else LATE
+    assert [r.stamp_ns for r in node] == [stamp(i) for i in range(first + 1, JUMP)]
+    valid = np.array([r.valid for r in node])
+    usable = np.array([i not in NO_DEPTH for i in range(first + 1, JUMP)])
+    lost = np.arange(first + 1, JUMP) >= min(NO_POSE)
+    assert valid[usable & ~lost].mean() > 0.9 and not valid[~usable | lost].any(), "it is lost in the long hole"
