@@ -183,7 +183,7 @@ class FrameAssembler:
         world = self.config.pose.world_frame.lstrip("/")
         pose: Matrix | None = None
         try:
-            pose = self.transforms.lookup(world, camera.frame_id, image.stamp).matrix
+            pose = self.transforms.lookup(world, camera.frame_id, image.stamp)
         except TransformError as error:
             waits = error.reason in (Reason.TOO_NEW, Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED)
             if waits and not patience_over:

@@ -30,23 +30,6 @@ class TransformError(LookupError):
         self.reason = reason
 
 
-@dataclass(frozen=True, eq=False)
-class Lookup:
-    """A transform and how it came about.
-
-    Attributes:
-        matrix: target_from_source, float64 [4, 4].
-        age_ns: distance in time to the nearest recorded transform of the least well known link; 0 if all were exact.
-        gap_ns: width of the widest hole that was interpolated across; 0 if all were exact or static.
-        extrapolated_ns: how far it lies beyond the newest transform; above 0 only within ``max_extrapolation_ns``.
-    """
-
-    matrix: Matrix
-    age_ns: int = 0
-    gap_ns: int = 0
-    extrapolated_ns: int = 0
-
-
 @dataclass(eq=False)
 class _Link:
     parent: str
@@ -61,23 +44,17 @@ class TransformBuffer:
     Args:
         max_gap_ns: the widest hole between two stamped transforms that is interpolated across.
         history_ns: stamped transforms older than this, measured from the newest of their link, are forgotten.
-        max_extrapolation_ns: how far beyond the newest transform that one is still given unchanged; 0 refuses.
     """
 
-    def __init__(self, max_gap_ns: int = 500_000_000, history_ns: int = 10_000_000_000, max_extrapolation_ns: int = 0):
+    def __init__(self, max_gap_ns: int = 500_000_000, history_ns: int = 10_000_000_000):
         self.max_gap_ns = max_gap_ns
         self.history_ns = history_ns
-        self.max_extrapolation_ns = max_extrapolation_ns
         self._links: dict[str, _Link] = {}
 
     @property
     def frames(self) -> list[str]:
         """Names of all known frames, sorted."""
         return sorted({*self._links, *(link.parent for link in self._links.values())})
-
-    def clear(self, static: bool = False) -> None:
-        """Forget stamped transforms; static ones too where asked."""
-        self._links = {} if static else {child: link for child, link in self._links.items() if link.static}
 
     def forget_after(self, stamp_ns: int) -> None:
         """Forget stamped transforms later than a moment, as when time has jumped back to it."""
@@ -118,15 +95,15 @@ class TransformBuffer:
             del link.matrices[stamp]
         del link.stamps[:oldest]
 
-    def lookup(self, target: str, source: str, stamp_ns: int) -> Lookup:
-        """target_from_source at one moment.
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Matrix:
+        """target_from_source at one moment, float64 [4, 4].
 
         Raises:
             TransformError: a frame is unknown, the two are not connected, or the moment lies before, after or in too
                 wide a hole of what was recorded.
         """
         if target == source:
-            return Lookup(np.eye(4))
+            return np.eye(4)
         for name in (target, source):
             if name not in self._links and not any(link.parent == name for link in self._links.values()):
                 raise TransformError(Reason.UNKNOWN_FRAME, f"frame '{name}' is unknown; known are {_some(self.frames)}")
@@ -136,13 +113,7 @@ class TransformBuffer:
             raise TransformError(Reason.NOT_CONNECTED, f"frames '{target}' and '{source}' are not connected")
         shared_from_source = self._walk(up_source[: up_source.index(shared)], stamp_ns)
         shared_from_target = self._walk(up_target[: up_target.index(shared)], stamp_ns)
-        parts = (shared_from_source, shared_from_target)
-        return Lookup(
-            inverse(shared_from_target.matrix) @ shared_from_source.matrix,
-            max(p.age_ns for p in parts),
-            max(p.gap_ns for p in parts),
-            max(p.extrapolated_ns for p in parts),
-        )
+        return inverse(shared_from_target) @ shared_from_source
 
     def _chain(self, name: str) -> Iterator[str]:
         """The frame, its parent, and so on to the root; a loop ends where it closes."""
@@ -154,24 +125,18 @@ class TransformBuffer:
                 return
             name = self._links[name].parent
 
-    def _walk(self, children: list[str], stamp_ns: int) -> Lookup:
+    def _walk(self, children: list[str], stamp_ns: int) -> Matrix:
         """Through the links of these frames: top_from_bottom."""
-        matrix, age, gap, extrapolated = np.eye(4), 0, 0, 0
+        matrix = np.eye(4)
         for child in children:
-            step = self._at(child, self._links[child], stamp_ns)
-            matrix = step.matrix @ matrix
-            age, gap, extrapolated = (
-                max(age, step.age_ns),
-                max(gap, step.gap_ns),
-                max(extrapolated, step.extrapolated_ns),
-            )
-        return Lookup(matrix, age, gap, extrapolated)
+            matrix = self._at(child, self._links[child], stamp_ns) @ matrix
+        return matrix
 
-    def _at(self, child: str, link: _Link, stamp_ns: int) -> Lookup:
+    def _at(self, child: str, link: _Link, stamp_ns: int) -> Matrix:
         if link.static:
-            return Lookup(link.matrices[0])
+            return link.matrices[0]
         if stamp_ns in link.matrices:
-            return Lookup(link.matrices[stamp_ns])
+            return link.matrices[stamp_ns]
         between = f"transform from '{child}' to '{link.parent}'"
         if not link.stamps:
             raise TransformError(Reason.TOO_NEW, f"{between}: nothing recorded yet")
@@ -180,18 +145,15 @@ class TransformBuffer:
             late = (link.stamps[0] - stamp_ns) / 1e6
             raise TransformError(Reason.TOO_OLD, f"{between}: asked for {late:.1f} ms before the oldest")
         if i == len(link.stamps):
-            ahead = stamp_ns - link.stamps[-1]
-            if ahead > self.max_extrapolation_ns:
-                raise TransformError(Reason.TOO_NEW, f"{between}: asked for {ahead / 1e6:.1f} ms after the newest")
-            return Lookup(link.matrices[link.stamps[-1]], ahead, 0, ahead)
+            ahead = (stamp_ns - link.stamps[-1]) / 1e6
+            raise TransformError(Reason.TOO_NEW, f"{between}: asked for {ahead:.1f} ms after the newest")
         before, after = link.stamps[i - 1], link.stamps[i]
         if after - before > self.max_gap_ns:
             wide, allowed = (after - before) / 1e6, self.max_gap_ns / 1e6
             raise TransformError(
                 Reason.GAP, f"{between}: a hole of {wide:.0f} ms, at most {allowed:.0f} ms is interpolated"
             )
-        matrix = interpolate(link.matrices[before], link.matrices[after], (stamp_ns - before) / (after - before))
-        return Lookup(matrix, min(stamp_ns - before, after - stamp_ns), after - before)
+        return interpolate(link.matrices[before], link.matrices[after], (stamp_ns - before) / (after - before))
 
 
 def _some(names: list[str]) -> str:

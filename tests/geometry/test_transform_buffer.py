@@ -30,25 +30,19 @@ def refused(buffer, *args):
     return caught.value
 
 
-def test_interpolates_and_says_how_far_off_it_is(robot):
-    found = robot.lookup("odom", "camera", 130 * MS)
-    np.testing.assert_allclose(found.matrix, at(0.13, 11.7) @ at(0.5), atol=1e-12)
-    assert (found.age_ns, found.gap_ns, found.extrapolated_ns) == (30 * MS, 100 * MS, 0)
-
-
-def test_exact_stamps_and_static_links_have_no_age(robot):
-    found = robot.lookup("odom", "camera", 100 * MS)
-    assert (found.age_ns, found.gap_ns) == (0, 0)
-    np.testing.assert_allclose(robot.lookup("camera", "base", 999).matrix, at(-0.5))
+def test_interpolates_between_two_stamps_and_gives_exact_ones_as_they_are(robot):
+    np.testing.assert_allclose(robot.lookup("odom", "camera", 130 * MS), at(0.13, 11.7) @ at(0.5), atol=1e-12)
+    np.testing.assert_allclose(robot.lookup("odom", "camera", 100 * MS), at(0.1, 9) @ at(0.5), atol=1e-12)
+    np.testing.assert_allclose(robot.lookup("camera", "base", 999), at(-0.5))
 
 
 def test_lookup_goes_both_ways_and_across_branches(robot):
     robot.add("base", "lidar", 0, at(-0.2, 90), static=True)
     np.testing.assert_allclose(
-        robot.lookup("camera", "odom", 50 * MS).matrix, inverse(robot.lookup("odom", "camera", 50 * MS).matrix)
+        robot.lookup("camera", "odom", 50 * MS), inverse(robot.lookup("odom", "camera", 50 * MS))
     )
-    np.testing.assert_allclose(robot.lookup("lidar", "camera", 0).matrix, inverse(at(-0.2, 90)) @ at(0.5))
-    np.testing.assert_array_equal(robot.lookup("odom", "odom", 7).matrix, np.eye(4))
+    np.testing.assert_allclose(robot.lookup("lidar", "camera", 0), inverse(at(-0.2, 90)) @ at(0.5))
+    np.testing.assert_array_equal(robot.lookup("odom", "odom", 7), np.eye(4))
 
 
 def test_refuses_instead_of_guessing(robot):
@@ -71,15 +65,7 @@ def test_wide_holes_are_refused():
     hole = refused(buffer, "odom", "base", 100 * MS)
     assert hole.reason is Reason.GAP and "201 ms" in str(hole)
     buffer.add("odom", "base", 100 * MS, at(0.3))  # a late one closes it
-    np.testing.assert_allclose(buffer.lookup("odom", "base", 150 * MS).matrix[0, 3], 0.3 + 0.7 * 50 / 101)
-
-
-def test_extrapolation_is_bounded_and_declared():
-    buffer = TransformBuffer(max_extrapolation_ns=50 * MS)
-    buffer.add("odom", "base", 100 * MS, at(1))
-    found = buffer.lookup("odom", "base", 140 * MS)
-    assert (found.extrapolated_ns, found.matrix[0, 3]) == (40 * MS, 1)
-    assert refused(buffer, "odom", "base", 151 * MS).reason is Reason.TOO_NEW
+    np.testing.assert_allclose(buffer.lookup("odom", "base", 150 * MS)[0, 3], 0.3 + 0.7 * 50 / 101)
 
 
 def test_history_is_bounded():
@@ -87,15 +73,8 @@ def test_history_is_bounded():
     for ms in range(0, 5000, 10):
         buffer.add("odom", "base", ms * MS, at(ms))
     assert refused(buffer, "odom", "base", 3980 * MS).reason is Reason.TOO_OLD
-    assert buffer.lookup("odom", "base", 3990 * MS).matrix[0, 3] == 3990
+    assert buffer.lookup("odom", "base", 3990 * MS)[0, 3] == 3990
     assert len(buffer._links["base"].stamps) == len(buffer._links["base"].matrices) == 101
-
-
-def test_clear_keeps_static_mounts(robot):
-    robot.clear()
-    assert robot.frames == ["base", "camera"]
-    robot.clear(static=True)
-    assert robot.frames == []
 
 
 def test_time_that_jumps_back(robot):
@@ -105,13 +84,13 @@ def test_time_that_jumps_back(robot):
     assert "nothing recorded" in str(refused(robot, "odom", "base", 0))
     robot.add("odom", "base", 60_000 * MS, at(1))
     robot.add("odom", "base", 5 * MS, at(2))  # older than all history: the link starts anew
-    assert robot.lookup("odom", "base", 5 * MS).matrix[0, 3] == 2
+    assert robot.lookup("odom", "base", 5 * MS)[0, 3] == 2
     assert refused(robot, "odom", "base", 60_000 * MS).reason is Reason.TOO_NEW
 
 
 def test_a_new_parent_replaces_the_old_one(robot):
     robot.add("map", "base", 0, at(7))
-    np.testing.assert_allclose(robot.lookup("map", "camera", 0).matrix, at(7.5))
+    np.testing.assert_allclose(robot.lookup("map", "camera", 0), at(7.5))
     assert refused(robot, "odom", "camera", 0).reason is Reason.UNKNOWN_FRAME
 
 
@@ -151,7 +130,7 @@ def test_any_order_of_arrival_gives_the_same_answers(stamps, asked):
     known = sorted(stamps)
     if known[0] <= asked <= known[-1]:
         expected = np.interp(asked, known, np.square(known))
-        assert buffer.lookup("odom", "base", asked).matrix[0, 3] == pytest.approx(expected)
+        assert buffer.lookup("odom", "base", asked)[0, 3] == pytest.approx(expected)
     else:
         reason = Reason.TOO_OLD if asked < known[0] else Reason.TOO_NEW
         assert refused(buffer, "odom", "base", asked).reason is reason
