@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 
 from benchmarks.common import RECORDING, Row, show
-from spatial_mllm_ros.config import CoverageParams
-from spatial_mllm_ros.coverage import StreamingCoverageSampler, depth_voxel_keys, greedy_cover, select_frames, warm_up
+from spatial_mllm_ros.config import Config, CoverageParams
+from spatial_mllm_ros.coverage import StreamingCoverageSampler, depth_voxel_keys, greedy_cover, select_frames
 from spatial_mllm_ros.coverage.keyset import KeySet
 from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.geometry.cameras import ray_grid
 from spatial_mllm_ros.recordings import read_frames
+from spatial_mllm_ros.scene.warm_up import warm_up
 from spatial_mllm_ros.simulation import make_room
 
 PARITY = RECORDING.parents[1] / "parity"
@@ -27,7 +28,7 @@ Voxels = Sequence[np.ndarray]
 
 
 def run() -> Iterator[Row]:
-    warm_up()
+    warm_up(Config())
     yield from reference()
     yield from batch()
     if RECORDING.exists():
@@ -202,11 +203,17 @@ def uniform(frames: Voxels, k: int) -> int:
 
 
 def first_call() -> Iterator[Row]:
-    """Start of a new process, machine code compiled before: importing, then loading all of it."""
-    code = (
-        "from time import perf_counter as now; import numpy; a = now()\n"
-        "from spatial_mllm_ros.coverage import warm_up; b = now(); warm_up(); print(b - a, now() - b)"
-    )
+    """Start of a new process, machine code compiled before: importing, then loading what frames run through."""
+    code = """
+from time import perf_counter as now; import numpy as np; a = now()
+from spatial_mllm_ros.coverage import StreamingCoverageSampler, depth_voxel_keys; b = now()
+sampler = StreamingCoverageSampler(1, 1.0, max_voxels=1, reserve=1)
+for i in range(1, 6):
+    depth = np.full((1, 2 * i), 1.0 + i, np.float32)
+    rays = np.dstack([np.arange(2.0 * i), np.zeros(2 * i), np.ones(2 * i)]).astype(np.float32)
+    sampler.add_voxels(i, depth_voxel_keys(depth, rays, np.eye(4), 1.0, 0.0, 10.0, 1))
+print(b - a, now() - b)
+"""
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     imported, loaded = map(float, out.split())
     yield Row("new process: import, then first frame", f"{imported:.2f} s + {loaded:.2f} s")

@@ -1,7 +1,7 @@
 """Which frames see the most of a scene: voxels, the streaming sampler and offline greedy selection."""
 
 from .select import greedy_cover, select_frames
-from .streaming import StreamingCoverageSampler, Update, warm_up
+from .streaming import StreamingCoverageSampler, Update
 from .voxels import depth_voxel_keys, voxel_indices, voxel_keys
 
 __all__ = [
@@ -12,5 +12,4 @@ __all__ = [
     "select_frames",
     "voxel_indices",
     "voxel_keys",
-    "warm_up",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .distinct import DistinctCounter
 from .ledger import Ledger
 from .select import greedy_cover
-from .voxels import check_voxel_size, depth_voxel_keys, voxel_indices, voxel_keys
+from .voxels import check_voxel_size, voxel_indices, voxel_keys
 
 FrameId = Any  # whatever is hashable, but None
 
@@ -203,16 +203,3 @@ class StreamingCoverageSampler:
         gone = ids[max(set(range(len(ids))) - set(order))]
         del self._frames[gone], self._residuals[gone]
         return gone
-
-
-def warm_up() -> None:
-    """Load the machine code of the streaming path, half a second, so that no frame waits for it.
-
-    The first time after installation it is compiled, which takes some seconds.
-    """
-    sampler = StreamingCoverageSampler(k=1, voxel_size=1.0, max_voxels=1, reserve=1)
-    rays = np.ones((1, 2, 3), np.float32)
-    for frame_id, metres in enumerate((2.0, 1.0, 3.0)):
-        depth = np.array([[metres, 4.0]], np.float32)
-        sampler.add_voxels(frame_id, depth_voxel_keys(depth, rays, np.eye(4), 1.0, 0.0, 10.0, 1))
-        sampler.add(-1 - frame_id, np.arange(9.0).reshape(3, 3)[:frame_id])

@@ -16,6 +16,7 @@ from ..config import Config
 from ..frames import Frame
 from ..mllm.process.remote import ENGINE
 from ..scene.pipeline import Processed, SpatialPipeline
+from ..scene.warm_up import warm_up
 from . import parameters
 from .beside import Beside
 from .diagnostics import Diagnostics
@@ -26,7 +27,6 @@ from .motion import MotionQuestions
 from .outputs import Outputs
 from .questions import Questions
 from .services import Services
-from .warm_up import warm_up
 from .watch import Watch
 from .windows import Windows
 
