@@ -11,7 +11,7 @@ from .depth import depth_noise, lift, lift_surface
 from .flow import follow
 from .patches import Patches
 from .posed import PosedFrame
-from .still import StillScene
+from .still import StillWorld
 
 DRIFT = 2.0  # pixels by which the first sight of a point may correct its track
 NEAR = 2.0  # pixels from where it should be, within which a point that looks right is believed against its track
@@ -50,7 +50,7 @@ class PointTracker:
 
     def __init__(self, params: MotionParams):
         self._tolerance = params.forward_backward
-        self._scene = StillScene(params)
+        self._still = StillWorld(params)
         self._patches = Patches()
         self._gray = np.zeros((0, 0), np.uint8)
         self._pixels, self._world, self._seen_ns = np.zeros((0, 2)), np.zeros((0, 3)), np.zeros(0, np.int64)
@@ -61,7 +61,7 @@ class PointTracker:
 
     def start(self, frame: PosedFrame, pixels: NDArray) -> Tracks:
         """Begin with points at pixels [N, 2] of a frame that has image, depth and pose."""
-        self._scene.update(frame)
+        self._still.update(frame)
         self._gray = frame.gray
         return self.add(frame, pixels)
 
@@ -74,7 +74,7 @@ class PointTracker:
             Tracks of these points alone.
         """
         pixels = np.array(pixels, np.float64).reshape(-1, 2)
-        world, right, down = lift_surface(frame, self._scene.correct(frame, pixels))
+        world, right, down = lift_surface(frame, self._still.correct(frame, pixels))
         back = inverse(motion) if motion is not None else np.eye(4)
         turn = back[:3, :3].T
         self._patches.add(frame.gray, pixels, transform(back, world), right @ turn, down @ turn)
@@ -98,15 +98,15 @@ class PointTracker:
             motion: [4, 4], the rigid motion since the start of the points in ``body``, bool [N], as far as it is known;
                 other points are looked for where they were at the start, and where they were last seen.
         """
-        self._scene.update(frame)
+        self._still.update(frame)
         patches, turn = self._patches, np.eye(3)
         expected, right, down = patches.points, patches.right, patches.down
         if motion is not None and body is not None:
             chosen, turn = body[:, None], motion[:3, :3].T
             expected = np.where(chosen, transform(motion, expected), expected)
             right, down = np.where(chosen, right @ turn, right), np.where(chosen, down @ turn, down)
-        middle, steps = self._scene.appear(frame, expected, right, down)
-        last, _ = self._scene.appear(frame, self._world, right, down)
+        middle, steps = self._still.appear(frame, expected, right, down)
+        last, _ = self._still.appear(frame, self._world, right, down)
         begin = np.where(np.isfinite(last), last, self._pixels)
         pixels, found = follow(self._gray, frame.gray, self._pixels, begin, self._tolerance)
         same = np.zeros(len(pixels), bool)
@@ -116,7 +116,7 @@ class PointTracker:
             again &= ~found | (_distance(first, pixels) < DRIFT) | (_distance(first, middle) < near)
             pixels = np.where(again[:, None], first, pixels)
             same |= again
-        world = lift(frame, self._scene.correct(frame, pixels))
+        world = lift(frame, self._still.correct(frame, pixels))
         depth, *known = (transform(inverse(frame.world_from_camera), p)[:, 2] for p in (world, self._world, expected))
         allowed = 3 * depth_noise(depth) + np.minimum(SPEED * np.abs(frame.stamp_ns - self._seen_ns) / 1e9, REACH)
         hidden = np.minimum(*(np.abs(depth - k) for k in known)) > allowed

@@ -1,4 +1,4 @@
-"""What the still scene says about how image, depth and poses fit together."""
+"""What the still world says about how image, depth and poses fit together."""
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ PATIENCE = 3  # frames
 ROUNDS = 5
 
 
-class StillScene:
+class StillWorld:
     """How the image is displaced against where depth and poses put a still world.
 
     Where intrinsics, registration, time stamps or poses are a little wrong, still points seem to move with the camera.

@@ -10,7 +10,7 @@ from visualization_msgs.msg import MarkerArray
 
 from ..frames import Frame
 from ..motion.rewards import Reward
-from ..scene.memory import FrameKey, SceneMemory
+from ..scene.memory import FrameKey, FrameMemory
 from ..scene.pipeline import Processed
 from . import convert
 from .markers import coverage_markers
@@ -25,7 +25,7 @@ class Outputs:
         dropped: says how many frames were dropped so far.
     """
 
-    def __init__(self, node: LifecycleNode, memory: SceneMemory, dropped: Callable[[], int]):
+    def __init__(self, node: LifecycleNode, memory: FrameMemory, dropped: Callable[[], int]):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._node, self._memory, self._dropped = node, memory, dropped
         self._world_frame = memory.config.pose.world_frame

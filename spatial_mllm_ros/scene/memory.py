@@ -1,4 +1,4 @@
-"""SceneMemory: frames go in without end, a bounded number stays: the latest, and those that cover the scene best."""
+"""FrameMemory: frames go in without end, a bounded number stays: the latest, and those that cover the scene best."""
 
 from collections import deque
 from collections.abc import Collection
@@ -73,7 +73,7 @@ def frame_voxels(frame: Frame, params: CoverageParams) -> NDArray[np.int64] | No
     )
 
 
-class SceneMemory:
+class FrameMemory:
     """The one owner of frames. Thread safe: one thread adds, others ask.
 
     Recent frames are kept for ``memory.seconds``; those that the sampler holds, selected ones and its small reserve,

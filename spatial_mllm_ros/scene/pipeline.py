@@ -20,7 +20,7 @@ from ..motion.camera import CameraMotion, camera_motion
 from ..motion.measure import PointMotion, measure_point
 from ..motion.rewards import CameraTarget, RegionTarget, Reward
 from ..motion.targets import CAMERA, Follower, Target, Targets
-from .memory import FrameKey, SceneMemory
+from .memory import FrameKey, FrameMemory
 
 POINT = "point"
 MOST_MEASURED = 200  # frames that a point is followed through; of more, evenly spread ones are taken
@@ -79,7 +79,7 @@ class SpatialPipeline:
 
     def __init__(self, config: Config):
         self.config = config
-        self.memory = SceneMemory(config)
+        self.memory = FrameMemory(config)
         self.windows: Counter[str] = Counter()
         self._waiting = FrameWindows(config.vggt, WAITING * config.memory.megabytes * 1e6 / len(config.cameras))
         self._map = WindowMap(config)

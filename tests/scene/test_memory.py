@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.scene.memory import SceneMemory
+from spatial_mllm_ros.scene.memory import FrameMemory
 
 from .wall import STEP, frame
 
@@ -16,7 +16,7 @@ FRAME_BYTES = 64 * 48 * (3 + 4)
 
 def memory(**values):
     names = {k.replace("__", "."): v for k, v in values.items()}
-    return SceneMemory(build({"cameras": ["front", "rear"], "coverage.stride": 1, **names}))
+    return FrameMemory(build({"cameras": ["front", "rear"], "coverage.stride": 1, **names}))
 
 
 def indices(frames):
