@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..scene.asking import Asked
 
 SOURCES = ("image", "depth", "camera_info", "odometry", "pose", "world_frame", "child_frame", "camera")
-CAMERA = "camera"
 EPOCH = 1e9  # times above this many seconds count from 1970, others from the start of the recording
 
 
@@ -71,7 +70,7 @@ def answers(path: Path) -> list[Asked]:
 
 def targets(regions: Sequence[str] | None, goals: Sequence[str] | None, start_ns: Callable[[], int]) -> list[Target]:
     """``NAME:CAMERA:X,Y,W,H[@T]`` and ``NAME:X,Y,Z`` as targets; ``start_ns`` tells the start of the recording."""
-    from ..motion.targets import Target
+    from ..motion.targets import CAMERA, Target
 
     wanted = dict(goal(text) for text in goals or ())
     found = [region(text, start_ns() if "@" in text else 0) for text in regions or ()]
@@ -102,5 +101,5 @@ def goal(text: str) -> tuple[str, tuple[float, float, float]]:
         name, _, point = text.partition(":")
         x, y, z = (float(v) for v in point.split(","))
     except ValueError:
-        raise ValueError(f"goal '{text}': expected NAME:X,Y,Z in metres, like {CAMERA}:1.5,0,0.8") from None
+        raise ValueError(f"goal '{text}': expected NAME:X,Y,Z in metres, like camera:1.5,0,0.8") from None
     return name, (x, y, z)

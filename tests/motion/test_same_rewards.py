@@ -5,6 +5,8 @@ import pytest
 
 from spatial_mllm_ros.annotate.bag import REWARD_TOPIC, annotate
 from spatial_mllm_ros.config import build
+from spatial_mllm_ros.mllm import Answer, Verdict
+from spatial_mllm_ros.mllm.calibration import Calibration
 from spatial_mllm_ros.motion.targets import Target
 from spatial_mllm_ros.recordings import BagWarning, FrameReader, messages
 from spatial_mllm_ros.report import analyse
@@ -57,13 +59,27 @@ def bag(tmp_path_factory):
 TARGETS = [Target("card", "front", CARD), Target("late", "front", (4, 4, 30, 30), stamp(LATE))]
 
 
-def by_node(bag, cameras):
+class Judge:
+    """A model that takes brightness for length."""
+
+    name, folders, device, dtype, max_tokens, not_observed = "judge", (), "cpu", "float32", 256, -1.0
+    calibration = Calibration(motion_confidence=0.5)
+
+    def ask(self, images, question):
+        first, last = (float(image.mean()) for image in images)
+        return Answer(Verdict.ANSWERED, "said", abs(last - first), "m", confidence=0.9, frames=(0, 1))
+
+
+def by_node(bag, cameras, config=CONFIG):
     """What the node's core gives for the frames of a recording, its targets set when they are to begin."""
-    with FrameReader(bag, build(CONFIG)) as reader:
-        pipeline = SpatialPipeline(build({"cameras": cameras, **CONFIG}))
+    with FrameReader(bag, build(config)) as reader:
+        pipeline = SpatialPipeline(build({"cameras": cameras, **config}))
         rewards = []
         for frame in reader:
             rewards += pipeline.process(frame).rewards
+            while asked := pipeline.next_motion():
+                answer = Judge().ask([f.image for f in asked.frames], asked.question)
+                rewards.append(pipeline.add_motion(asked, answer, 0.5))
             for target in TARGETS:
                 begins = target.stamp_ns or stamp(0)
                 if frame.key == (begins, target.camera):
@@ -138,3 +154,26 @@ def test_of_a_region(bag, tmp_path, report, label):
     usable = np.array([i not in NO_DEPTH for i in range(first + 1, JUMP)])
     lost = np.arange(first + 1, JUMP) >= min(NO_POSE)
     assert valid[usable & ~lost].mean() > 0.9 and not valid[~usable | lost].any(), "it is lost in the long hole"
+
+
+@pytest.mark.filterwarnings("ignore:time jumps back")
+@pytest.mark.parametrize("source", ["mllm", "both"])
+def test_of_a_model(bag, tmp_path, source):
+    config = {**CONFIG, "motion.source": source, "motion.ask_interval": 0.25}
+    annotate(bag, tmp_path / "out.mcap", config=build(config), targets=TARGETS, engine=Judge())
+    annotated = [m for _, _, m in messages(tmp_path / "out.mcap", [REWARD_TOPIC]) if m.source == "mllm"]
+    node = [r for r in by_node(bag, ["front", "rear"], config) if r.source == "mllm"]
+    series = analyse(bag, build(config), TARGETS, engine=Judge()).series
+    shown = {s.target.label.removesuffix(" front"): s.judged for s in series}
+    for label in ("camera", "card", "late"):
+        mine = [r for r in node if r.target == label]
+        assert sorted(fields(r) for r in annotated if r.target == label) == sorted(map(fields, mine))
+        assert [fields(r) for r in shown[label]] == [fields(r) for r in mine]
+    due = []
+    for part in (range(JUMP), range(JUMP, FRAMES)):
+        last = stamp(part[0])
+        for i in part:
+            if stamp(i) - last >= 250_000_000:
+                due.append(stamp(i))
+                last = stamp(i)
+    assert [r.stamp_ns for r in node if r.target == "camera"] == due
