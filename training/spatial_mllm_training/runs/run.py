@@ -1,16 +1,21 @@
 """A run from its newest checkpoint to its end: one way for every trainer."""
 
 from pathlib import Path
-from typing import Any
+
+from peft import PeftModel
+from transformers import Trainer
 
 from spatial_mllm_ros.cli.terminal import note
+from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 
 from .callbacks import is_main, release
 from .folder import RunFolder
 from .saving import save_trained
 
+Model = SpatialMLLMForConditionalGeneration | PeftModel
 
-def run(trainer: Any, folder: RunFolder, base: str, model: Any = None, adapter: str = "") -> Path:
+
+def run(trainer: Trainer, folder: RunFolder, base: str, model: Model | None = None, adapter: str = "") -> Path:
     """Trains from the newest whole checkpoint on, writes what was trained, and evaluates.
 
     Args:
@@ -27,7 +32,7 @@ def run(trainer: Any, folder: RunFolder, base: str, model: Any = None, adapter: 
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
         if is_main():
             trained = trainer.accelerator.unwrap_model(trainer.model_wrapped) if model is None else model
-            save_trained(trained, base, folder.path, state, adapter)
+            save_trained(trained, base, folder.path, state, adapter)  # type: ignore[arg-type]
         measured = [row["step"] for row in trainer.state.log_history if "eval_loss" in row]
         if trainer.state.global_step not in measured:
             trainer.evaluate()

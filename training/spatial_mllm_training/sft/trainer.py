@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object, send_to_device
 from numpy.typing import NDArray
+from torch import nn
 from trl.trainer.sft_trainer import SFTTrainer
 
 from ..runs.callbacks import Broken, check_norm
@@ -29,19 +30,19 @@ class SpatialSftTrainer(SFTTrainer):
         super().__init__(**options)
         self.model_accepts_loss_kwargs = True  # Qwen2.5-VL's do not; TRL divides by all tokens of a step itself
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            learner: Any = self.model if model is None else model
-            self.optimizer = adamw(learner, self.recipe)
+            self.optimizer = adamw(self.model if model is None else model, self.recipe)  # type: ignore[arg-type]
         return self.optimizer
 
-    def training_step(self, model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(model, *args, **kwargs)
         if self.is_deepspeed_enabled:
-            check_norm(model.get_global_grad_norm(), self.state.global_step + 1)
+            norm = model.get_global_grad_norm()  # type: ignore[operator]
+            check_norm(norm, self.state.global_step + 1)
         return loss
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         inputs = dict(inputs)
         self._broken.add(inputs.pop("faults"))
         inputs.pop("question_types")
@@ -56,7 +57,7 @@ class SpatialSftTrainer(SFTTrainer):
         """
         if self.held is None:
             return {}
-        model: Any = self.model_wrapped
+        model: nn.Module = self.model_wrapped  # type: ignore[assignment]
         model.eval()
         sums: dict[str, list[float]] = {}
         faults: list[str] = []
