@@ -5,7 +5,6 @@ file answers with bare probabilities.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ErrorCode, SpatialError
+from ..files import write_whole
 from .question import Answer, AnswerType, Question, Verdict
 from .weights.shipped import NANO, find_shipped
 
@@ -159,13 +159,8 @@ def _cached(hub_id: str) -> Path | None:
 
 def write_calibration(folder: Path, calibration: Calibration) -> Path:
     """Write it beside the weights; the file appears whole or not at all. Raises OSError."""
-    path, beside = folder / FILE, folder / f".{FILE}.{os.getpid()}"
-    try:
-        beside.write_text(json.dumps(asdict(calibration), indent=2) + "\n", "utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
+    write_whole(folder / FILE, json.dumps(asdict(calibration), indent=2) + "\n")
+    return folder / FILE
 
 
 def _scale(path: Path, kind: str, values: Any) -> Scale:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import ErrorCode
+from ...files import left_behind, whole_folder
 from .files import INDEX, WEIGHTS, ModelError, show
 
 SHARD_BYTES = 2_000_000_000
@@ -26,14 +27,11 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     out = Path(out).expanduser().resolve()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ModelError(f"{show(out)} is there already: expected a new or an empty folder", ErrorCode.BAD_REQUEST)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    for left in left_behind(out):  # gigabytes
+        shutil.rmtree(left, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(out) as part:
         yield part
-        part.replace(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def save_shards(folder: Path, tensors: Iterator[tuple[str, Tensor]], limit: int = 0) -> None:

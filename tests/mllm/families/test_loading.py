@@ -579,6 +579,13 @@ def test_nothing_is_left_of_a_folder_that_failed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_process_left_of_a_folder_goes(tmp_path):
+    (tmp_path / f".out.{2**31}").mkdir()
+    with new_folder(tmp_path / "out") as part:
+        (part / "new").touch()
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["out", "out/new"]
+
+
 def test_folders_are_not_overwritten(copy):
     with pytest.raises(ModelError, match="is there already"):
         make_untrained(copy)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_ros.files import whole as whole_file
 from spatial_mllm_training.multispa.generate import GenerateOptions, generate, inline, pool
 from spatial_mllm_training.multispa.item import QUESTION_TYPES
 from spatial_mllm_training.multispa.manifest import Manifest, working
@@ -449,7 +450,9 @@ def test_the_manifest_is_never_half_written(tmp_path):
     with Manifest(tmp_path, OPTIONS, ["a", "b"]) as manifest:
         manifest.add("a", "proposed", {"files": {}, "key": "k"})
         manifest.save()
-    (tmp_path / ".manifest.json.123").write_text("{")
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "manifest.json") as begun:
+        raise KeyboardInterrupt
+    begun.write_text("{")  # what only a kill leaves
     with Manifest(tmp_path, OPTIONS, ["a", "b"]) as manifest:
         assert manifest.finished("a", "proposed") == {"files": {}, "key": "k"}
         assert manifest.finished("a", "written") is manifest.finished("b", "proposed") is None

@@ -1,8 +1,6 @@
 """Posed views of scenes at the size a model sees them: images, depth, cameras and overlaps, kept on disk and mapped."""
 
-import os
 import resource
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.files import whole_folder
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import resize_frame
 
 from ..multispa.covisibility import SceneIndex
@@ -91,14 +90,10 @@ def _make(ref: SceneRef, size: tuple[int, int], folder: Path) -> str:
         parts = _read(ref, size)
     except SpatialError as error:
         return f"{ref.source}/{ref.name}: {reason(error)}"
-    beside = folder / f".{place.name}.{os.getpid()}"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    np.save(beside / "images.npy", parts.pop("images"))
-    np.save(beside / "depth.npy", parts.pop("depth"))
-    np.savez(beside / CAMERAS, **parts)
-    shutil.rmtree(place, ignore_errors=True)
-    os.replace(beside, place)
+    with whole_folder(place) as beside:
+        np.save(beside / "images.npy", parts.pop("images"))
+        np.save(beside / "depth.npy", parts.pop("depth"))
+        np.savez(beside / CAMERAS, **parts)
     return ""
 
 

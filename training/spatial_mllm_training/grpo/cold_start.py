@@ -20,13 +20,13 @@ from transformers import GenerationConfig
 
 from spatial_mllm_ros.cli.terminal import track
 from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_ros.files import write_whole
 from spatial_mllm_ros.mllm.device import choose
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
 
 from ..benchmarks.journal import Journal, digest
 from ..multispa.records import line
-from ..runs.files import write_text
 from ..runs.parts import load_speaker
 from ..sft import media
 from ..sft.dataset import Mixture
@@ -77,7 +77,7 @@ def cold_start(recipe: ColdStartRecipe, out: Path, resume: bool = True) -> Count
     for name, chosen in (("asked", best), ("kept", kept)):
         counts[name] = len(chosen)
         counts.update(f"{name}/{record['question_type']}" for record, _ in chosen)
-    write_text(out / "train.jsonl", "".join(line(as_record(record, trace, out)) for record, trace in kept))
+    write_whole(out / "train.jsonl", "".join(line(as_record(record, trace, out)) for record, trace in kept))
     return counts
 
 

@@ -22,10 +22,10 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
+from spatial_mllm_ros.files import write_whole
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
 
-from ..runs.files import write_text
 from ..runs.folder import RunError
 from ..runs.parts import ModelRecipe, adamw
 from .clips import Clip, Policy, base_of, sample, see, shown
@@ -191,7 +191,7 @@ class ClipGRPOTrainer(GRPOTrainer):
             logs["broken"] = self._before + len(self.prompts.faults)
         super().log(logs, start_time)
         if self.accelerator.is_main_process and self._logs["completion"]:
-            write_text(
+            write_whole(
                 Path(self.args.output_dir or "") / "completions.json", json.dumps(self._latest(), indent=1) + "\n"
             )
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
-from spatial_mllm_ros.files import write_whole
+from spatial_mllm_ros.files import left_behind, write_whole
 
 from .item import QUESTION_TYPES
 
@@ -206,7 +206,7 @@ class Manifest:
 
     def _sweep(self) -> None:
         """Remove what a killed run had begun."""
-        begun = [file for name in (NAME, *JOINED) for file in self.out.glob(f".{name}.*")]
+        begun = [file for name in (NAME, *JOINED) for file in left_behind(self.out / name)]
         for folder in FOLDERS:
             (self.out / folder).mkdir(parents=True, exist_ok=True)
             begun += (self.out / folder).glob(".*")

@@ -1,7 +1,7 @@
 """What is written: records as conversation JSON lines and as Parquet that Hugging Face ``datasets`` reads."""
 
 import json
-import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from spatial_mllm_ros.files import whole
 from spatial_mllm_ros.frames import Frame
 
 from .item import Candidate
@@ -93,13 +94,12 @@ def line(values: Record) -> str:
 
 
 def write_parquet(records: Iterable[Record], path: Path, image_file: dict[str, Path]) -> None:
-    """Write records with the bytes of their images, beside the place and renamed. Raises OSError.
+    """Write records with the bytes of their images. Raises OSError.
 
     Args:
         image_file: where the file of each image of the records is now.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with parquet.ParquetWriter(beside, SCHEMA) as writer:
+    with whole(path) as beside, parquet.ParquetWriter(beside, SCHEMA) as writer:
         for batch in _batches(records):
             rows = [
                 values
@@ -108,7 +108,6 @@ def write_parquet(records: Iterable[Record], path: Path, image_file: dict[str, P
                 for values in batch
             ]
             writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
-    os.replace(beside, path)
 
 
 def read_parquet(path: Path) -> Iterator[Record]:
@@ -121,18 +120,13 @@ def read_parquet(path: Path) -> Iterator[Record]:
 
 
 def join(parts: Iterable[Path], path: Path) -> None:
-    """All files in one, in that order, written beside its place and renamed; no file where they are all empty."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as joined:
+    """All files in one, in that order, whole or not there; no file where they are all empty. Raises OSError."""
+    with whole(path) as beside, beside.open("wb") as joined:
         for part in parts:
             with part.open("rb") as file:
-                while data := file.read(1 << 20):
-                    joined.write(data)
-    if beside.stat().st_size:
-        os.replace(beside, path)
-    else:
-        beside.unlink()
-        path.unlink(missing_ok=True)
+                shutil.copyfileobj(file, joined)
+    if not path.stat().st_size:
+        path.unlink()
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:

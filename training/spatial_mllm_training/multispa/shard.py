@@ -6,7 +6,6 @@ with a scene, a frame or a question is counted, and costs only that; what is wro
 
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from spatial_mllm_ros.errors import SpatialError
-from spatial_mllm_ros.files import write_whole
+from spatial_mllm_ros.files import whole_folder, write_whole
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.scene.selection import jpeg
 
@@ -138,27 +137,25 @@ def write(ref: SceneRef, options: GenerateOptions, key: str, split: str, rows: N
         return {"error": "the scene changed while it was read"}
     faults = Counter()
     worded = dict(_worded(scene, chosen, options.seed, faults))
-    beside, place = out / f"images/.{shard}.{os.getpid()}", out / "images" / shard
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    written = _write_images(scene, [candidate for identity, candidate in chosen if identity in worded], beside, faults)
-    records = []
-    for identity, candidate in chosen:
-        names = _images(candidate)
-        if identity in worded and written.issuperset(names):
-            frames = [scene.frames[i] for i in candidate.frames]
-            paths = [f"images/{shard}/{name}" for name in names]
-            scene_name = f"{ref.source}/{ref.name}"
-            records.append(record(identity, candidate, frames, paths, worded[identity], scene_name, split))
-    used = {name for values in records for name in values["images"]}
-    files = _write_records(records, options.format, f"annotations/{split}/{shard}", beside, out)
-    if options.format == "parquet" or not used:
-        shutil.rmtree(beside)
-    else:
-        for name in written - {Path(name).name for name in used}:
-            (beside / name).unlink()
-        _put(beside, place)
-        files.append(f"images/{shard}")
+    with whole_folder(out / "images" / shard) as images:
+        shown = [candidate for identity, candidate in chosen if identity in worded]
+        written = _write_images(scene, shown, images, faults)
+        records = []
+        for identity, candidate in chosen:
+            names = _images(candidate)
+            if identity in worded and written.issuperset(names):
+                frames = [scene.frames[i] for i in candidate.frames]
+                paths = [f"images/{shard}/{name}" for name in names]
+                scene_name = f"{ref.source}/{ref.name}"
+                records.append(record(identity, candidate, frames, paths, worded[identity], scene_name, split))
+        used = {name for values in records for name in values["images"]}
+        files = _write_records(records, options.format, f"annotations/{split}/{shard}", images, out)
+        if options.format == "parquet" or not used:
+            shutil.rmtree(images)
+        else:
+            for name in written - {Path(name).name for name in used}:
+                (images / name).unlink()
+            files.append(f"images/{shard}")
     return {
         "files": {name: digest(out / name) for name in files},
         "questions": dict(sorted(Counter(values["question_type"] for values in records).items())),
@@ -273,13 +270,3 @@ def _write_records(records: list[Record], kind: str, name: str, images: Path, ou
         paths = {name: images / Path(name).name for values in records for name in values["images"]}
         write_parquet(records, out / files[-1], paths)
     return files
-
-
-def _put(made: Path, place: Path) -> None:
-    """Give a whole folder its name; one that is there already is replaced."""
-    if place.exists():
-        place.replace(old := made.with_name(f"{made.name}.old"))
-        made.replace(place)
-        shutil.rmtree(old)
-    else:
-        made.replace(place)

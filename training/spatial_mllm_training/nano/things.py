@@ -1,6 +1,5 @@
 """What the views of a room show of its things, so that their sizes can be asked for; kept beside the views."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_mllm_ros.files import whole
 from spatial_mllm_ros.geometry.poses import inverse, transform
 
 from ..geometry.views import Views, name_of, open_views
@@ -98,9 +98,8 @@ def _make(ref: SceneRef, size: tuple[int, int], folder: Path) -> None:
     if not found or (place / FILE).is_file():
         return
     things = things_of(ref.open(), found[0])
-    beside = place / f".{os.getpid()}.{FILE}"
-    np.savez(beside, **vars(things))
-    os.replace(beside, place / FILE)
+    with whole(place / FILE) as beside:
+        np.savez(beside, **vars(things))
 
 
 def _open(place: Path) -> Things:

@@ -6,14 +6,13 @@ those whose parts begin with the same word have a panel.
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from .files import write_text
+from spatial_mllm_ros.files import whole, write_whole
 
 SUMMARY = ("train_runtime", "total_flos")  # rows about the whole run, which are no points of a curve
 HIDDEN = ("epoch", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "num_tokens", "eval_num_tokens")
@@ -34,7 +33,7 @@ def write_curves(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
     table = csv.DictWriter(text, names, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    write_text(folder / "curves.csv", text.getvalue())
+    write_whole(folder / "curves.csv", text.getvalue())
     if rows:
         _draw(rows, folder / "curves.png")
 
@@ -74,9 +73,8 @@ def _draw(rows: Sequence[Mapping[str, float]], path: Path) -> None:
         axes.grid(alpha=0.3)
         if len(names) > 1:
             axes.legend(fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.22), frameon=False)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.png")
-    figure.savefig(beside, dpi=110)
-    os.replace(beside, path)
+    with whole(path) as beside:
+        figure.savefig(beside, dpi=110)
 
 
 def arranged(names: Sequence[str]) -> dict[str, list[str]]:

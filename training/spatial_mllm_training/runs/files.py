@@ -1,16 +1,8 @@
-"""Files that are whole or not there: written beside their place and renamed; hashes that tell one from another."""
+"""Hashes that tell files from others."""
 
-import os
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file. Raises OSError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, "utf-8")
-    os.replace(beside, path)
 
 
 def content_hash(paths: Iterable[Path]) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.files import write_whole
 
-from .files import write_text
 from .recipe import RunRecipe, recipe_yaml
 
 PACKAGES = ("spatial_mllm_ros", "torch", "transformers", "trl", "accelerate", "peft", "datasets", "numpy")
@@ -72,7 +72,7 @@ class RunFolder:
         for half in set(self._checkpoints()) - set(self._checkpoints(whole=True)):
             shutil.rmtree(half)
         for name, text in {**begun, "versions.json": _json(versions())}.items():
-            write_text(self.path / name, text)
+            write_whole(self.path / name, text)
         if not self.finished:
             self.state("running", processes=processes)
 
@@ -92,7 +92,7 @@ class RunFolder:
 
     def state(self, state: str, **more: Any) -> None:
         """Writes where the run stands into ``run.json``: running, finished, stopped; and why, and how far."""
-        write_text(self.path / "run.json", _json({**self._read("run.json"), "state": state, **more}))
+        write_whole(self.path / "run.json", _json({**self._read("run.json"), "state": state, **more}))
         if state != "running" and self._lock:
             self._lock.close()
 

@@ -5,7 +5,6 @@ safe with several processes, and a run that was killed goes on where it was.
 """
 
 import fcntl
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from spatial_mllm_ros.cli.terminal import warn
 from spatial_mllm_ros.errors import SpatialError
+from spatial_mllm_ros.files import whole
 from spatial_mllm_ros.mllm.families.base import Processor
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
@@ -29,7 +29,6 @@ from .records import RecordFault
 
 KEPT = {"both": ("visual", "spatial"), "spatial": ("spatial",)}
 """What may be kept: of both encoders, or of the spatial one alone, while the 2D encoder learns."""
-HALF = ".half-"  # how the names of files begin that are being written
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class FeatureStore:
         self.parts, self._dtype, self.limit = KEPT[keep], DTYPES[dtype], megabytes * 1_000_000
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked() as size:  # nobody else writes now
-            for half in self.root.glob(f"*/*/{HALF}*.safetensors"):
+            for half in self.root.glob("*/*/.*.safetensors"):
                 half.unlink()
             size(sum(file.stat().st_size for file in self.root.glob("*/*/*.safetensors")))
 
@@ -105,9 +104,8 @@ class FeatureStore:
                 return False
             size(others + bytes_needed)
             file.parent.mkdir(exist_ok=True)
-            beside = file.with_name(f"{HALF}{file.name}")
-            save_file(tensors, beside, seen_as)
-            os.replace(beside, file)
+            with whole(file) as beside:
+                save_file(tensors, beside, seen_as)
             size(others + file.stat().st_size)
         return True
 
