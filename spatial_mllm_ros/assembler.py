@@ -4,8 +4,9 @@ The node and the bag reader feed the same assembler, so that a live run and an o
 """
 
 from collections import Counter, deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +19,19 @@ from .messages import camera_from_info, color_pixels, depth_pixels, pose_from_po
 
 MAX_WAITING = 100  # images of one camera that may wait for depth, camera_info or pose
 MAX_TEXT = 500
+NO_DEPTH, NO_POSE = "no depth", "no pose"  # reasons
 JUMP_NS = 1_000_000_000  # a stamp this far before the last one of its camera is a time jump, not a late message
+
+
+Part = Literal["depth", "pose", "pose of depth"]
+"""What a frame may have besides image and camera; ``pose of depth``: a pose where it has depth."""
+
+
+def needs_of(config: Config) -> frozenset[Part]:
+    """The parts that a frame must have for what these parameters ask for: it is of no use without them."""
+    if config.coverage.source == "vggt" or config.motion.source != "geometry":  # to a model an image is enough
+        return frozenset()
+    return frozenset(("depth", "pose") if config.coverage.source == "depth" else ("pose of depth",))
 
 
 @dataclass(eq=False)
@@ -44,16 +57,19 @@ class FrameAssembler:
 
     Args:
         config: cameras, pose source and tolerances.
+        needs: parts that a frame must have; by default those of :func:`needs_of`. The others are waited for as long,
+            but an image goes on without them.
 
     Attributes:
         transforms: the TransformBuffer that poses come from.
-        dropped: number of images that never became a frame, by reason.
-        problems: reason -> the latest message about it, for warnings.
+        dropped: number of images that never became a frame, by reason: what was missing, or wrong with it.
+        problems: reason -> the latest message about it, which also says why, for warnings.
         jumps: number of time jumps seen; on each, everything that waited and all stamped transforms are forgotten.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, needs: Collection[Part] | None = None):
         self.config = config
+        self._needs = needs_of(config) if needs is None else frozenset(needs)
         self.dropped: Counter[str] = Counter()
         self.problems: dict[str, str] = {}
         self.jumps = 0
@@ -63,7 +79,6 @@ class FrameAssembler:
         self._tolerance = int(config.sync.tolerance * 1e9)
         self._max_wait = int(config.pose.max_wait * 1e9)
         self._posed_child: str | None = None
-        self._image_is_enough = config.motion.source != "geometry"  # for the model's rewards
 
     def add_color(self, camera: str, msg: Any, now_ns: int) -> None:
         """A colour Image or CompressedImage; a broken one is dropped and counted, never raised."""
@@ -81,7 +96,7 @@ class FrameAssembler:
         stream.last_stamp = stamp
         stream.images.append(_Waiting(stamp, now_ns, color))
         if len(stream.images) > MAX_WAITING:
-            self._give_up(stream, camera, "queue full")
+            self._give_up(stream, camera, "queue full", f"more than {MAX_WAITING} images wait")
 
     def add_depth(self, camera: str, msg: Any) -> None:
         """A depth Image or CompressedImage; a broken one is reported and leaves its image without depth."""
@@ -164,14 +179,14 @@ class FrameAssembler:
         """The oldest image's frame, True where it was given up, or None to wait on."""
         image = stream.images[0]
         if stream.camera is None:
-            return self._give_up(stream, name, "no camera_info") if patience_over else None
+            return self._give_up(stream, name, "no camera_info", "no camera_info has come") if patience_over else None
         depth = None
         if stream.has_depth_topic:
             depth = self._depth_for(stream, image.stamp, patience_over)
             if depth is None and not patience_over and not self._passed(stream, image.stamp + self._tolerance):
                 return None
-            if depth is None and self.config.coverage.source == "depth" and not self._image_is_enough:
-                return self._give_up(stream, name, "no depth")
+        if depth is None and "depth" in self._needs:
+            return self._give_up(stream, name, NO_DEPTH, self._why_no_depth(stream, image.stamp))
         camera = stream.camera
         for what, pixels in (("image", image.color), ("depth", depth)):
             if pixels is not None and abs(pixels.width * camera.height - pixels.height * camera.width) > max(
@@ -188,8 +203,8 @@ class FrameAssembler:
             waits = error.reason in (Reason.TOO_NEW, Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED)
             if waits and not patience_over:
                 return None
-            if depth is not None and self.config.coverage.source != "vggt" and not self._image_is_enough:
-                return self._give_up(stream, name, "no pose", str(error))
+            if "pose" in self._needs or (depth is not None and "pose of depth" in self._needs):
+                return self._give_up(stream, name, NO_POSE, str(error))
         stream.images.popleft()
         for _ in range(len(stream.depths)):  # those that no later image can want go, whatever their order
             if (kept := stream.depths.popleft())[0] > image.stamp - self._tolerance:
@@ -211,6 +226,13 @@ class FrameAssembler:
         final = near[0] >= stamp or patience_over or self._passed(stream, stamp)
         return near[1] if final else None
 
+    def _why_no_depth(self, stream: _Stream, stamp: int) -> str:
+        if not stream.has_depth_topic:
+            return "no depth: it has no depth topic"
+        near = min((abs(depth - stamp) for depth, _ in stream.depths), default=None)
+        text = f"no depth within {self._tolerance / 1e9:g} s (sync.tolerance) of the image at {stamp / 1e9:.3f} s"
+        return f"{text}; none waits" if near is None else f"{text}; the nearest is {near / 1e9:.3f} s away"
+
     @staticmethod
     def _passed(stream: _Stream, stamp: int) -> bool:
         """Whether depth later than a stamp has come, so that no more is to be expected for it."""
@@ -226,9 +248,9 @@ class FrameAssembler:
         except ValueError as error:  # BadMessage is one too
             self.note("bad transform", f"'{parent}' to '{child}': {error}")
 
-    def _give_up(self, stream: _Stream, camera: str, reason: str, text: str = "") -> bool:
+    def _give_up(self, stream: _Stream, camera: str, reason: str, text: str) -> bool:
         stream.images.popleft()
-        self._drop(reason, f"camera '{camera}': {text or reason}")
+        self._drop(reason, f"camera '{camera}': {text}")
         return True
 
     def _drop(self, reason: str, text: str) -> None:

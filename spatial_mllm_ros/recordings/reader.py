@@ -2,13 +2,13 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
-from ..assembler import FrameAssembler
+from ..assembler import FrameAssembler, Part
 from ..config import Config
 from ..frames import Frame
 from .errors import BagError, BagWarning
@@ -31,6 +31,7 @@ class FrameReader:
     Args:
         path: any recording, see :class:`Recording`.
         config: parameters to read it with; its cameras and pose source are replaced by those of the recording.
+        needs: parts that a frame must have, see :class:`FrameAssembler`; by default as ``config`` asks for.
         topics: what not to guess, see :func:`find_sources`.
 
     Attributes:
@@ -42,7 +43,9 @@ class FrameReader:
         BagError: not a recording, no camera in it, or a topic that is not there or of the wrong type.
     """
 
-    def __init__(self, path: str | Path, config: Config | None = None, **topics: Any):
+    def __init__(
+        self, path: str | Path, config: Config | None = None, needs: Collection[Part] | None = None, **topics: Any
+    ):
         self.recording = Recording(path)
         try:
             self.sources = find_sources(self.recording, **topics)
@@ -51,12 +54,13 @@ class FrameReader:
             raise
         config = self.sources.config(config)
         self.config = replace(config, pose=replace(config.pose, max_wait=max(config.pose.max_wait, PATIENCE)))
+        self._needs = needs
         self.dropped: Counter[str] = Counter()
         for problem in self.sources.problems:
             warnings.warn(problem, BagWarning, stacklevel=2)
 
     def __iter__(self) -> Iterator[Frame]:
-        assembler = FrameAssembler(self.config)
+        assembler = FrameAssembler(self.config, self._needs)
         self.dropped = assembler.dropped
         for _, message in transform_messages(self.recording, static_only=True):
             assembler.add_transforms(message, static=True)
@@ -112,9 +116,11 @@ class FrameReader:
                 assembler.add_color(camera, message, now_ns)
 
 
-def read_frames(path: str | Path, config: Config | None = None, **topics: Any) -> Iterator[Frame]:
+def read_frames(
+    path: str | Path, config: Config | None = None, needs: Collection[Part] | None = None, **topics: Any
+) -> Iterator[Frame]:
     """Frames of a recording in order of time; see :class:`FrameReader` for arguments and errors."""
-    reader = FrameReader(path, config, **topics)
+    reader = FrameReader(path, config, needs, **topics)
 
     def frames() -> Iterator[Frame]:
         with reader:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spatial_mllm_ros.assembler import JUMP_NS, MAX_WAITING, FrameAssembler
+from spatial_mllm_ros.assembler import JUMP_NS, MAX_WAITING, FrameAssembler, needs_of
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 
@@ -17,8 +17,12 @@ def assembler(**values):
 
 @pytest.fixture
 def ready():
+    return make_ready()
+
+
+def make_ready(needs=None, depth_topic="depth"):
     """An assembler that knows the camera, its mount, and odometry every 100 ms for a second."""
-    a = assembler()
+    a = FrameAssembler(build({"cameras": ["front"], "front.depth_topic": depth_topic}), needs)
     a.add_info("front", sensor.info(START))
     a.add_transforms(sensor.transforms((START, "base", "optical", 0.5)), static=True)
     for ms in range(0, 1001, 100):
@@ -96,6 +100,64 @@ def test_missing_transforms_drop_the_frame_with_the_reason(ready):
     assert "after the newest" in ready.problems["no pose"]
 
 
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ({}, {"pose of depth"}),
+        ({"coverage.source": "depth"}, {"depth", "pose"}),
+        ({"coverage.source": "vggt", "vggt.model": "some"}, set()),
+        ({"coverage.source": "depth", "motion.source": "mllm"}, set()),
+        ({"coverage.source": "depth", "motion.source": "both"}, set()),
+    ],
+)
+def test_parts_that_parameters_need(values, parts):
+    assert needs_of(build(values)) == parts
+
+
+NO_DEPTH = "camera 'front': no depth within 0.02 s (sync.tolerance) of the image at 1000.100 s"
+NEEDS = [(), ("depth",), ("pose",), ("pose of depth",), ("depth", "pose")]
+
+
+@pytest.mark.parametrize("needs", NEEDS)
+@pytest.mark.parametrize("depth_ms, away", [(60, "0.040"), (150, "0.050")])
+def test_an_image_whose_depth_is_missing(needs, depth_ms, away):
+    a = make_ready(needs)
+    put(a, 100, depth_ms)
+    frames = a.take(START + 10_000 * MS)
+    if "depth" in needs:
+        assert not frames and a.dropped == {"no depth": 1}
+        assert a.problems == {"no depth": f"{NO_DEPTH}; the nearest is {away} s away"}
+    else:
+        (frame,) = frames
+        assert not frame.has_depth and frame.world_from_camera is not None and not a.dropped and not a.problems
+
+
+@pytest.mark.parametrize("has_depth", [True, False])
+@pytest.mark.parametrize("needs", [needs for needs in NEEDS if "depth" not in needs])
+def test_an_image_whose_pose_is_missing(needs, has_depth):
+    a = make_ready(needs)
+    a.add_color("front", sensor.color(START + 1500 * MS), START)
+    if has_depth:
+        a.add_depth("front", sensor.depth(START + 1500 * MS))
+    frames = a.take(START + 10_000 * MS)
+    if "pose" in needs or ("pose of depth" in needs and has_depth):
+        assert not frames and a.dropped == {"no pose": 1}
+        assert "camera 'front': " in a.problems["no pose"] and "after the newest" in a.problems["no pose"]
+    else:
+        (frame,) = frames
+        assert frame.has_depth == has_depth and frame.world_from_camera is None and not a.dropped and not a.problems
+
+
+def test_an_image_without_any_depth():
+    a = make_ready(("depth",))
+    a.add_color("front", sensor.color(START + 100 * MS), START)
+    assert a.take(START + 10_000 * MS) == [] and a.problems["no depth"] == f"{NO_DEPTH}; none waits"
+    blind = make_ready(("depth",), depth_topic="")
+    blind.add_color("front", sensor.color(START + 100 * MS), START)
+    assert blind.take(START) == [] and blind.dropped == {"no depth": 1}
+    assert blind.problems == {"no depth": "camera 'front': no depth: it has no depth topic"}
+
+
 def test_a_frame_without_depth_goes_on_without_pose():
     rgb = assembler(front__depth_topic="")
     rgb.add_info("front", sensor.info(START))
@@ -130,6 +192,7 @@ def test_no_camera_info():
     a.add_info("front", sensor.info(START, k=[0] * 9))
     assert a.take(START + 300 * MS) == []
     assert a.dropped == {"no camera_info": 1}
+    assert a.problems["no camera_info"] == "camera 'front': no camera_info has come"
     assert "not calibrated" in a.problems["bad camera_info"]
 
 

@@ -149,7 +149,7 @@ def test_frames_that_cannot_be_used_are_left_out_and_counted():
         "no image": 1,
         "no depth": 1,
         "no pose": 1,
-        "pose that is not rigid": 1,
+        "a pose that is not rigid": 1,
         "broken pixels": 2,
         "image, depth and camera of different sizes": 1,
     }

@@ -137,7 +137,7 @@ def test_frames_are_in_order_of_time_and_each_stamp_once():
     frames, dropped = room_scene(6).frames, Counter()
     kept, lacks = usable([frames[i] for i in (3, 0, 1, 3, 5, 0)], dropped)
     assert [frames.index(frame) for frame in kept] == [0, 1, 3, 5]
-    assert dropped == {"a stamp used before": 2} and not lacks
+    assert dropped == {"a stamp that was there before": 2} and not lacks
 
 
 def test_folders_that_lead_to_themselves_end(tmp_path):

@@ -18,6 +18,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_mllm_ros.assembler import NO_DEPTH, NO_POSE
 from spatial_mllm_ros.coverage.voxels import AXIS_BITS, HALF_RANGE
 from spatial_mllm_ros.errors import BadMessage
 from spatial_mllm_ros.evenly import evenly
@@ -26,7 +27,7 @@ from spatial_mllm_ros.geometry.cameras import project, ray_grid, unproject
 from spatial_mllm_ros.geometry.poses import inverse, is_rigid, transform
 
 from .overlap import overlap_of
-from .scene import Scene
+from .scene import NOT_RIGID, Scene
 
 VOXEL = 0.05  # metres
 COLUMNS = 160
@@ -67,7 +68,7 @@ class SceneIndex:
                 self.left_out["broken pixels"] += 1
                 continue
             if image is None or depth is None:
-                self.left_out["no image" if image is None else "no depth"] += 1
+                self.left_out["no image" if image is None else NO_DEPTH] += 1
             elif image.shape[:2] != depth.shape or depth.shape != (frame.camera.height, frame.camera.width):
                 self.left_out["image, depth and camera of different sizes"] += 1
             else:
@@ -84,7 +85,7 @@ class SceneIndex:
             if pose is not None and is_rigid(pose):
                 used.append(i)
             else:
-                self.left_out["no pose" if pose is None else "pose that is not rigid"] += 1
+                self.left_out[NO_POSE if pose is None else NOT_RIGID] += 1
         return np.array(used, np.int64)
 
     @cached_property

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spatial_mllm_ros.frames import Frame
 
 PARTS = ("depth", "pose", "things", "tracks")
+NOT_RIGID = "a pose that is not rigid"  # why a frame is left out
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +51,7 @@ class BagRef:
     def _read(self) -> tuple[list[Frame], Counter[str]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BagWarning)  # what was left out is counted
-            with FrameReader(self.path) as reader:
-                # Of a recording with depth the assembler drops images without a pose, unless geometry comes from vggt.
-                reader.config = replace(reader.config, coverage=replace(reader.config.coverage, source="vggt"))
+            with FrameReader(self.path, needs=()) as reader:  # what frames lack is said below
                 dropped = Counter[str]()
                 return thinned(reader, MOST_BYTES, dropped), dropped + reader.dropped
 

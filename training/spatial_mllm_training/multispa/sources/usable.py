@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from spatial_mllm_ros.assembler import NO_DEPTH, NO_POSE
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.geometry.poses import is_rigid
+from spatial_mllm_ros.scene.selection import REPEATED
 
+from ..scene import NOT_RIGID
 from .stored import bad
 
 ROUNDING = 1e-3  # poses come as text with few digits
-NO_POSE, NOT_RIGID, NO_DEPTH, REPEATED = "no pose", "a pose that is not rigid", "no depth", "a stamp used before"
 
 
 def usable(frames: Sequence[Frame], dropped: Counter[str]) -> tuple[list[Frame], dict[str, str]]:
