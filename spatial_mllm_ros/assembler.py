@@ -228,7 +228,7 @@ class FrameAssembler:
 
     def _why_no_depth(self, stream: _Stream, stamp: int) -> str:
         if not stream.has_depth_topic:
-            return "no depth: it has no depth topic"
+            return "it has no depth topic"
         near = min((abs(depth - stamp) for depth, _ in stream.depths), default=None)
         text = f"no depth within {self._tolerance / 1e9:g} s (sync.tolerance) of the image at {stamp / 1e9:.3f} s"
         return f"{text}; none waits" if near is None else f"{text}; the nearest is {near / 1e9:.3f} s away"

@@ -1,9 +1,10 @@
 """Recordings: read frames from any of them and write new ones; ``recordings.play`` plays."""
 
 from .errors import BagError, BagWarning
-from .images import read_images
+from .images import read_images, read_video
 from .info import recording_info
-from .reader import FrameReader, read_any, read_frames
+from .kinds import read_any
+from .reader import FrameReader, read_frames
 from .recording import Recording, messages
 from .topics import find_cameras
 from .writer import BagWriter
@@ -19,5 +20,6 @@ __all__ = [
     "read_any",
     "read_frames",
     "read_images",
+    "read_video",
     "recording_info",
 ]

@@ -32,34 +32,42 @@ def assumed_camera(width: int, height: int) -> Camera:
 
 
 def read_images(path: str | Path, fps: float = 30.0) -> Iterator[Frame]:
-    """Frames of a video file or an image folder, in order of time, without depth and pose.
+    """Frames of a folder of images, in natural order of their names, without depth and pose.
 
-    Images are taken in natural order of their names. Their stamps are their names where all of these are seconds or
-    nanoseconds since 1970, else number / ``fps``; those of a video are its own, from 0. What cannot be decoded is
-    skipped and counted in a BagWarning at the end. Intrinsics: :func:`assumed_camera`.
+    Their stamps are their names where all of these are seconds or nanoseconds since 1970, else number / ``fps``. What
+    cannot be read is left out and counted in a BagWarning at the end. Intrinsics: :func:`assumed_camera`.
 
     Raises:
-        BagError: there is no image in the folder, or the file is no video that can be decoded.
+        BagError: it is no folder, or there is no image in it.
     """
-    path = Path(path)
-    if path.is_dir():
-        files = image_files(path)
-        if not files:
-            raise BagError(f"{path} holds no images: expected {', '.join(IMAGE_SUFFIXES)}")
-        return _folder(path, files, fps)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise BagError(f"{path} is a single image: name its folder")
-    if not path.exists():
-        raise BagError(f"{path} does not exist: expected a video file or a folder of images")
-    video = cv2.VideoCapture(str(path))
-    if not video.isOpened():
-        raise BagError(f"{path} is no video that can be decoded, nor a recording or a folder of images")
-    return _video(path, video, fps)
+    files = image_files(Path(path))
+    if not files:
+        raise BagError(f"{path} holds no images: expected a folder with {', '.join(IMAGE_SUFFIXES)}")
+    return _folder(Path(path), files, fps)
+
+
+def read_video(path: str | Path, fps: float = 30.0) -> Iterator[Frame]:
+    """Frames of a video file, without depth and pose; their stamps are its own, from 0, or count / ``fps``.
+
+    What cannot be decoded is left out and counted in a BagWarning at the end. Intrinsics: :func:`assumed_camera`.
+
+    Raises:
+        BagError: it is no video that can be decoded.
+    """
+    if not is_video(Path(path)):
+        raise BagError(f"{path} is no video that can be decoded")
+    return _video(Path(path), cv2.VideoCapture(str(path)), fps)
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder in natural order."""
-    return sorted((f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
+    """The images of a folder in natural order; none of what is no folder."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    return sorted((f for f in there if f.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
+
+
+def is_video(path: Path) -> bool:
+    """Whether OpenCV can decode it; to that a single image would be a video too."""
+    return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and cv2.VideoCapture(str(path)).isOpened()
 
 
 def _folder(folder: Path, files: list[Path], fps: float) -> Iterator[Frame]:
@@ -73,7 +81,7 @@ def _folder(folder: Path, files: list[Path], fps: float) -> Iterator[Frame]:
             continue
         yield Frame(stamp, camera(image.shape[1], image.shape[0]), image=image)
     if skipped:
-        text = f"{folder}: {len(skipped)} of {len(files)} images cannot be read, the first is {skipped[0]}"
+        text = f"{len(skipped)} of {len(files)} images left out, cannot be read: the first is {skipped[0]}"
         warnings.warn(text, BagWarning, stacklevel=2)
 
 
@@ -103,4 +111,5 @@ def _video(path: Path, video: cv2.VideoCapture, fps: float) -> Iterator[Frame]:
     finally:
         video.release()
     if count < expected:
-        warnings.warn(f"{path}: {expected - count} of {expected} frames cannot be decoded", BagWarning, stacklevel=2)
+        text = f"{expected - count} of {expected} images left out, cannot be decoded: {path.name} is damaged"
+        warnings.warn(text, BagWarning, stacklevel=2)

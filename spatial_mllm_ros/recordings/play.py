@@ -3,8 +3,8 @@
 import signal
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from math import inf
 from pathlib import Path
@@ -47,7 +47,6 @@ class PlayOptions:
         restamp: shift all header stamps (and those in TF) to now, for nodes without it.
         wait: seconds to wait for subscribers before starting; 0 does not wait.
         wait_for: topics that must have one; empty means any topic.
-        ros_args: for rclpy, such as ``["--ros-args", "-r", "__ns:=/robot"]``.
     """
 
     rate: float = 1.0
@@ -59,7 +58,6 @@ class PlayOptions:
     restamp: bool = False
     wait: float = 0.0
     wait_for: Collection[str] = ()
-    ros_args: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -69,7 +67,6 @@ class PlayReport:
     messages: int = 0
     late: int = 0
     worst: float = 0.0
-    interrupted: bool = False
 
 
 def play(
@@ -91,7 +88,7 @@ def play(
     with Recording(path) as recording:
         for name in (*options.topics, *options.wait_for):
             require(recording, name)
-        rclpy.init(args=options.ros_args, context=context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
         try:
             with _interruptible():
                 return _Player(recording, options, context).play(progress or (lambda seconds: None))
@@ -130,15 +127,13 @@ class _Player:
         self.header_begin = self._header_begin() if options.restamp else self.begin
 
     def play(self, progress: Callable[[float], None]) -> PlayReport:
-        try:
+        with suppress(KeyboardInterrupt):
             self._wait_for_subscribers()
             self._play_once(progress)
             while self.options.loop and self.report.messages:
                 sleep(CLOCK_PERIOD)  # a recording may be a single moment
                 self._play_once(progress)
             self._flush()
-        except KeyboardInterrupt:
-            self.report.interrupted = True
         self.node.destroy_node()
         return self.report
 

@@ -11,11 +11,9 @@ from typing import Any
 from ..assembler import FrameAssembler, Part
 from ..config import Config
 from ..frames import Frame
-from .errors import BagError, BagWarning
-from .images import read_images
+from .errors import BagWarning
 from .poses import is_static, transform_messages
 from .recording import Recording
-from .storage import is_recording
 from .topic import Topic
 from .topics import find_sources
 from .types import ODOMETRY, POSE, TRANSFORMS
@@ -127,16 +125,3 @@ def read_frames(
             yield from reader
 
     return frames()
-
-
-def read_any(path: str | Path, config: Config | None = None, **topics: Any) -> Iterator[Frame]:
-    """Frames of a recording, a video file or a folder of images, as :func:`read_frames` or :func:`read_images`.
-
-    Raises:
-        BagError: it is none of these, or topics were named for something that has none.
-    """
-    if is_recording(Path(path)):
-        return read_frames(path, config, **topics)
-    if any(topics.values()):
-        raise BagError(f"{path} is no recording, so it has no topics: {', '.join(k for k, v in topics.items() if v)}")
-    return read_images(path)

@@ -155,7 +155,7 @@ def test_an_image_without_any_depth():
     blind = make_ready(("depth",), depth_topic="")
     blind.add_color("front", sensor.color(START + 100 * MS), START)
     assert blind.take(START) == [] and blind.dropped == {"no depth": 1}
-    assert blind.problems == {"no depth": "camera 'front': no depth: it has no depth topic"}
+    assert blind.problems == {"no depth": "camera 'front': it has no depth topic"}
 
 
 def test_a_frame_without_depth_goes_on_without_pose():

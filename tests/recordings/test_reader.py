@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.errors import BadMessage
-from spatial_mllm_ros.recordings import BagError, BagWarning, FrameReader, find_cameras, read_any, read_frames
+from spatial_mllm_ros.recordings import BagError, BagWarning, FrameReader, find_cameras, read_frames
 
 from .recordings import (
     FORMATS,
@@ -282,10 +282,14 @@ def test_parameters_are_kept(tmp_path):
         assert len(list(reader)) == 2, "it can be read again"
 
 
-def test_read_any(tmp_path):
-    assert len(list(read_any(write_ros2(tmp_path / "r", rgbd(2))))) == 2
-    with pytest.raises(BagError, match="is no recording, so it has no topics: image"):
-        read_any(tmp_path / "film.mp4", image="/eye")
+def test_frames_without_the_parts_that_the_caller_does_not_need_are_kept(tmp_path):
+    written = write_ros2(tmp_path / "r", rgbd(3, poses="none"))
+    with pytest.warns(BagWarning, match="no camera poses"):
+        frames = list(read_frames(written, needs={"depth"}))
+    assert [(f.has_depth, f.world_from_camera) for f in frames] == [(True, None)] * 3
+    blind = write_ros2(tmp_path / "s", [m for m in rgbd(3) if "depth" not in m[0]])
+    with pytest.warns(BagWarning, match="3 images left out, no depth: camera 'camera': it has no depth topic"):
+        assert not list(read_frames(blind, needs={"depth", "pose"}))
 
 
 @settings(max_examples=80, deadline=None)
