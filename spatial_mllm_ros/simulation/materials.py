@@ -106,9 +106,9 @@ def linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(srgb, 0, 1) ** 2
 
 
-def wood(rng: np.random.Generator, tone: int | None = None, gloss: float = 0.03) -> Material:
+def wood(rng: np.random.Generator, gloss: float = 0.03) -> Material:
     """Wooden furniture."""
-    light, dark = WOODS[int(rng.integers(len(WOODS))) if tone is None else tone]
+    light, dark = WOODS[int(rng.integers(len(WOODS)))]
     return Material(
         Texture.WOOD, (light, dark), scale=rng.uniform(0.03, 0.06), amount=0.16, seed=_seed(rng), gloss=gloss
     )

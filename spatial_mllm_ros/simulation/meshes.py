@@ -34,11 +34,11 @@ class Mesh(NamedTuple):
     extent: tuple[float, float]
     material: Material
 
-    def moved(self, offset: ArrayLike = (0, 0, 0), yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> "Mesh":
-        """Turned about x (roll), y (pitch) and z (yaw), radians, in this order, then shifted by offset [3] metres."""
-        if not (roll or pitch or yaw):
+    def moved(self, offset: ArrayLike = (0, 0, 0), yaw: float = 0.0, roll: float = 0.0) -> "Mesh":
+        """Turned about x (roll) and z (yaw), radians, in this order, then shifted by offset [3] metres."""
+        if not (roll or yaw):
             return self._replace(vertices=self.vertices + np.asarray(offset, float))
-        return self.transformed(Rotation.from_euler("xyz", [roll, pitch, yaw]).as_matrix(), np.asarray(offset, float))
+        return self.transformed(Rotation.from_euler("xyz", [roll, 0, yaw]).as_matrix(), np.asarray(offset, float))
 
     def transformed(self, rotation: NDArray, translation: NDArray) -> "Mesh":
         """Moved by a rotation [3, 3] and then a translation [3] metres."""

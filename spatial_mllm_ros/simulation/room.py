@@ -62,13 +62,11 @@ class SimFrame:
         frame: what the sensors give: image, noisy depth, exact pose.
         exact_depth: float32 [H, W] metres.
         object_ids: int32 [H, W]: index into Room.objects, -1 for walls, floor and ceiling.
-        object_poses: world_from_object float64 [4, 4] of every object at this time, by name.
     """
 
     frame: Frame
     exact_depth: NDArray[np.float32]
     object_ids: NDArray[np.int32]
-    object_poses: dict[str, NDArray[np.float64]]
 
 
 class Room:
@@ -140,7 +138,6 @@ class Room:
         if number < 0:
             raise KeyError(f"camera '{name}': known are {', '.join(c.name for c in self.cameras)}")
         cam, stamp = self.cameras[number], int(self.stamps[index])
-        poses = {o.name: o.world_from_object(stamp) for o in self.objects}
         self._place(stamp)
         world_from_camera = self.world_from_camera(index, name)
         image, exact, ids = render(self._caster, self._light, self._lamps, cam, world_from_camera, self._shades(stamp))
@@ -150,7 +147,7 @@ class Room:
             stamp, cam, image=sensor_image(image, rng, self.noise), depth=depth,
             world_from_camera=world_from_camera, world_frame=WORLD_FRAME,
         )  # fmt: skip
-        return SimFrame(frame, exact, ids, poses)
+        return SimFrame(frame, exact, ids)
 
     @cached_property
     def _triangles(self) -> Triangles:

@@ -4,17 +4,11 @@ import numpy as np
 
 from spatial_mllm_training.multispa.covisibility import SceneIndex
 from spatial_mllm_training.multispa.item import Candidate
+from spatial_mllm_training.multispa.tasks import correspondence
 from spatial_mllm_training.multispa.tasks.correspondence import propose, thousandths
 
 from ...geometry.room import HEIGHT, WIDTH, depth_of
 from ..scenes import room_scene
-
-
-def far_points(truth, candidates, width, rng, count=3):
-    """A stand-in: the farthest ones."""
-    away = np.linalg.norm(candidates - truth, axis=1)
-    chosen = candidates[np.argsort(away)[-count:]]
-    return chosen if len(chosen) == count and away.min(initial=np.inf) >= 0 else None
 
 
 def place_in_second(scene, candidate):
@@ -30,7 +24,7 @@ def place_in_second(scene, candidate):
 
 def test_answers_are_where_the_point_is_seen():
     scene = room_scene(100)
-    found = list(propose(scene, SceneIndex(scene), np.random.default_rng(0), 30, far_points))
+    found = list(propose(scene, SceneIndex(scene), np.random.default_rng(0), 30))
     kinds = [c.question_type for c in found]
     assert kinds.count("correspondence_coordinate") == kinds.count("correspondence_choice") == 30
     for candidate in found:
@@ -45,32 +39,27 @@ def test_answers_are_where_the_point_is_seen():
             choices = {p.name: np.array([p.u, p.v]) for p in candidate.points[1:]}
             assert sorted(choices) == list("ABCD") and {p.image for p in candidate.points[1:]} == {1}
             assert np.abs(choices[candidate.truth] - pixel).max() <= 0.5001
-            others = [np.linalg.norm(c - pixel) for name, c in choices.items() if name != candidate.truth]
-            assert min(others) > 0.08 * WIDTH
+            right = choices.pop(candidate.truth)
+            assert min(np.linalg.norm(wrong - right) for wrong in choices.values()) > 0.08 * WIDTH
         assert Candidate.of(candidate.values()) == candidate
     letters = [c.truth for c in found if c.output == "choice"]
     assert set(letters) == set("ABCD")
     assert len({c.bins["place"] for c in found}) >= 7 and len({c.bins["overlap"] for c in found}) > 20
-    assert found == list(propose(scene, SceneIndex(scene), np.random.default_rng(0), 30, far_points))
+    assert found == list(propose(scene, SceneIndex(scene), np.random.default_rng(0), 30))
 
 
-def test_without_wrong_points_there_is_no_choice():
-    scene = room_scene(60)
-    found = list(propose(scene, SceneIndex(scene), np.random.default_rng(0), 5, lambda *_, **__: None))
-    assert {c.question_type for c in found} == {"correspondence_coordinate"} and len(found) == 5
-
-
-def test_the_usual_wrong_points():
+def test_without_wrong_points_there_is_no_choice(monkeypatch):
+    monkeypatch.setattr(correspondence, "wrong_points", lambda *_, **__: None)
     scene = room_scene(60)
     found = list(propose(scene, SceneIndex(scene), np.random.default_rng(0), 5))
-    assert sum(c.output == "choice" for c in found) == 5
+    assert {c.question_type for c in found} == {"correspondence_coordinate"} and len(found) == 5
 
 
 def test_a_scene_without_pairs():
     scene = room_scene(3)
     index = SceneIndex(scene)
     assert len(index.pairs()[0]) == 0
-    assert list(propose(scene, index, np.random.default_rng(0), 5, far_points)) == []
+    assert list(propose(scene, index, np.random.default_rng(0), 5)) == []
 
 
 def test_thousandths_of_corners():

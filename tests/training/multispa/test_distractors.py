@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_mllm_training.multispa.distractors import wrong_numbers, wrong_points
+from spatial_mllm_training.multispa.distractors import wrong_points
 
 WIDTH, HEIGHT = 640, 480
 GRID = np.stack(np.meshgrid(np.arange(4, WIDTH, 8), np.arange(4, HEIGHT, 8)), axis=-1).reshape(-1, 2)
@@ -62,25 +62,3 @@ def test_an_empty_ring_is_filled_from_another():
     far = [[20, 20], [620, 20], [20, 460], [620, 460]]
     points = wrong_points((320, 240), far, WIDTH, np.random.default_rng(0))
     assert points is not None and len({tuple(point) for point in points.tolist()} & {tuple(p) for p in far}) == 3
-
-
-@given(
-    st.floats(-20000, 20000, allow_nan=False),
-    st.integers(0, 2**32),
-    st.integers(1, 5),
-    st.sampled_from([0.1, 0.2, 0.5]),
-)
-def test_numbers_are_wrong_whole_and_told_apart(truth, seed, count, tolerance):
-    numbers = wrong_numbers(truth, np.random.default_rng(seed), count, tolerance)
-    assert len(numbers) == count and all(type(number) is int and number for number in numbers)
-    assert all((number > 0) == (np.copysign(1, truth) > 0) for number in numbers)
-    for i, number in enumerate(numbers):
-        for other in (*numbers[:i], round(truth)):
-            assert abs(number - other) > tolerance * max(abs(number), abs(other))
-        assert abs(number - truth) > tolerance * abs(truth) - 0.5
-
-
-def test_the_right_number_has_any_rank():
-    random = np.random.default_rng(2)
-    ranks = [sum(number < 1500 for number in wrong_numbers(1500, random)) for _ in range(400)]
-    assert np.bincount(ranks, minlength=4).min() > 60

@@ -33,14 +33,14 @@ def relative_error(value: ArrayLike, truth: ArrayLike) -> float:
     return distance / norm if norm else (np.inf if distance else 0.0)
 
 
-def within_norm(value: ArrayLike, truth: ArrayLike, share: Fraction = NORM_SHARE) -> bool:
+def within_norm(value: ArrayLike, truth: ArrayLike) -> bool:
     """A scalar or vector is right within 20 % of the truth's norm, limit included (Xu et al., 2025, section 5.1).
 
     Exact for decimal numbers: squares are compared as fractions. A truth of zero is met only by zero.
     """
     got, wanted = _exact(value), _exact(truth)
     away = sum((a - b) ** 2 for a, b in zip(got, wanted, strict=True))
-    return away <= share**2 * sum(b**2 for b in wanted)
+    return away <= NORM_SHARE**2 * sum(b**2 for b in wanted)
 
 
 def pixel_error(value: ArrayLike, truth: ArrayLike, size: Sequence[int]) -> float:
@@ -54,11 +54,11 @@ def pixel_error(value: ArrayLike, truth: ArrayLike, size: Sequence[int]) -> floa
     return float(np.hypot(across, down * height / width))
 
 
-def within_width(value: ArrayLike, truth: ArrayLike, size: Sequence[int], share: Fraction = WIDTH_SHARE) -> bool:
+def within_width(value: ArrayLike, truth: ArrayLike, size: Sequence[int]) -> bool:
     """A pixel is right within 5 % of the image's width, limit included (Xu et al., 2025, section 5.1)."""
     (x, y), (tx, ty) = _exact(value), _exact(truth)
     away = (x - tx) ** 2 + ((y - ty) * Fraction(size[1], size[0])) ** 2
-    return away <= (1000 * share) ** 2
+    return away <= (1000 * WIDTH_SHARE) ** 2
 
 
 def mean_relative_accuracy(value: float, truth: float) -> float:

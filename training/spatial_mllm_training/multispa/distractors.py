@@ -1,14 +1,10 @@
 """Wrong answers to choose from: wrong beyond what scoring forgives, and told apart with ease (Xu et al., 2025)."""
 
-import math
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 WRONG_BEYOND = 0.08  # of the width, from the right point; scoring forgives 5 %
 APART = 0.06  # of the width, between wrong points: dots and their letters do not overlap
-FORGIVEN = 0.2  # of the right number, by scoring
-STEPS = 1.05, 1.5  # two neighbouring numbers are this much farther apart than they must be
 
 
 def wrong_points(
@@ -42,27 +38,3 @@ def wrong_points(
         chosen.append(pixels[rng.choice(there)])
         free &= np.linalg.norm(pixels - chosen[-1], axis=1) > APART * width
     return rng.permutation(np.array(chosen))
-
-
-def wrong_numbers(truth: float, rng: np.random.Generator, count: int = 3, tolerance: float = FORGIVEN) -> list[int]:
-    """Whole numbers with the sign of the right one that scoring takes neither for it nor for each other.
-
-    The right one has a random rank among them, so that its size says nothing; what does not fit between it and zero
-    becomes larger than it.
-
-    Args:
-        tolerance: two numbers are told apart where they differ by more than this part of the larger one, 0 to 1.
-
-    Returns:
-        ``count`` numbers, none zero, in random order.
-    """
-    middle, numbers = abs(round(truth)), []
-    low = high = middle
-    for _ in range(rng.integers(count + 1)):
-        low = math.ceil(low * (1 - tolerance) / rng.uniform(*STEPS)) - 1
-        if low > 0:
-            numbers.append(low)
-    while len(numbers) < count:
-        high = math.floor(high / (1 - tolerance) * rng.uniform(*STEPS)) + 1
-        numbers.append(high)
-    return [int(number) for number in math.copysign(1, truth) * rng.permutation(numbers)]

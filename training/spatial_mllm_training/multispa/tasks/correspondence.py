@@ -1,12 +1,13 @@
 """The same point in two images (Xu et al., 2025, section 3.1: visual correspondence)."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..covisibility import SceneIndex
+from ..distractors import wrong_points
 from ..item import CORRESPONDENCE, LETTERS, Candidate, Point
 from ..scene import Scene
 from ..spread import spread
@@ -16,19 +17,10 @@ NEEDS = ("depth", "pose")
 POINTS = 16  # shared points to choose from in a pair
 OTHERS = 64  # points of the second image that wrong choices are taken from
 TRIES = 4  # pairs looked at for each question that is wanted
-Wrong = Callable[..., NDArray[np.int64] | None]
 
 
-def propose(
-    scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int, wrong_points: Wrong | None = None
-) -> Iterator[Candidate]:
-    """Up to ``count`` candidates of each type: pairs spread over their overlap, points over the second image.
-
-    Args:
-        wrong_points: as of ``distractors``, which is also the default.
-    """
-    if wrong_points is None:
-        from ..distractors import wrong_points
+def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int) -> Iterator[Candidate]:
+    """Up to ``count`` candidates of each type: pairs spread over their overlap, points over the second image."""
     pairs, overlaps = index.pairs()
     made: Counter[str] = Counter()
     used: Counter[tuple[str, int]] = Counter()

@@ -15,11 +15,12 @@ from spatial_mllm_ros.geometry.cameras import project
 from spatial_mllm_ros.geometry.poses import inverse, transform
 
 from ..covisibility import SceneIndex, patches
+from ..distractors import wrong_points
 from ..item import LETTERS, NOT_OBSERVED, OBJECT_MOTION, OBJECT_SIZE, Candidate, Point
 from ..scene import Scene, Tracks
 from ..spread import spread
 from ..tracks import moving_groups
-from .correspondence import OTHERS, Wrong, choices
+from .correspondence import OTHERS, choices
 from .object_size import IMAGES
 
 TYPES = (NOT_OBSERVED,)
@@ -34,21 +35,13 @@ COVERED, COVERED_SHARE = 0.1, 0.1  # metres, and of the depth, that what hides a
 AROUND = 0.015  # of the width: radius of what has to hide it
 
 
-def propose(
-    scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int, wrong_points: Wrong | None = None
-) -> Iterator[Candidate]:
-    """Up to ``count`` candidates, forms in turn; a form is used where the scene can have answers to it.
-
-    Args:
-        wrong_points: as of ``distractors``, which is also the default.
-    """
-    if wrong_points is None:
-        from ..distractors import wrong_points
+def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int) -> Iterator[Candidate]:
+    """Up to ``count`` candidates, forms in turn; a form is used where the scene can have answers to it."""
     labels = absent(scene) if scene.things and len(index.numbers) >= IMAGES[0] else []
     points = len(STILL_FORMS) + len(OBJECT_MOTION) * (scene.tracks is not None)
     share = round(count * len(OBJECT_SIZE) / (len(OBJECT_SIZE) + points)) if labels else 0
     made = 0
-    for candidate in _hidden_points(scene, index, rng, count - share, wrong_points):
+    for candidate in _hidden_points(scene, index, rng, count - share):
         made += 1
         yield candidate
     for n in range(count - made if labels else 0):
@@ -87,7 +80,7 @@ def unseen(index: SceneIndex, j: int, world: NDArray[np.float64]) -> NDArray[np.
     return out
 
 
-def _hidden_points(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int, wrong_points: Wrong):
+def _hidden_points(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: int):
     pairs, overlaps = index.pairs()
     tracks = scene.tracks() if scene.tracks is not None else None
     moving = np.flatnonzero(moving_groups(tracks) >= 0) if tracks is not None else np.empty(0, np.int64)
@@ -116,7 +109,7 @@ def _hidden_points(scene: Scene, index: SceneIndex, rng: np.random.Generator, co
         n = wanted[0]
         points: tuple[Point, ...] = (Point(0, *pixels[n].tolist()),)
         if form == "correspondence_choice":
-            points += _wrong_choices(index, rng, i, j, pixels[n], wrong_points)
+            points += _wrong_choices(index, rng, i, j, pixels[n])
             if len(points) == 1:
                 continue
         bins["reason"] = str(why[n])
@@ -135,7 +128,7 @@ def _moving_points(
     return np.rint(tracks.pixels[i, shown]).astype(np.int64), tracks.points[j, shown]
 
 
-def _wrong_choices(index: SceneIndex, rng: np.random.Generator, i: int, j: int, pixel, wrong_points: Wrong):
+def _wrong_choices(index: SceneIndex, rng: np.random.Generator, i: int, j: int, pixel):
     """Four points of frame j, none of which is where the hidden point would be; empty where there are not enough."""
     camera = index.scene.frames[j].camera
     points = transform(inverse(index.pose(j)), index.world(i, pixel[None]))
