@@ -56,7 +56,7 @@ def questions() -> Iterator[Row]:
     for spec in specs:
         with tempfile.TemporaryDirectory() as folder:
             start, before = process_time(), perf_counter()
-            options = GenerateOptions(per_task=PER_TYPE, test_share=0.0, engine="inline")
+            options = GenerateOptions(per_task=PER_TYPE, test_share=0.0, runner="inline")
             done = generate(open_sources([spec]), Path(folder), options)
             seconds, waited = process_time() - start, perf_counter() - before
             images = sum(1 for _ in Path(folder).glob("images/*/*.jpg"))

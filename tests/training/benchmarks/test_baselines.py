@@ -8,8 +8,8 @@ from spatial_mllm_training.benchmarks.baselines import baseline
 from spatial_mllm_training.multispa.item import QUESTION_TYPES
 
 from ...geometry.room import HEIGHT
-from ..asked import Ref, answered, record
 from ..scenes import room_scene
+from .asked import Ref, answered, record
 
 
 def told(kind, gt, number=0, **meta):

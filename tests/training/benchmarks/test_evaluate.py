@@ -16,11 +16,12 @@ from rich.console import Console
 from spatial_mllm_ros.config import AskParams
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm import AnswerType
-from spatial_mllm_training.benchmarks.answers import Model, question_of, read_predictions
+from spatial_mllm_training.benchmarks.answers import Model, read_predictions
 from spatial_mllm_training.benchmarks.evaluate import GIVE_UP, evaluate
 from spatial_mllm_training.benchmarks.journal import NAME, Journal
 from spatial_mllm_training.benchmarks.page import lines
 from spatial_mllm_training.benchmarks.tables import MICRO
+from spatial_mllm_training.multispa.question import question_of
 
 from .test_suites import RECORDS, RIGHT, WRONG, record, vsi_row, write_lines
 

@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from spatial_mllm_training.multispa.scene import Scene, Thing
 
 from ...geometry.room import HEIGHT, WIDTH, K, depth_of, frames_of, look, walk
-from ..asked import answered
 from ..scenes import UP, moving_scene, room_scene
+from .asked import answered
 
 
 def pair_scene(first, second):

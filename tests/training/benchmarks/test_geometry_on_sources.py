@@ -31,7 +31,7 @@ def test_geometry_is_right_about_a_simulated_room(tmp_path):
     from spatial_mllm_training.multispa.sources.simulated import SimulatedRef
 
     refs = [SimulatedRef(0, (160, 120))]
-    generate(refs, tmp_path, GenerateOptions(per_task=20, test_share=1.0, engine="inline"))
+    generate(refs, tmp_path, GenerateOptions(per_task=20, test_share=1.0, runner="inline"))
     items = list(multispa.load(tmp_path))
     assert {item.question_type for item in items} == {*QUESTION_TYPES}
     model = baseline("geometry", [], refs)
@@ -60,7 +60,7 @@ def write_tapvid3d(folder):
 def test_geometry_is_right_about_every_source(write_source, types, tmp_path):
     write_source(tmp_path / "source", *([24] if write_source is not write_tapvid3d else []))
     refs = open_sources([str(tmp_path / "source")])
-    generate(refs, tmp_path / "out", GenerateOptions(per_task=12, test_share=1.0, engine="inline"))
+    generate(refs, tmp_path / "out", GenerateOptions(per_task=12, test_share=1.0, runner="inline"))
     items = list(multispa.load(tmp_path / "out"))
     assert {item.question_type for item in items} == types
     model = baseline("geometry", [], refs)

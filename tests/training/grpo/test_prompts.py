@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from spatial_mllm_ros.mllm import Question, load_model
-from spatial_mllm_training.benchmarks.answers import question_of
 from spatial_mllm_training.grpo.clips import until
 from spatial_mllm_training.grpo.prompts import Prompts
+from spatial_mllm_training.multispa.question import question_of
 from spatial_mllm_training.runs.folder import RunError
 from spatial_mllm_training.sft.dataset import DataEntry, Mixture
 

@@ -1,4 +1,4 @@
-"""Recordings in, questions out: what is written, and that kills, engines and worker counts do not change a byte."""
+"""Recordings in, questions out: what is written, and that kills, runners and worker counts do not change a byte."""
 
 import fcntl
 import json
@@ -22,11 +22,11 @@ from spatial_mllm_ros.files import whole as whole_file
 from spatial_mllm_training.multispa.generate import GenerateOptions, generate, inline, pool
 from spatial_mllm_training.multispa.item import QUESTION_TYPES
 from spatial_mllm_training.multispa.manifest import Manifest, working
-from spatial_mllm_training.multispa.records import read_parquet
 
-from ..rooms import RoomRef
+from .generated import read_parquet
+from .rooms import RoomRef
 
-OPTIONS = GenerateOptions(per_task=8, test_share=0.4, format="both", engine="inline")
+OPTIONS = GenerateOptions(per_task=8, test_share=0.4, format="both", runner="inline")
 REFS = [RoomRef("a"), RoomRef("b", moving=True), RoomRef("c"), RoomRef("d")]  # some of them for testing
 SIZES = ("object_height", "object_width", "object_length")  # they have no things
 ROOT = Path(__file__).parents[3]
@@ -164,7 +164,7 @@ def test_the_order_of_scenes_and_repeated_ones_change_nothing(whole, tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_pool_gives_the_same_bytes(whole, tmp_path, workers):
-    generate(REFS, tmp_path / "out", replace(OPTIONS, engine="pool", workers=workers))
+    generate(REFS, tmp_path / "out", replace(OPTIONS, runner="pool", workers=workers))
     assert content(tmp_path / "out") == content(whole[0])
 
 
@@ -173,14 +173,14 @@ def test_a_pool_gives_the_same_bytes(whole, tmp_path, workers):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ray_gives_the_same_bytes(whole, tmp_path, workers):
     pytest.importorskip("ray")
-    generate(REFS, tmp_path / "out", replace(OPTIONS, engine="ray", workers=workers))
+    generate(REFS, tmp_path / "out", replace(OPTIONS, runner="ray", workers=workers))
     assert content(tmp_path / "out") == content(whole[0])
 
 
 def test_without_ray_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SpatialError, match="ray is not installed: pip install"):
-        generate(REFS, tmp_path / "out", replace(OPTIONS, engine="ray"))
+        generate(REFS, tmp_path / "out", replace(OPTIONS, runner="ray"))
 
 
 def test_a_finished_run_does_nothing_again(whole, tmp_path, monkeypatch):
@@ -229,7 +229,7 @@ def test_a_run_waits_for_the_workers_of_a_killed_one(whole, tmp_path, monkeypatc
 
 def killed_run(out, events):
     """Kill a run of two workers, and only the parent, when its folder was seen changed so many times."""
-    options = "replace(OPTIONS, engine='pool', workers=2)"
+    options = "replace(OPTIONS, runner='pool', workers=2)"
     code = f"from tests.training.multispa.test_generate import *; generate(REFS, Path({str(out)!r}), {options})"
     path = os.pathsep.join([str(ROOT), str(ROOT / "training")])
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path})
@@ -336,13 +336,13 @@ def test_two_scenes_of_one_name(tmp_path):
 
 def test_a_process_that_dies_once_is_no_loss(whole, tmp_path):
     refs = [replace(REFS[0], fault="once", mark=tmp_path / "mark"), *REFS[1:]]
-    generate(refs, tmp_path / "out", replace(OPTIONS, engine="pool", workers=2))
+    generate(refs, tmp_path / "out", replace(OPTIONS, runner="pool", workers=2))
     assert content(tmp_path / "out") == content(whole[0])
 
 
 def test_a_process_that_always_dies_costs_only_its_scene(tmp_path):
     refs = [RoomRef("a"), RoomRef("b", "fatal"), RoomRef("c"), RoomRef("d")]
-    done = generate(refs, tmp_path / "out", replace(OPTIONS, engine="pool", workers=2))
+    done = generate(refs, tmp_path / "out", replace(OPTIONS, runner="pool", workers=2))
     assert list(done.skipped)[1] == "test/b" and "died, twice" in done.skipped["test/b"]
     assert sum(done.scenes.values()) == 3
 
@@ -352,11 +352,11 @@ def test_a_process_that_always_dies_costs_only_its_scene(tmp_path):
 def test_ray_too_survives_a_death(tmp_path):
     pytest.importorskip("ray")
     refs = [RoomRef("a", "once", mark=tmp_path / "mark"), RoomRef("b", "fatal"), RoomRef("c")]
-    done = generate(refs, tmp_path / "out", replace(OPTIONS, engine="ray", workers=2))
+    done = generate(refs, tmp_path / "out", replace(OPTIONS, runner="ray", workers=2))
     assert "died, twice" in done.skipped["test/b"] and sum(done.scenes.values()) == 2
 
 
-def test_engines_give_results_under_their_jobs():
+def test_runners_give_results_under_their_jobs():
     jobs = [(i,) for i in range(20)]
     assert sorted(pool(double, jobs, 2)) == list(inline(double, jobs, 1)) == [(i, {"twice": 2 * i}) for i in range(20)]
 
@@ -476,9 +476,9 @@ def test_options_out_of_range(values, text):
         GenerateOptions(**values)
 
 
-def test_an_unknown_engine(tmp_path):
-    with pytest.raises(SpatialError, match="engine 'spark': expected pool or ray"):
-        generate([RoomRef("a")], tmp_path / "out", replace(OPTIONS, engine="spark"))
+def test_an_unknown_runner(tmp_path):
+    with pytest.raises(SpatialError, match="runner 'spark': expected pool or ray"):
+        generate([RoomRef("a")], tmp_path / "out", replace(OPTIONS, runner="spark"))
 
 
 # a recording

@@ -14,7 +14,7 @@ from spatial_mllm_training.multispa.item import CAMERA_MOTION, CORRESPONDENCE, D
 from spatial_mllm_training.multispa.manifest import GenerateOptions
 from spatial_mllm_training.multispa.sources import open_sources
 
-from ..recompute import RawRecording, agrees, answer
+from .recompute import RawRecording, agrees, answer
 
 PER_TASK, SAMPLED = 36, 500
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def kitchen(redkitchen, tmp_path_factory):
     """(folder, its records) of questions about the kitchen."""
     out = tmp_path_factory.mktemp("kitchen")
-    options = GenerateOptions(per_task=PER_TASK, test_share=1.0, engine="inline")
+    options = GenerateOptions(per_task=PER_TASK, test_share=1.0, runner="inline")
     summary = generate(open_sources([str(redkitchen)]), out, options)
     assert not summary.faults
     return out, [json.loads(line) for line in (out / "test.jsonl").read_text().splitlines()]

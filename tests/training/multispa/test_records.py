@@ -4,13 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from spatial_mllm_training.benchmarks.answers import question_of
 from spatial_mllm_training.multispa.item import NOT_OBSERVED, OBJECT_MOTION, OBJECT_SIZE, Candidate, Point, output_of
-from spatial_mllm_training.multispa.records import ROWS, join, line, read_parquet, record, write_parquet
+from spatial_mllm_training.multispa.question import question_of
+from spatial_mllm_training.multispa.records import ROWS, join, line, record, write_parquet
 from spatial_mllm_training.multispa.tasks.not_observed import STILL_FORMS
 from spatial_mllm_training.multispa.wording import Worded, word
 
 from ..scenes import room_scene
+from .generated import read_parquet
 
 POINTS = (Point(0, 12, 7), Point(1, 30, 20, "A"), Point(1, 5, 9, "B"))
 CHOICE = Candidate(

@@ -14,7 +14,7 @@ from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_training.multispa.records import write_parquet
 from spatial_mllm_training.multispa.show import card, drawn, rings, show
 
-from ..generated import HEIGHT, WIDTH, record, records, write_folder
+from .generated import HEIGHT, WIDTH, record, records, write_folder
 
 pytest.importorskip("jinja2")
 VOID = {"meta", "img"}

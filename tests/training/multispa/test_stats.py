@@ -12,7 +12,7 @@ from spatial_mllm_training.multispa.item import QUESTION_TYPES
 from spatial_mllm_training.multispa.records import write_parquet
 from spatial_mllm_training.multispa.stats import Statistics, answer_group, read_records, shares, statistics
 
-from ..generated import records, write_folder
+from .generated import records, write_folder
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spatial_mllm_ros.mllm import AnswerType
-from spatial_mllm_training.benchmarks.answers import question_of
+from spatial_mllm_training.multispa.question import question_of
 from spatial_mllm_training.nano.questions import Clip, ask
 
 from ..geometry.boxes import FOCAL, HALF, SIZE, box_views

@@ -46,7 +46,7 @@ def test_its_calibration():
 def result(tmp_path_factory):
     """Of answers to questions about six rooms."""
     folder = tmp_path_factory.mktemp("shipped")
-    options = GenerateOptions(per_task=12, test_share=0.0, engine="inline")
+    options = GenerateOptions(per_task=12, test_share=0.0, runner="inline")
     generate(open_sources([ROOMS]), folder / "asked", options)
     answer = Model(ask_params(model="nano", device="cpu"), folder / "asked")
     data = folder / "asked" / "train.jsonl"

@@ -43,7 +43,8 @@ def test_clip_form_is_the_nodes_prompt_then_the_answer(processor):
 def test_clip_form_asks_what_the_engine_asks(tiny, questions):
     """Decoding greedily after the same tokens gives the engine's words."""
     from spatial_mllm_ros.mllm.answering.engine import load_engine
-    from spatial_mllm_training.benchmarks.answers import question_of, read_image
+    from spatial_mllm_training.benchmarks.answers import read_image
+    from spatial_mllm_training.multispa.question import question_of
 
     engine = load_engine(tiny, device="cpu", max_tokens=6, not_observed=1.0)
     mixture = Mixture([DataEntry(str(questions))])

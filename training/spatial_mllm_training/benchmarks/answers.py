@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.evenly import evenly
-from spatial_mllm_ros.mllm import Answer, AnswerType, Question, Verdict
+from spatial_mllm_ros.mllm import Answer, Verdict
 from spatial_mllm_ros.mllm.calibration import known_calibration
 from spatial_mllm_ros.mllm.weights.shipped import chosen
 
-from ..multispa.item import output_of
+from ..multispa.question import question_of
 from .reading import is_refusal
 from .suites import bad, read_lines, take
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from spatial_mllm_ros.mllm.answering.engine import Engine
 
 REFUSAL = "not visible"
-TYPES = {"scalar": AnswerType.NUMBER, "vector": AnswerType.VECTOR, "pixel": AnswerType.PIXEL}
 Record = dict[str, Any]
 
 
@@ -109,19 +108,3 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if image is None:
         raise SpatialError(ErrorCode.NO_FRAMES, f"{path.name} is missing, or no image that can be decoded")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def question_of(record: Record) -> Question:
-    """A record as the model is asked it. Options that its text already names are not listed again.
-
-    What cannot be answered is asked for in the same form as if it could: the form must not tell. ``with_reasoning`` in
-    ``meta`` asks for thoughts.
-    """
-    text, meta = record["conversations"][0]["value"].replace("<image>", "").strip(), record["meta"]
-    options = tuple(option for option in meta.get("options") or () if isinstance(option, str))
-    thinking = bool(meta.get("with_reasoning"))
-    if options and not all(option in text for option in options):
-        return Question(text, options, AnswerType.CHOICE, thinking)
-    asks = (meta.get("bins") or {}).get("asks")
-    output = output_of(asks) if asks else meta.get("output", "")
-    return Question(text, answer_type=TYPES.get(output, AnswerType.TEXT), with_reasoning=thinking)

@@ -17,8 +17,9 @@ from spatial_mllm_ros.mllm import Verdict
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
 from spatial_mllm_ros.mllm.calibration import NOT_OBSERVED, Calibration, Scale, answer_kind, write_calibration
 
-from ..benchmarks.answers import Model, question_of
+from ..benchmarks.answers import Model
 from ..benchmarks.suites import Item, multispa
+from ..multispa.question import question_of
 from .scales import Floats, calibration_error, fit_scale, scaled
 from .thresholds import BOTH, Threshold, find_threshold, motion_threshold
 

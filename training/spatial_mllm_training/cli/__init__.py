@@ -18,7 +18,7 @@ from .nano import geometry, nano
 from .sft import sft
 
 OPTIONS = GenerateOptions()
-ENGINES = ("pool", "ray")
+RUNNERS = ("pool", "ray")
 BASELINES = ("chance", "majority", "geometry")
 SHOWN = 5  # reasons and faults that are told one by one
 MANUAL = {"help_option_names": ["-h", "--help"]}
@@ -65,9 +65,12 @@ def generate(
     per_task: Annotated[
         int, typer.Option(help="Questions of each type, of all scenes and both splits together.", metavar="N")
     ] = OPTIONS.per_task,
-    engine: Annotated[
-        str, typer.Option(help="pool: processes of this machine. ray: a cluster, that of RAY_ADDRESS, or this machine.")
-    ] = OPTIONS.engine,
+    runner: Annotated[
+        str,
+        typer.Option(
+            "--engine", help="pool: processes of this machine. ray: a cluster, that of RAY_ADDRESS, or this machine."
+        ),
+    ] = OPTIONS.runner,
     workers: Annotated[int, typer.Option(help="Scenes at a time; 0 is one for each core.")] = OPTIONS.workers,
     seed: Annotated[int, typer.Option(help="Another one asks other questions of the same scenes.")] = OPTIONS.seed,
     types: Annotated[
@@ -94,8 +97,8 @@ def generate(
     from ..multispa.generate import generate
     from ..multispa.sources import open_sources
 
-    if engine not in ENGINES:
-        raise ValueError(f"engine '{engine}': expected {' or '.join(ENGINES)}")
+    if runner not in RUNNERS:
+        raise ValueError(f"engine '{runner}': expected {' or '.join(RUNNERS)}")
     if file_format not in FORMATS:
         raise ValueError(f"format '{file_format}': expected {', '.join(FORMATS)}")
     wanted = GenerateOptions(
@@ -105,7 +108,7 @@ def generate(
         test_share=test_share,
         not_observed=not_observed,
         format=file_format,
-        engine=engine,
+        runner=runner,
         workers=workers,
         overwrite=overwrite,
     )

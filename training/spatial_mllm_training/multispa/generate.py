@@ -28,7 +28,7 @@ DIED = {"error": "the process that worked on it died, twice: perhaps there is no
 
 Job = tuple[Any, ...]
 Work = Callable[..., State]
-Engine = Callable[[Work, Sequence[Job], int], Iterator[tuple[int, State]]]
+Runner = Callable[[Work, Sequence[Job], int], Iterator[tuple[int, State]]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def generate(
     bins are even; then every scene words its own and writes their images and records. The folder holds
     ``annotations/<split>/<scene>.jsonl`` (or ``.parquet``), ``images/<scene>/``, ``train.jsonl`` and ``test.jsonl``,
     ``candidates/`` (what was chosen from) and ``manifest.json``. The same scenes and options give the same bytes with
-    every engine, any number of workers and any number of kills.
+    every runner, any number of workers and any number of kills.
 
     Args:
         out: made where it does not exist. progress: told of (phases of scenes done, all of them).
@@ -79,7 +79,7 @@ def generate(
     """
     options = options or GenerateOptions()
     scenes = _by_name(refs)
-    run = _engine(options.engine)
+    run = _runner(options.runner)
     with Manifest(out, options, sorted(scenes)) as manifest:
         count = shard.candidates_wanted(options, len(scenes))
         resumed, done = 0, 0
@@ -171,13 +171,13 @@ def begin() -> None:
         Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _engine(name: str) -> Engine:
+def _runner(name: str) -> Runner:
     if name == "ray":
         from .on_ray import run
 
         return run
     if name not in ("pool", "inline"):
-        raise bad(f"engine '{name}': expected pool or ray")
+        raise bad(f"runner '{name}': expected pool or ray")
     return pool if name == "pool" else inline
 
 

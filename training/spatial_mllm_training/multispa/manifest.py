@@ -44,7 +44,7 @@ class GenerateOptions:
         test_share: share of the scenes that are kept for testing, 0 to 1.
         not_observed: share of all questions that the images do not answer, 0 to below 1.
         format: ``jsonl``, ``parquet`` or ``both``.
-        engine: ``pool`` (processes of this machine), ``ray`` or ``inline`` (this process).
+        runner: ``pool`` (processes of this machine), ``ray`` or ``inline`` (this process).
         workers: scenes worked on at a time; 0 is one for each core.
         overwrite: give up what another run left in the folder. What is no output of a run is never removed.
 
@@ -58,7 +58,7 @@ class GenerateOptions:
     test_share: float = 0.1
     not_observed: float = 0.1
     format: str = "jsonl"
-    engine: str = "pool"
+    runner: str = "pool"
     workers: int = 0
     overwrite: bool = False
 

@@ -23,7 +23,7 @@ def run(work: Work, jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, St
         import ray
         from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
     except ImportError:
-        raise bad("ray is not installed: pip install 'ray[data]', or take the engine pool") from None
+        raise bad("ray is not installed: pip install 'ray[data]', or --engine pool") from None
     ours = not ray.is_initialized()
     if ours:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

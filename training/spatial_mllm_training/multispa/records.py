@@ -110,15 +110,6 @@ def write_parquet(records: Iterable[Record], path: Path, image_file: dict[str, P
             writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
 
 
-def read_parquet(path: Path) -> Iterator[Record]:
-    """The records of :func:`write_parquet`, images as their names: the same as those of the lines."""
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=ROWS):
-            for row in batch.to_pylist():
-                names = [image["path"] for image in row["images"]]
-                yield row | {name: json.loads(row[name]) for name in ("gt_value", "meta")} | {"images": names}
-
-
 def join(parts: Iterable[Path], path: Path) -> None:
     """All files in one, in that order, whole or not there; no file where they are all empty. Raises OSError."""
     with whole(path) as beside, beside.open("wb") as joined:

@@ -9,7 +9,7 @@ from spatial_mllm_ros.mllm.families.base import Processor
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import count_tokens
 from spatial_mllm_ros.mllm.text.tokens import encode_text
 
-from ..benchmarks.answers import question_of
+from ..multispa.question import question_of
 from .answers import answer_of
 from .records import Record, RecordFault
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Frame, Pixels
 
-from .scenes import moving_scene, room_scene
+from ..scenes import moving_scene, room_scene
 
 
 @dataclass(frozen=True)

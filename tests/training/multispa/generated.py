@@ -47,6 +47,13 @@ def record(number, kind, value, answer, images=1, question="How far?", split="tr
     }
 
 
+def read_parquet(path):
+    """Records of a file, images as their names: the same as those of the lines."""
+    for row in parquet.read_table(path).to_pylist():
+        names = [image["path"] for image in row["images"]]
+        yield row | {name: json.loads(row[name]) for name in ("gt_value", "meta")} | {"images": names}
+
+
 def records():
     """Six types; letters A A B C, depths in the hundreds and thousands, one pixel answer, one refusal."""
     dot = {"referring": "dot", "output": "scalar", "pixel_images": [0]}
