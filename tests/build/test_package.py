@@ -20,7 +20,7 @@ def source(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     for name in ("setup.py", "setup.cfg", "requirements.txt", "README.md", "package.xml", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
-    for name in ("resource", "launch", "config", "rviz", "msg", "spatial_mllm_ros"):
+    for name in ("resource", "launch", "config", "rviz", "msg", "spatial_mllm_ros", "training"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "models/nano").mkdir(parents=True)
     for name in ("config.json", "model.safetensors", "calibration.json"):
@@ -29,21 +29,29 @@ def source(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(source, tmp_path_factory) -> list[str]:
-    """Names of the files in the wheel."""
+def wheel(source, tmp_path_factory) -> dict[str, str]:
+    """Name -> text of the files in the wheel."""
     out = tmp_path_factory.mktemp("wheel")
     pip = f"{sys.executable} -m pip wheel --quiet --no-deps --no-build-isolation".split()
     subprocess.run([*pip, "--wheel-dir", out, source], check=True)
     (built,) = out.glob("*.whl")
-    return ZipFile(built).namelist()
+    with ZipFile(built) as content:
+        return {name: content.read(name).decode() for name in content.namelist()}
 
 
-def test_wheel_holds_the_modules_and_their_data(source, wheel):
-    package = source / "spatial_mllm_ros"
-    data = {path for pattern in ("*.py", "*.j2", "py.typed") for path in package.rglob(pattern)}
-    data |= set((package / "definitions").glob("*.msg"))
-    assert len(data) > 20
-    assert {path.relative_to(source).as_posix() for path in data} <= set(wheel)
+@pytest.mark.parametrize(
+    ("folder", "package", "patterns"),
+    [
+        (".", "spatial_mllm_ros", ("*.py", "*.j2", "py.typed", "definitions/*.msg")),
+        ("training", "spatial_mllm_training", ("*.py", "*.j2", "py.typed", "*.yaml")),
+    ],
+)
+def test_wheel_holds_the_modules_and_their_data(source, wheel, folder, package, patterns):
+    for pattern in patterns:
+        where = source / folder / package
+        found = where.glob(pattern) if "/" in pattern else where.rglob(pattern)  # definitions is a link
+        names = {path.relative_to(source / folder).as_posix() for path in found}
+        assert names and names <= set(wheel), pattern
 
 
 def test_wheel_holds_what_ros_looks_for(source, wheel):
@@ -55,19 +63,16 @@ def test_wheel_holds_what_ros_looks_for(source, wheel):
 
 
 def test_wheel_holds_nothing_else(wheel):
-    assert {name.split("/")[0].split("-")[0] for name in wheel} == {"spatial_mllm_ros"}
+    assert {name.split("/")[0].split("-")[0] for name in wheel} == {"spatial_mllm_ros", "spatial_mllm_training"}
 
 
-def setup_text() -> str:
-    return (ROOT / "setup.py").read_text()
-
-
-def test_entry_points_exist():
-    points = re.findall(r'f"[\w-]+ = \{NAME\}\.([\w.]+):(\w+)"', setup_text())
-    assert len(points) == 2
-    for module, name in points:
-        path = ROOT / "spatial_mllm_ros" / module.replace(".", "/")
-        tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text())
+def test_entry_points_exist(wheel):
+    (text,) = (text for name, text in wheel.items() if name.endswith("/entry_points.txt"))
+    points = re.findall(r"^([\w-]+) = ([\w.]+):(\w+)$", text, re.MULTILINE)
+    assert {point[0] for point in points} == {"spatial-mllm", "spatial_mllm_node", "spatial-mllm-training"}
+    for _, module, name in points:
+        path = module.replace(".", "/")
+        tree = ast.parse(wheel.get(f"{path}.py") or wheel[f"{path}/__init__.py"])
         defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
         defined |= {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
         defined |= {a.asname or a.name for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names}
@@ -75,23 +80,23 @@ def test_entry_points_exist():
 
 
 def test_one_version_everywhere():
-    versions = {ElementTree.parse(ROOT / file).findtext("version") for file in ("package.xml", "msg/package.xml")}
-    versions.update(re.findall(r'^version = "(.+)"', (ROOT / "msg/pyproject.toml").read_text(), re.MULTILINE))
-    versions.update(re.findall(r'version="(.+)"', setup_text()))
-    assert len(versions) == 1
+    versions = [ElementTree.parse(ROOT / file).findtext("version") for file in ("package.xml", "msg/package.xml")]
+    versions += re.findall(r'^version = "(.+)"', (ROOT / "msg/pyproject.toml").read_text(), re.MULTILINE)
+    versions += re.findall(r'^    version="(.+)"', (ROOT / "setup.py").read_text(), re.MULTILINE)
+    assert len(versions) == 4 and len(set(versions)) == 1
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", ".ci/run", ".pre-commit-config.yaml"])
 def test_make_targets_named_in_documents_exist(document):
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"setup", "demo", "test", "bench", "lint", "colcon", "clean"} <= targets
-    text = (ROOT / document).read_text()
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
-    assert named <= targets
+    targets = set(re.findall(r"^([a-z]+(?:-[a-z]+)*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^ *|`)make ([a-z]+(?:-[a-z]+)*)", (ROOT / document).read_text(), re.MULTILINE))
+    assert named and named <= targets
 
 
 def test_the_map_of_the_house_is_complete():
+    """A row for each part of the package, and none for what is not there."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    parts = {p.name for p in (ROOT / "spatial_mllm_ros").iterdir() if not p.name.startswith(("_", "."))}
-    missing = {name for name in parts if name not in text}
-    assert not missing
+    table = text[text.index("## Map of the house") : text.index("| beside the package |")]
+    rows = re.findall(r"^\|[^|`]*\| `([\w.]+)/?` \|", table, re.MULTILINE)
+    parts = {path.name for path in (ROOT / "spatial_mllm_ros").iterdir() if not path.name.startswith(("_", "."))}
+    assert sorted(rows) == sorted(parts - {"definitions", "py.typed"})

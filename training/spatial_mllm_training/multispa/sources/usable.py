@@ -8,7 +8,7 @@ from pathlib import Path
 from spatial_mllm_ros.assembler import NO_DEPTH, NO_POSE
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.geometry.poses import is_rigid
-from spatial_mllm_ros.scene.selection import REPEATED
+from spatial_mllm_ros.scene.cover import REPEATED
 
 from ..scene import NOT_RIGID
 from .stored import bad
