@@ -93,10 +93,10 @@ def test_make_targets_named_in_documents_exist(document):
     assert named and named <= targets
 
 
-def test_the_map_of_the_house_is_complete():
-    """A row for each part of the package, and none for what is not there."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    table = text[text.index("## Map of the house") : text.index("| beside the package |")]
-    rows = re.findall(r"^\|[^|`]*\| `([\w.]+)/?` \|", table, re.MULTILINE)
-    parts = {path.name for path in (ROOT / "spatial_mllm_ros").iterdir() if not path.name.startswith(("_", "."))}
+@pytest.mark.parametrize("room", ["", "mllm/"])
+def test_the_map_of_the_house_is_complete(room):
+    """A row for each part of the package, and of the model, and none for what is not there."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition(f"| part of `{room or 'spatial_mllm_ros/'}` |")[2]
+    rows = re.findall(r"^\|[^|`]*\| `([\w.]+)/?` \|", table.partition("\n\n")[0], re.MULTILINE)
+    parts = {path.name for path in (ROOT / "spatial_mllm_ros" / room).iterdir() if not path.name.startswith(("_", "."))}
     assert sorted(rows) == sorted(parts - {"definitions", "py.typed"})
