@@ -8,7 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from ..config import Config
 from ..mllm.process.remote import ModelProcess
 from ..scene.pipeline import SpatialPipeline
-from .frame_loop import Worker
+from .frame_loop import FrameLoop
 from .inputs import Stream
 from .models import Models
 
@@ -19,8 +19,8 @@ ERROR = DiagnosticStatus.ERROR
 class Diagnostics:
     """Turns counts into rates and levels; call it at a steady pace."""
 
-    def __init__(self, name: str, worker: Worker, pipeline: SpatialPipeline, models: Models, streams: list[Stream]):
-        self._name, self._worker, self._models, self._streams = name, worker, models, streams
+    def __init__(self, name: str, loop: FrameLoop, pipeline: SpatialPipeline, models: Models, streams: list[Stream]):
+        self._name, self._loop, self._models, self._streams = name, loop, models, streams
         self._pipeline, self._memory = pipeline, pipeline.memory
         self._last: dict[str, int] = {}
         self._time = monotonic()
@@ -51,7 +51,7 @@ class Diagnostics:
                 )  # some drivers send it once, which is enough
                 if age > config.sync.stale_after and not once:
                     silent.append(f"{stream.kind} ({age:.0f} s)")
-        done = self._worker.processed[camera]
+        done = self._loop.processed[camera]
         values["frames processed"] = done
         values["processed rate (Hz)"] = f"{self._rate(camera + ' processed', done, seconds):.1f}"
         if silent:
@@ -59,8 +59,8 @@ class Diagnostics:
         return self._status(f"camera {camera}", OK, "receiving", values)
 
     def _processing(self, seconds: float) -> DiagnosticStatus:
-        dropped = self._worker.dropped()
-        ages, busy = list(self._worker.ages), list(self._worker.busy)
+        dropped = self._loop.dropped()
+        ages, busy = list(self._loop.ages), list(self._loop.busy)
         values: dict[str, object] = {"frames dropped": dropped.total()}
         values |= {f"dropped: {reason}": n for reason, n in dropped.most_common()}
         for what, seconds_each in (("frame age", ages), ("processing time", busy)):

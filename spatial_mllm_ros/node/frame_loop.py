@@ -19,7 +19,7 @@ DECODERS = 2  # threads that decode depth, half of the work, while an earlier fr
 REMEMBERED = 2000  # frames whose age and processing time are kept for /diagnostics
 
 
-class Worker:
+class FrameLoop:
     """Feeds the pipeline from the inputs until stopped.
 
     Args:
@@ -66,7 +66,7 @@ class Worker:
         self._feeds = [(stream, feeder(self._assembler, stream, source)) for stream in inputs.streams]
         self._decoders = ThreadPoolExecutor(DECODERS, "decoder")
         self._stopping.clear()
-        self._thread = Thread(target=self._run, name="worker")
+        self._thread = Thread(target=self._run, name="frame loop")
         self._thread.start()
 
     def stop(self) -> None:
@@ -109,7 +109,7 @@ class Worker:
             try:
                 self._turn()
             except Exception:
-                text = f"the worker goes on after an unexpected error:\n{format_exc()}"
+                text = f"the frame loop goes on after an unexpected error:\n{format_exc()}"
                 self._log.error(text, throttle_duration_sec=10.0)
 
     def _turn(self) -> None:

@@ -1,4 +1,4 @@
-"""Subscriptions: callbacks only store, the worker takes. What does not fit pushes out the oldest and is counted."""
+"""Subscriptions: callbacks only store, the frame loop takes. What does not fit pushes out the oldest and is counted."""
 
 from collections import deque
 from collections.abc import Callable
@@ -139,7 +139,7 @@ def transform_streams(config: Config) -> list[Stream]:
 
 
 def feeder(assembler: FrameAssembler, stream: Stream, pose_source: str) -> Callable[[Any, int], None]:
-    """What the worker calls with each message of a stream: ``feed(message, arrival_ns)``."""
+    """What the frame loop calls with each message of a stream: ``feed(message, arrival_ns)``."""
     if stream.kind == "image":
         return partial(assembler.add_color, stream.camera)
     feed = {

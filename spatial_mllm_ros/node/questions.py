@@ -21,8 +21,8 @@ from ..mllm.process.remote import ModelProcess
 from ..mllm.question import Answer, AnswerType, Question, Verdict
 from ..scene.pipeline import SpatialPipeline
 from .convert import header
+from .question_frames import QuestionFrames
 from .requests import WAITING, check_question, fail, time_ns
-from .warm import Scene
 
 RESULT_KEPT = 60  # s, that an action's result waits for its client
 LAST_ANSWERS = 1.0  # s that clients have to learn of the end
@@ -44,7 +44,7 @@ class Questions:
     """
 
     def __init__(self, node: LifecycleNode, pipeline: SpatialPipeline, model: ModelProcess, group: CallbackGroup):
-        self.scene = Scene(pipeline, model)
+        self.frames = QuestionFrames(pipeline, model)
         self._node, self._model, self._cameras = node, model, pipeline.config.cameras
         self._changed = Condition()
         self._in_work = 0
@@ -122,7 +122,7 @@ class Questions:
             question = check_question(request, self._cameras)
             self._model.check()
             start, end = time_ns("start", request.start), time_ns("end", request.end)
-            frames, epoch = self.scene.frames(start, end, request.cameras, request.max_frames)
+            frames, epoch = self.frames.choose(start, end, request.cameras, request.max_frames)
             ticket = self._model.ask(question, frames, request.timeout, tell, epoch)
             while goal is not None and not wait([ticket.future], LOOK).done:
                 if goal.is_cancel_requested:

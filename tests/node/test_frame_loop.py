@@ -1,4 +1,4 @@
-"""The worker thread by itself: what it drops when the pipeline is too slow, and that nothing ends it."""
+"""The loop over frames by itself: what it drops when the pipeline is too slow, and that nothing ends it."""
 
 from threading import Event
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 from spatial_mllm_ros.assembler import FrameAssembler
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.errors import BadMessage
-from spatial_mllm_ros.node.frame_loop import Worker
+from spatial_mllm_ros.node.frame_loop import FrameLoop
 from spatial_mllm_ros.node.inputs import camera_streams, transform_streams
 
 from .process import changed, polled
@@ -44,7 +44,7 @@ class Log:
 
 
 class Bench:
-    """A worker with streams of one camera, but no ROS."""
+    """A loop with streams of one camera, but no ROS."""
 
     def __init__(self, queue_size=4, error=None):
         config = build({"sync.queue_size": queue_size, "sync.tolerance": 0.001})
@@ -52,8 +52,8 @@ class Bench:
         self.assembler = FrameAssembler(config)
         streams = [*transform_streams(config), *camera_streams("camera", config.camera("camera"), config)]
         self.streams = {s.kind: s for s in streams}
-        self.worker = Worker(self.pipeline, self.assembler, lambda: START + 500 * MS, self._publish, self.log)
-        self.worker.start(SimpleNamespace(streams=streams))
+        self.loop = FrameLoop(self.pipeline, self.assembler, lambda: START + 500 * MS, self._publish, self.log)
+        self.loop.start(SimpleNamespace(streams=streams))
         self.streams["tf_static"].store(transforms((0, "odom", "camera_optical", 0.0)))
 
     def _publish(self, frame, processed, age):
@@ -65,11 +65,11 @@ class Bench:
         ns = START + i * 10 * MS
         for kind, msg in (("camera_info", info(ns)), ("depth", depth(ns)), ("image", image(ns, 0))):
             self.streams[kind].store(msg)
-        self.worker.arrived.set()
+        self.loop.arrived.set()
         return ns
 
     def settle(self, count):
-        polled(lambda: len(self.published) + self.worker.dropped().total() == count, f"{count} frames accounted for")
+        polled(lambda: len(self.published) + self.loop.dropped().total() == count, f"{count} frames accounted for")
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def bench():
     yield make
     for b in benches:
         b.pipeline.allowed.set()
-        b.worker.stop()
+        b.loop.stop()
 
 
 def test_each_frame_is_published_with_its_age(bench):
@@ -92,9 +92,9 @@ def test_each_frame_is_published_with_its_age(bench):
     ns = b.send(0)
     b.settle(1)
     assert b.published == [(ns, 500 * MS)]
-    assert list(b.worker.ages) == [0.5]
-    assert b.worker.processed == {"camera": 1}
-    assert not b.worker.dropped()
+    assert list(b.loop.ages) == [0.5]
+    assert b.loop.processed == {"camera": 1}
+    assert not b.loop.dropped()
 
 
 @pytest.mark.parametrize("queue_size", [1, 3])
@@ -105,7 +105,7 @@ def test_a_slow_pipeline_drops_the_oldest_and_counts_every_one(bench, queue_size
     stamps += [b.send(i) for i in range(1, 20)]
     b.pipeline.allowed.set()
     b.settle(20)
-    dropped = b.worker.dropped()
+    dropped = b.loop.dropped()
     assert dropped.total() + len(b.published) == 20
     assert dropped.total() >= 19 - queue_size
     assert set(dropped) <= {"queue full", "no depth"}
@@ -122,12 +122,12 @@ def test_counts_outlive_a_pause(bench):
         b.send(i)
     b.pipeline.allowed.set()
     b.settle(6)
-    before = b.worker.dropped()
-    b.worker.stop()
-    assert b.worker.dropped() == before
-    b.worker.reset()
-    assert not b.worker.dropped()
-    assert not b.worker.processed
+    before = b.loop.dropped()
+    b.loop.stop()
+    assert b.loop.dropped() == before
+    b.loop.reset()
+    assert not b.loop.dropped()
+    assert not b.loop.processed
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_frame_that_fails_is_counted_and_the_next_is_processed(bench, error, r
     b = bench(error=error)
     b.pipeline.allowed.set()
     b.send(0)
-    polled(lambda: b.worker.dropped() == {reason: 1}, "the count")
+    polled(lambda: b.loop.dropped() == {reason: 1}, "the count")
     b.pipeline.error = None
     b.send(1)
     b.settle(2)

@@ -28,7 +28,7 @@ class Kept:
     voxels: NDArray[np.int64]
 
 
-class Scene:
+class QuestionFrames:
     """Chooses the frames of a question, and has them encoded in the background.
 
     While less than ``ask.refresh`` of the covered voxels is new, a question without filters is shown the frames that
@@ -41,7 +41,7 @@ class Scene:
         self._failed: Kept | None = None
         self._lock = Lock()
 
-    def frames(
+    def choose(
         self, start_ns: int, end_ns: int, cameras: Sequence[str], max_frames: int
     ) -> tuple[Sequence[Frame], int]:
         """The frames of a question, in order of time, and the epoch of memory that they are from.

@@ -10,7 +10,7 @@ import pytest
 from spatial_mllm_ros.config import AskParams, build
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame
-from spatial_mllm_ros.node.warm import Scene
+from spatial_mllm_ros.node.question_frames import QuestionFrames
 from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 
 CAMERA = Camera("camera", "optical", 40, 30, np.array([[40.0, 0, 19.5], [0, 40, 14.5], [0, 0, 1]]))
@@ -42,7 +42,7 @@ class Bench:
     def __init__(self, **params):
         self.pipeline = SpatialPipeline(build({"coverage.frames": 8}))
         self.model = Model(**params)
-        self.scene = Scene(self.pipeline, self.model)
+        self.frames = QuestionFrames(self.pipeline, self.model)
 
     def see(self, second, x, depth=2.0):
         """A frame of a wall, x metres to the right; each sees 2 m of it."""
@@ -55,7 +55,7 @@ class Bench:
         )
 
     def shown(self, *filters):
-        frames, epoch = self.scene.frames(*(filters or (0, 0, (), 0)))
+        frames, epoch = self.frames.choose(*(filters or (0, 0, (), 0)))
         assert epoch == self.pipeline.epoch
         return [frame.stamp_ns // SECOND for frame in frames]
 
@@ -64,10 +64,10 @@ def test_a_question_is_shown_the_warm_scene_until_enough_is_new():
     b = Bench()
     for i in range(4):
         b.see(i + 1, 2.0 * i)
-    b.scene.warm()
+    b.frames.warm()
     assert b.model.stamps == [1, 2, 3, 4]
     b.see(5, 8.0)  # a fifth of all that is covered now: less than 0.3
-    b.scene.warm()
+    b.frames.warm()
     assert len(b.model.warmed) == 1
     assert b.shown() == [1, 2, 3, 4]
     assert b.shown(0, 0, (), 5) == [1, 2, 3, 4, 5]  # another number of frames is another scene
@@ -75,39 +75,39 @@ def test_a_question_is_shown_the_warm_scene_until_enough_is_new():
     assert b.shown(0, 0, ("camera",), 0) == [1, 2, 3, 4, 5]
     b.see(6, 10.0)  # a third
     assert b.shown() == [1, 2, 3, 4, 5, 6]
-    b.scene.warm()  # the question has had it encoded
+    b.frames.warm()  # the question has had it encoded
     assert len(b.model.warmed) == 1
 
 
 def test_it_is_encoded_again_after_a_reset_a_restart_and_a_failure():
     b = Bench()
     b.see(1, 0.0)
-    b.scene.warm()
+    b.frames.warm()
     b.pipeline.reset()
     b.see(1, 0.0)  # the same stamp is another frame
-    b.scene.warm()
+    b.frames.warm()
     assert [epoch for _, epoch, _ in b.model.warmed] == [b.pipeline.epoch - 1, b.pipeline.epoch]
     b.model.state.restarts = 1
-    b.scene.warm()
+    b.frames.warm()
     assert len(b.model.warmed) == 3
     b.model.warmed[-1][2].set_exception(SpatialError(ErrorCode.CANCELED, "a question came first"))
-    b.scene.warm()
+    b.frames.warm()
     assert len(b.model.warmed) == 4
     b.model.warmed[-1][2].set_result(None)
-    b.scene.warm()
+    b.frames.warm()
     assert len(b.model.warmed) == 4
 
 
 def test_a_scene_that_cannot_be_encoded_is_not_tried_again_until_another_is_to_be_shown():
     b = Bench()
     b.see(1, 0.0)
-    b.scene.warm()
+    b.frames.warm()
     b.model.warmed[-1][2].set_exception(SpatialError(ErrorCode.FAILED, "the model's process ended"))
     b.model.state.restarts = 1
-    b.scene.warm()
+    b.frames.warm()
     assert len(b.model.warmed) == 1
     b.see(2, 2.0)
-    b.scene.warm()
+    b.frames.warm()
     assert b.model.stamps == [1, 2]
 
 
@@ -116,14 +116,14 @@ def test_nothing_is_warmed_while_there_is_something_else_to_do(busy):
     b = Bench()
     b.see(1, 0.0)
     b.model.state = SimpleNamespace(restarts=0, **busy)
-    b.scene.warm()
+    b.frames.warm()
     assert not b.model.warmed
 
 
 def test_refresh_of_one_encodes_only_when_asked_and_shows_all_that_is_new():
     b = Bench(refresh=1.0)
     b.see(1, 0.0)
-    b.scene.warm()
+    b.frames.warm()
     assert not b.model.warmed
     assert b.shown() == [1]
     b.see(2, 0.3)
@@ -133,7 +133,7 @@ def test_refresh_of_one_encodes_only_when_asked_and_shows_all_that_is_new():
 def test_without_geometry_every_question_gets_the_frames_of_its_moment():
     b = Bench()
     b.see(1, 0.0, None)
-    b.scene.warm()
+    b.frames.warm()
     assert not b.model.warmed
     assert b.shown() == [1]
     b.see(2, 0.0, None)
@@ -144,10 +144,10 @@ def test_a_live_number_of_frames_takes_effect_at_once():
     b = Bench()
     for i in range(4):
         b.see(i + 1, 2.0 * i)
-    b.scene.warm()
+    b.frames.warm()
     b.model.params = replace(b.model.params, max_frames=2)
     assert len(b.shown()) == 2
-    b.scene.warm()
+    b.frames.warm()
     assert len(b.model.warmed) == 1  # asked for already
 
 
