@@ -127,8 +127,8 @@ class MotionParams:
 
 
 @dataclass(frozen=True)
-class AskParams:
-    """Questions, and the model that answers them in a process of its own."""
+class LoadParams:
+    """What a model that answers is loaded with, by the node, its process and the command line alike."""
 
     model: str = param(
         "",
@@ -142,6 +142,30 @@ class AskParams:
         "number format of the weights; auto is bfloat16 on a GPU, float32 elsewhere",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    max_tokens: int = param(256, "longest answer, reasoning included", unit="tokens", low=1, high=8192)
+    cache_megabytes: int = param(
+        2048, "most memory for scenes that are kept encoded, at least the latest", unit="MB", low=0, high=1_000_000
+    )
+    not_observed: float = param(
+        -1.0,
+        "NOT_OBSERVED where the probability of 'not visible' is above this; below 0: as the model was calibrated, or"
+        " 0.5 where it was not; at 1 only an answer that itself says so",
+        low=-1.0,
+        high=1.0,
+        live=True,
+    )
+    compile: bool = param(False, "compile the encoders and the decoder on a GPU; loads slower, answers faster")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All but which model: keyword arguments of what loads it."""
+        return {f.name: getattr(self, f.name) for f in fields(LoadParams) if f.name != "model"}
+
+
+@dataclass(frozen=True)
+class AskParams(LoadParams):
+    """Questions, and the model that answers them in a process of its own."""
+
     max_frames: int = param(
         0,
         "frames shown to the model unless the request says otherwise; 0: as many as it was trained with, or 16 where it"
@@ -153,11 +177,7 @@ class AskParams:
     timeout: float = param(
         30.0, "time to answer unless the request says otherwise", unit="s", low=0.1, high=3600.0, live=True
     )
-    max_tokens: int = param(256, "longest answer, reasoning included", unit="tokens", low=1, high=8192)
     waiting: int = param(8, "questions that may wait for their turn; more are answered BUSY", low=1, high=256)
-    cache_megabytes: int = param(
-        2048, "most memory for scenes that are kept encoded, at least the latest", unit="MB", low=0, high=1_000_000
-    )
     refresh: float = param(
         0.1,
         "part of the covered voxels that is new since the scene was encoded, at which it is encoded again"
@@ -165,15 +185,6 @@ class AskParams:
         low=0.01,
         high=1.0,
     )
-    not_observed: float = param(
-        -1.0,
-        "NOT_OBSERVED where the probability of 'not visible' is above this; below 0: as the model was calibrated, or"
-        " 0.5 where it was not; at 1 only an answer that itself says so",
-        low=-1.0,
-        high=1.0,
-        live=True,
-    )
-    compile: bool = param(False, "compile the encoders and the decoder on a GPU; loads slower, answers faster")
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,18 @@ from .options import (
     ASK,
     DEFAULT,
     MOTION,
-    Adapter,
     AsJson,
     Bag,
     Copied,
-    Device,
-    Dtype,
     Frames,
     Goals,
     Input,
     K,
+    Load,
     MaxDepth,
-    MaxTokens,
     MinDepth,
     Model,
     Motion,
-    NotObserved,
     OptionalModel,
     Overwrite,
     Source,
@@ -36,6 +32,7 @@ from .options import (
     VoxelSize,
     ask_params,
     coverage_config,
+    load_options,
 )
 from .parse import image_size, sources, targets
 from .terminal import Commands, note, out, progress, track, warn
@@ -117,6 +114,7 @@ def play(
 
 
 @app.command()
+@load_options("device", "dtype", "compile")
 def sample(
     path: Input,
     k: K = DEFAULT.frames,
@@ -131,9 +129,9 @@ def sample(
     ] = None,
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the selected images as JPEG.")] = None,
     model: OptionalModel = "",
-    device: Device = ASK.device,
-    dtype: Dtype = ASK.dtype,
     source: Source = None,
+    *,
+    load: Load,
 ) -> None:
     """Select the frames that cover the scene best, best first.
 
@@ -147,7 +145,7 @@ def sample(
     topics, total = sources(source), show.count_frames(path)
     frames = track(read_any(path, **topics), "reading", total)
     if model:
-        engine = load_engine(ask_params(model=model, device=device, dtype=dtype))
+        engine = load_engine(ask_params(model=model, **load))
         chosen = select_video(frames, params, engine.geometry)
     else:
         chosen = select(frames, params, offline=offline)
@@ -159,6 +157,7 @@ def sample(
 
 
 @app.command()
+@load_options()
 def ask(
     path: Input,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="At most 2000 characters.", show_default=False)],
@@ -174,28 +173,17 @@ def ask(
         bool, typer.Option("--space-aware", help="Choose the frames by the model's geometry, from colour alone.")
     ] = False,
     reasoning: Annotated[bool, typer.Option("--reasoning", help="Think first, and say what was thought.")] = False,
-    device: Device = ASK.device,
-    dtype: Dtype = ASK.dtype,
-    adapter: Adapter = ASK.adapter,
-    max_tokens: MaxTokens = ASK.max_tokens,
-    not_observed: NotObserved = ASK.not_observed,
     as_json: AsJson = False,
     source: Source = None,
+    *,
+    load: Load,
 ) -> None:
     """Ask a model about a recording, a video or a folder of images.
 
     The exit code is 0 for an answer, 3 where the model says that it was not observed, 4 where it is unsure.
     """
     wanted = parse.question(question, option, kind, reasoning)
-    params = ask_params(
-        model=model,
-        max_frames=frames,
-        device=device,
-        dtype=dtype,
-        adapter=adapter,
-        max_tokens=max_tokens,
-        not_observed=not_observed,
-    )
+    params = ask_params(model=model, max_frames=frames, **load)
     asked, *_ = answered(path, [wanted], params, sources(source), space_aware)
     if as_json:
         typer.echo(json.dumps(asked.values(), indent=2))
@@ -218,6 +206,7 @@ def join(
 
 
 @app.command()
+@load_options()
 def annotate(
     bag: Bag,
     output: Annotated[
@@ -228,11 +217,10 @@ def annotate(
     topic: Copied = None,
     motion: Motion = MOTION.source,
     model: Model = ASK.model,
-    device: Device = ASK.device,
-    dtype: Dtype = ASK.dtype,
-    adapter: Adapter = ASK.adapter,
     source: Source = None,
     overwrite: Overwrite = False,
+    *,
+    load: Load,
 ) -> None:
     """Write a new recording with the motion reward of every frame, on /spatial_mllm/motion_reward.
 
@@ -246,7 +234,7 @@ def annotate(
     copied = "all" if topic == ["all"] else topic
     config = build({"motion.source": motion})
     asked = motion != MOTION.source
-    engine = load_engine(ask_params(model=model, device=device, dtype=dtype, adapter=adapter)) if asked else None
+    engine = load_engine(ask_params(model=model, **load)) if asked else None
     options: dict[str, Any] = {"config": config, "engine": engine, "overwrite": overwrite}
     with progress("annotating") as move:
         done = annotate(bag, output, targets=followed, topics=copied, progress=move, **options, **topics)
@@ -257,6 +245,7 @@ def annotate(
 
 
 @app.command()
+@load_options()
 def report(
     bag: Bag,
     output: Annotated[
@@ -272,13 +261,13 @@ def report(
         list[str] | None, typer.Option("--ask", help="Ask the model, may be repeated.", metavar="QUESTION")
     ] = None,
     model: Model = ASK.model,
-    device: Device = ASK.device,
-    dtype: Dtype = ASK.dtype,
     answers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Show these answers too: what ask --json printed.")
     ] = None,
     motion: Motion = MOTION.source,
     source: Source = None,
+    *,
+    load: Load,
 ) -> None:
     """Write one HTML page: selected frames, answers, coverage map, coverage over time, rewards, timing."""
     from ..files import write_whole
@@ -286,7 +275,7 @@ def report(
 
     config = coverage_config(k, voxel_size, min_depth, max_depth, motion)
     asked = parse.answers(answers) if answers else []
-    params = ask_params(model=model, device=device, dtype=dtype)
+    params = ask_params(model=model, **load)
     engine = load_engine(params) if question or motion != MOTION.source else None
     topics, total = sources(source), show.count_frames(bag)
     followed = targets(target, goal, lambda: first_stamp(bag, topics))

@@ -33,15 +33,7 @@ def load_engine(params: AskParams) -> Engine:
     for odd in outside():
         warn(f"the model may fail: {odd}")
     with progress("loading the model") as move:
-        return engine.load_engine(
-            model,
-            adapter=params.adapter,
-            device=params.device,
-            dtype=params.dtype,
-            max_tokens=params.max_tokens,
-            not_observed=params.not_observed,
-            progress=lambda stage, fraction: move(fraction, 1.0),
-        )
+        return engine.load_engine(model, **params.options, progress=lambda stage, fraction: move(fraction, 1.0))
 
 
 def require_model(model: str) -> str:

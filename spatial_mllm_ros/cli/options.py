@@ -1,16 +1,22 @@
 """Arguments and options that several commands share."""
 
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..config import AskParams, Config, build, describe
+from ..config import AskParams, Config, LoadParams, build, describe
 
 PARAMETERS = describe()
 DEFAULT = Config().coverage
 MOTION = Config().motion
 ASK = Config().ask
+LOAD = tuple(f.name for f in fields(LoadParams) if f.name != "model")
+Command = Callable[..., None]
 
 
 def parameter(name: str, *flags: str) -> Any:
@@ -18,6 +24,30 @@ def parameter(name: str, *flags: str) -> Any:
     known = PARAMETERS[name]
     unit = f", {known['unit']}" if known["unit"] else ""
     return typer.Option(*flags, help=f"{known['doc'][0].upper()}{known['doc'][1:]}{unit} (parameter {name}).")
+
+
+def load_options(*names: str) -> Callable[[Command], Command]:
+    """Gives a command the options that a model is loaded with, all or those named; it takes them as one, ``load``.
+
+    Which model is for the command to ask: some need one, some do not.
+    """
+
+    def give(command: Command) -> Command:
+        @wraps(command)
+        def with_options(**values: Any) -> None:
+            load = {name: values.pop(name) for name in names or LOAD}
+            command(**values, load=load)
+
+        own = signature(command)
+        parameters = [p for p in own.parameters.values() if p.name != "load"]
+        for name in names or LOAD:
+            known = PARAMETERS[f"ask.{name}"]
+            option = Annotated[known["type"], parameter(f"ask.{name}", "--" + name.replace("_", "-"))]
+            parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=known["default"], annotation=option))
+        with_options.__signature__ = own.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        return with_options
+
+    return give
 
 
 def ask_params(**values: Any) -> AskParams:
@@ -72,11 +102,7 @@ MODEL = "Folder or hub id of a checkpoint; models/README.md lists those that loa
 Model = Annotated[str, typer.Option("--model", metavar="M", help=f"{MODEL} By default nano, which ships.")]
 OptionalModel = Annotated[str, typer.Option("--model", metavar="M", help=MODEL)]
 Frames = Annotated[int, parameter("ask.max_frames", "--frames")]
-Device = Annotated[str, parameter("ask.device", "--device")]
-Dtype = Annotated[str, parameter("ask.dtype", "--dtype")]
-Adapter = Annotated[str, parameter("ask.adapter", "--adapter")]
-MaxTokens = Annotated[int, parameter("ask.max_tokens", "--max-tokens")]
-NotObserved = Annotated[float, parameter("ask.not_observed", "--not-observed")]
+Load = dict[str, Any]  # by name, what load_options gives
 
 Motion = Annotated[str, parameter("motion.source", "--motion")]
 

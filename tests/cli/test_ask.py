@@ -4,14 +4,11 @@ Once as a process, as people run it; else in this one, so that torch is imported
 """
 
 import json
-import warnings
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import pytest
 
-from spatial_mllm_ros.cli import app
 from tests.cli.test_commands import error_of, run, without_module
 
 pytest.importorskip("torch", reason="needs torch (make setup, or the extra mllm)")
@@ -50,30 +47,8 @@ def pictures(count: int) -> list[np.ndarray]:
     return [cv2.resize(rng.integers(0, 255, (6, 8, 3), np.uint8), (112, 84)) for _ in range(count)]
 
 
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    """Runs a command in this process."""
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # the command sets it
-
-    def call(*arguments: object, code: int = 0) -> Done:
-        with pytest.raises(SystemExit) as ended:
-            app([str(a) for a in arguments])
-        text = capsys.readouterr()
-        assert ended.value.code == code, text.err
-        return Done(code, text.out, text.err)
-
-    return call
-
-
-def test_a_recording_is_asked_about_the_frames_that_cover_it(model, simulated_bag, tmp_path):
-    run("sample", simulated_bag, "--k", 4, "--json", tmp_path / "sample.json")
+def test_a_recording_is_asked_about_the_frames_that_cover_it(call, model, simulated_bag, tmp_path):
+    call("sample", simulated_bag, "--k", 4, "--json", tmp_path / "sample.json")
     selected = {(f["stamp_ns"], f["camera"]) for f in json.loads((tmp_path / "sample.json").read_text())["frames"]}
     command = ["ask", simulated_bag, "How wide is it?", "--model", model, "--type", "number", *ASK]
     values = json.loads(run(*command, "--not-observed", 0, "--json", code=3).stdout)

@@ -301,17 +301,7 @@ class ModelProcess:
             self._end_by, self._life.loaded_by = inf, inf  # until its end is heard
 
     def _begin(self) -> None:
-        p = self.params
-        options = {
-            "path": self.model,
-            "adapter": p.adapter,
-            "device": p.device,
-            "dtype": p.dtype,
-            "max_tokens": p.max_tokens,
-            "cache_megabytes": p.cache_megabytes,
-            "not_observed": p.not_observed,
-            "compile": p.compile,
-        }
+        options = {"path": self.model, **self.params.options}
         self._life.begin()
         try:
             self._child = Child(self._engine, options, self._log, self._post)

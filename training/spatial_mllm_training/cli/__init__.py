@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spatial_mllm_ros.cli.options import ASK, Adapter, AsJson, Device, Dtype, MaxTokens, NotObserved, ask_params
+from spatial_mllm_ros.cli.options import AsJson, Load, ask_params, load_options
 from spatial_mllm_ros.cli.terminal import Commands, note, out, progress, warn
 from spatial_mllm_ros.errors import SpatialError
 
@@ -15,6 +15,7 @@ from ..multispa.manifest import FORMATS, GenerateOptions
 from .calibrate import calibrate
 from .grpo import cold_start, grpo
 from .nano import geometry, nano
+from .options import Output
 from .sft import sft
 
 OPTIONS = GenerateOptions()
@@ -59,9 +60,7 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceb
 @multispa.command()
 def generate(
     source: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=SOURCES, show_default=False)],
-    output: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="New folder, or one to go on with.", show_default=False)
-    ],
+    output: Output,
     per_task: Annotated[
         int, typer.Option(help="Questions of each type, of all scenes and both splits together.", metavar="N")
     ] = OPTIONS.per_task,
@@ -165,6 +164,7 @@ def show(
 
 
 @app.command()
+@load_options()
 def evaluate(
     suite: Annotated[
         str,
@@ -187,11 +187,8 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only so many questions, the first ones.", metavar="N")] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Give up answers of an earlier run.")] = False,
-    device: Device = ASK.device,
-    dtype: Dtype = ASK.dtype,
-    adapter: Adapter = ASK.adapter,
-    max_tokens: MaxTokens = ASK.max_tokens,
-    not_observed: NotObserved = ASK.not_observed,
+    *,
+    load: Load,
 ) -> None:
     """Score answers to a benchmark: tables with confidence intervals, result.json, and a page with the worst cases.
 
@@ -216,21 +213,14 @@ def evaluate(
 
         from ..benchmarks.answers import Model
 
-        params = ask_params(
-            model=model,
-            device=device,
-            dtype=dtype,
-            adapter=adapter,
-            max_tokens=max_tokens,
-            not_observed=not_observed,
-        )
+        params = ask_params(model=model, **load)
         answers = Model(params, data if data.is_dir() else data.parent)
         with suppress(SpatialError):  # loading will say so
-            for name in filter(None, (model, adapter)):
+            for name in filter(None, (model, params.adapter)):
                 find_folder(name)  # what comes from the hub is here from now on, with its calibration
-        own = known_calibration(model, adapter)
-        settings = f"adapter={adapter} dtype={dtype} max_tokens={max_tokens} not_observed={not_observed:g}"
-        settings += f" calibrated={own.not_observed} frames={own.max_frames}"
+        own = known_calibration(model, params.adapter)
+        settings = f"adapter={params.adapter} dtype={params.dtype} max_tokens={params.max_tokens}"
+        settings += f" not_observed={params.not_observed:g} calibrated={own.not_observed} frames={own.max_frames}"
     refs = []
     if source:
         from ..multispa.sources import open_sources

@@ -1,14 +1,15 @@
 """``spatial-mllm-training calibrate``: the figures that are kept beside a model's weights."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from spatial_mllm_ros.cli.options import ASK, Adapter, Device, Dtype, MaxTokens
+from spatial_mllm_ros.cli.options import Load, load_options
 from spatial_mllm_ros.cli.terminal import note, out
 
 
+@load_options("adapter", "device", "dtype", "max_tokens")
 def calibrate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of the model.", show_default=False)],
     data: Annotated[
@@ -19,10 +20,6 @@ def calibrate(
             show_default=False,
         ),
     ],
-    adapter: Adapter = ASK.adapter,
-    device: Device = ASK.device,
-    dtype: Dtype = ASK.dtype,
-    max_tokens: MaxTokens = ASK.max_tokens,
     limit: Annotated[int | None, typer.Option(help="Only so many questions, evenly spread.", metavar="N")] = None,
     max_frames: Annotated[
         int, typer.Option(help="Frames that the model was trained with; 0: the most that a record shows.")
@@ -36,6 +33,8 @@ def calibrate(
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also draw reliability diagrams, PNG.", show_default=False)
     ] = None,
+    *,
+    load: Load,
 ) -> None:
     """Measure what a model's confidences are worth, and write calibration.json beside its weights.
 
@@ -44,13 +43,12 @@ def calibrate(
     from ..calibrate.measure import calibrate_model
     from ..calibrate.reliability import draw, lines
 
-    options: dict[str, Any] = {"adapter": adapter, "device": device, "dtype": dtype, "max_tokens": max_tokens}
     found = calibrate_model(
-        model, data, **options, max_frames=max_frames, limit=limit, precision=precision, only_check=check
+        model, data, **load, max_frames=max_frames, limit=limit, precision=precision, only_check=check
     )
     out.print(*lines(found), sep="\n")
     if not check:
-        note(f"wrote calibration.json beside the weights of {adapter or model}")
+        note(f"wrote calibration.json beside the weights of {load['adapter'] or model}")
     if picture is not None:
         draw(found, picture)
         note(f"wrote {picture}")

@@ -7,7 +7,7 @@ import typer
 
 from spatial_mllm_ros.cli.terminal import note, warn
 
-from .sft import Fields, GiveUp
+from .options import Fields, GiveUp, Output
 
 RECIPE = "YAML file, or one that comes with the package: grpo, grpo_lora, grpo_tiny."
 TRACES = "YAML file, or one that comes with the package: cold_start."
@@ -15,9 +15,7 @@ TRACES = "YAML file, or one that comes with the package: cold_start."
 
 def grpo(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help=RECIPE, show_default=False)],
-    output: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="New folder, or one to go on with.", show_default=False)
-    ],
+    output: Output,
     fields: Fields = None,
     overwrite: GiveUp = False,
 ) -> None:

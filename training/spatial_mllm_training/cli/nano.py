@@ -1,19 +1,12 @@
 """``spatial-mllm-training geometry`` and ``nano``: a spatial encoder from posed scenes, and the small model whole."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spatial_mllm_ros.cli.terminal import note
 
-Output = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="New folder, or one to go on with.", show_default=False)
-]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Another value than the recipe's, as YAML; may be repeated."),
-]
+from .options import Fields, GiveUp, Output
 
 
 def geometry(
@@ -21,8 +14,8 @@ def geometry(
         str, typer.Argument(metavar="RECIPE", help="YAML file, or the name of one that is shipped.", show_default=False)
     ],
     output: Output,
-    changes: Changes = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Give up another run in that folder.")] = False,
+    fields: Fields = None,
+    overwrite: GiveUp = False,
 ) -> None:
     """Teach the spatial encoder of a model depth, cameras and points, from posed scenes with depth.
 
@@ -31,7 +24,7 @@ def geometry(
     from ..geometry.train import GeometryRecipe, train_geometry
     from ..runs.recipe import load_recipe
 
-    note(f"wrote {train_geometry(load_recipe(recipe, GeometryRecipe, changes or ()), output, overwrite)}")
+    note(f"wrote {train_geometry(load_recipe(recipe, GeometryRecipe, fields or ()), output, overwrite)}")
 
 
 def nano(

@@ -1,24 +1,19 @@
 """``spatial-mllm-training sft``."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spatial_mllm_ros.cli.terminal import note
 
+from .options import Fields, GiveUp, Output
+
 RECIPE = "YAML file, or one that comes with the package: sft_connector, sft_lora, sft_tiny."
-SET = "Field of the recipe, may be repeated; the value as YAML. Like steps=100 or 'data=[{path: questions}]'."
-Recipe = Annotated[str, typer.Argument(metavar="RECIPE", help=RECIPE, show_default=False)]
-Fields = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help=SET)]
-GiveUp = Annotated[bool, typer.Option("--overwrite", help="Give up what another recipe or other data left there.")]
 
 
 def sft(
-    recipe: Recipe,
-    output: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="New folder, or one to go on with.", show_default=False)
-    ],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help=RECIPE, show_default=False)],
+    output: Output,
     fields: Fields = None,
     overwrite: GiveUp = False,
 ) -> None:
