@@ -4,6 +4,7 @@ The node declares its ROS parameters from these dataclasses, the parameter files
 them, and the command line takes its defaults from here. A nested dataclass is a dotted name: ``coverage.voxel_size``.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -254,6 +255,14 @@ def describe(cls: type = Config, prefix: str = "") -> dict[str, dict[str, Any]]:
     return out
 
 
+def node_parameters(cameras: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """:func:`describe` of every parameter of a node with these cameras."""
+    known = describe()
+    for camera in cameras:
+        known |= describe(CameraParams, camera + ".")
+    return known
+
+
 def build(values: dict[str, Any]) -> Config:
     """Config from dotted names and values, as a parameter file gives them.
 
@@ -268,13 +277,11 @@ def build(values: dict[str, Any]) -> Config:
         or not all(isinstance(c, str) and c for c in cameras)
     ):
         raise ValueError(f"cameras = {cameras!r}: expected a list of distinct names, at least one")
-    known = describe()
     for camera in cameras:
         if camera in {n.split(".")[0] for n in describe()}:
             raise ValueError(f"cameras = {cameras!r}: '{camera}' is the name of a parameter group; choose another")
-    for camera in cameras:
-        known.update(describe(CameraParams, camera + "."))
-    checked = {name: check(name, value, known) for name, value in values.items()}
+    known = node_parameters(cameras)
+    checked = {name: check(name, value, find(name, known)) for name, value in values.items()}
     groups: dict[str, dict[str, Any]] = {}
     for name, value in checked.items():
         group, _, leaf = name.rpartition(".")
@@ -307,12 +314,20 @@ def build(values: dict[str, Any]) -> Config:
     return config
 
 
-def check(name: str, value: Any, known: dict[str, dict[str, Any]]) -> Any:
-    """One value, as the type of its parameter; ValueError says what is wrong and what would be right."""
+def find(name: str, known: Mapping[str, Any], kind: str = "parameter", where: str = "") -> Any:
+    """What is known under a name; ValueError, with the nearest right one, where there is nothing.
+
+    Args:
+        kind: of thing that is named, and ``where`` it stands; for what is said.
+    """
     if name not in known:
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
-        raise ValueError(f"unknown parameter '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
-    p = known[name]
+        near = get_close_matches(str(name), known, n=1, cutoff=0.5)
+        raise ValueError(f"unknown {kind} '{where}{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    return known[name]
+
+
+def check(name: str, value: Any, p: Mapping[str, Any]) -> Any:
+    """One value, as its parameter (see :func:`describe`) has it; ValueError says what would be right."""
     if p["type"] is float and type(value) is int:
         value = float(value)
     if type(value) is not p["type"]:

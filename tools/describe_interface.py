@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from spatial_mllm_ros.config import CameraParams, Config, describe
+from spatial_mllm_ros.config import Config, node_parameters
 from spatial_mllm_ros.mllm.weights.published import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
@@ -27,12 +27,8 @@ FIELD = re.compile(r"(?P<type>[\w/]+(\[\])?)\s+(?P<name>\w+)(=(?P<value>\S+))?\s
 def yaml_text() -> str:
     """config/rgbd.yaml: a node with one camera and every default."""
     lines = [YAML_HEAD.rstrip()]
-    parameters = describe()
-    cameras = parameters["cameras"]["default"]
-    for camera in cameras:
-        parameters.update(describe(CameraParams, camera + "."))
     group = ""
-    for name, p in parameters.items():
+    for name, p in node_parameters(Config().cameras).items():
         prefix, _, leaf = name.rpartition(".")
         if prefix != group:
             group = prefix
@@ -64,9 +60,8 @@ def literal(value: Any) -> str:
 
 def parameter_table() -> str:
     """Every parameter, those of a camera as <camera>.<name>."""
-    parameters = describe() | describe(CameraParams, "<camera>.")
     rows = ["| parameter | type | unit | range | default | live | meaning |", "|---|---|---|---|---|---|---|"]
-    for name, p in parameters.items():
+    for name, p in node_parameters(["<camera>"]).items():
         kind = TYPES[p["type"]]
         values = ", ".join(p["choices"]) or ("" if p["low"] is None else f"{p['low']} to {p['high']}")
         live = "yes" if p["live"] else ""

@@ -5,7 +5,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from ..config import CameraParams, Config, build, describe
+from ..config import Config, build, node_parameters
 
 RCLPYS = ("use_sim_time", "start_type_description_service")
 """Parameters that rclpy itself takes care of, as it does of those below ``qos_overrides``."""
@@ -31,7 +31,7 @@ def declare(node: Node, values: dict[str, Any]) -> Config:
             declared.
     """
     config = build(values)
-    for name, p in known(config.cameras).items():
+    for name, p in node_parameters(config.cameras).items():
         value = p["type"](values.get(name, p["default"]))
         node.declare_parameter(name, value, descriptor(p), ignore_override=True)
     return config
@@ -39,15 +39,7 @@ def declare(node: Node, values: dict[str, Any]) -> Config:
 
 def read(node: Node, cameras: list[str]) -> Config:
     """The Config of the present values, after a live parameter has changed."""
-    return build({name: node.get_parameter(name).value for name in known(cameras)})
-
-
-def known(cameras: list[str]) -> dict[str, dict[str, Any]]:
-    """Dotted name -> description of every parameter of a node with these cameras."""
-    parameters = describe()
-    for camera in cameras:
-        parameters.update(describe(CameraParams, camera + "."))
-    return parameters
+    return build({name: node.get_parameter(name).value for name in node_parameters(cameras)})
 
 
 def descriptor(p: dict[str, Any]) -> ParameterDescriptor:

@@ -1,10 +1,10 @@
 import pytest
 
-from spatial_mllm_ros.config import CameraParams, Config, build, describe
+from spatial_mllm_ros.config import CameraParams, Config, build, node_parameters
 
 
 def test_defaults_are_valid_and_documented():
-    parameters = {**describe(), **describe(CameraParams, "camera.")}
+    parameters = node_parameters(["camera"])
     assert build({name: p["default"] for name, p in parameters.items()}) == build({"cameras": ["camera"]})
     assert build({}).coverage == Config().coverage
     for name, p in parameters.items():

@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from spatial_mllm_ros.cli import app
-from spatial_mllm_ros.config import CameraParams, Config, build, describe
+from spatial_mllm_ros.config import CameraParams, Config, build, describe, node_parameters
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / "launch/bringup.launch.py"
@@ -50,7 +50,7 @@ def test_parameter_files_are_accepted(path):
 
 
 def test_the_manual_holds_every_parameter_with_its_default():
-    known = describe() | describe(CameraParams, "camera.")
+    known = node_parameters(["camera"])
     assert parameters(ROOT / "config/rgbd.yaml") == {name: p["default"] for name, p in known.items()}
     assert asdict(build(parameters(ROOT / "config/rgbd.yaml"))) == asdict(
         Config(camera_params={"camera": CameraParams()})

@@ -8,7 +8,7 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters
 from spatial_mllm_msgs.msg import MotionReward
 from spatial_mllm_msgs.srv import MeasureMotion
 
-from spatial_mllm_ros.config import CameraParams, describe
+from spatial_mllm_ros.config import node_parameters
 
 from .process import polled
 from .scene import STEP, Sensors
@@ -84,7 +84,7 @@ def test_read_only_and_live_parameters(robot, waiting):
 
 
 def test_every_parameter_is_declared_and_described(robot, waiting):
-    known = describe() | describe(CameraParams, "camera.")
+    known = node_parameters(["camera"])
     listed = robot.call(ListParameters, "/spatial_mllm/list_parameters").result.names
     assert set(known) <= set(listed)
     assert {n for n in listed if n not in known} <= {"use_sim_time", "start_type_description_service"}

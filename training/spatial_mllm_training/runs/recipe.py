@@ -4,14 +4,14 @@ Fields are declared with ``spatial_mllm_ros.config.param``, as the node's parame
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from difflib import get_close_matches
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
-from spatial_mllm_ros.config import param
+from spatial_mllm_ros.config import check, describe, find, param
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -29,9 +29,10 @@ def entries(cls: type, doc: str) -> Any:
     return field(default=(), metadata={"doc": doc, "entries": cls})
 
 
-def mapping(default: Mapping[str, float], doc: str, *, low: float | None = None, high: float | None = None) -> Any:
+def mapping(default: Mapping[str, float], doc: str, *, low: float, high: float) -> Any:
     """A field that is a mapping from names to numbers in a closed range."""
-    return field(default_factory=lambda: dict(default), metadata={"doc": doc, "low": low, "high": high})
+    number = {"type": float, "default": 0.0, "choices": (), "low": low, "high": high, "unit": ""}
+    return field(default_factory=lambda: dict(default), metadata={"doc": doc, "each": number})
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,10 @@ def load_recipe(path_or_name: str | Path, cls: type[Recipe], overrides: Sequence
 
 def make_recipe(values: Mapping[str, Any], cls: type[Recipe]) -> Recipe:
     """A recipe from names and values, as a YAML file gives them. Raises RecipeError."""
-    return _build(values, cls, "")
+    try:
+        return _build(values, cls, "")
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
 
 
 def recipe_yaml(recipe: RunRecipe) -> str:
@@ -145,60 +149,29 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def _build(values: Any, cls: Any, where: str) -> Any:
-    """A dataclass of ``param`` fields from a mapping; every value is checked."""
+    """A dataclass of ``param`` fields from a mapping; every value is checked. Raises ValueError."""
     if not isinstance(values, Mapping):
-        raise RecipeError(f"{where.rstrip('.') or 'recipe'} = {values!r}: expected fields and their values")
-    known = {f.name: f for f in fields(cls)}
-    made = {}
-    for name, value in values.items():
-        if name not in known:
-            near = get_close_matches(str(name), known, n=1, cutoff=0.5)
-            raise RecipeError(f"unknown field '{where}{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
-        made[name] = _value(value, known[name], f"{where}{name}")
-    return cls(**made)
+        raise ValueError(f"{where.rstrip('.') or 'recipe'} = {values!r}: expected fields and their values")
+    known = describe(cls)
+    fields = {name: find(name, known, "field", where) for name in values}
+    return cls(**{name: _value(f"{where}{name}", values[name], p) for name, p in fields.items()})
 
 
-def _value(value: Any, f: Any, name: str) -> Any:
+def _value(name: str, value: Any, p: Mapping[str, Any]) -> Any:
     """One value as its field has it."""
-    if cls := f.metadata.get("entries"):
+    if cls := p.get("entries"):
         if not isinstance(value, list | tuple):
-            raise RecipeError(f"{name} = {value!r}: expected a list")
+            raise ValueError(f"{name} = {value!r}: expected a list")
         return tuple(_build(item, cls, f"{name}[{i}].") for i, item in enumerate(value))
-    default = f.default if f.default is not MISSING else f.default_factory()
-    if isinstance(default, dict):
+    if number := p.get("each"):
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise RecipeError(f"{name} = {value!r}: expected names and their numbers")
-        return {key: _scalar(number, 0.0, f.metadata, f"{name}.{key}") for key, number in value.items()}
-    if isinstance(default, list):
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise RecipeError(f"{name} = {value!r}: expected a list of names")
-        choices = f.metadata.get("choices")
-        return [_scalar(item, "", {"choices": choices}, name) for item in value]
-    return _scalar(value, default, f.metadata, name)
-
-
-def _scalar(value: Any, default: Any, known: Mapping[str, Any], name: str) -> Any:
-    """One value of the default's type, among the choices and in the range."""
-    if isinstance(default, float):
-        value = _number(value)
-    if type(value) is not type(default):
-        raise RecipeError(f"{name} = {value!r}: expected {type(default).__name__}, like {default!r}")
-    if known.get("choices") and value not in known["choices"]:
-        raise RecipeError(f"{name} = {value!r}: expected one of {', '.join(known['choices'])}")
-    low, high = known.get("low"), known.get("high")
-    if (low is not None and not value >= low) or (high is not None and not value <= high):
-        unit = f" {known['unit']}" if known.get("unit") else ""
-        raise RecipeError(f"{name} = {value}: expected {low} to {'any number' if high is None else high}{unit}")
-    return value
-
-
-def _number(value: Any) -> Any:
-    """An int as a float, and ``1e-5``, which YAML 1.1 takes for text; the rest as it is."""
-    if type(value) is int:
-        return float(value)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+            raise ValueError(f"{name} = {value!r}: expected names and their numbers")
+        return {key: _value(f"{name}.{key}", item, number) for key, item in value.items()}
+    if p["type"] is list:
+        if not isinstance(value, list):
+            raise ValueError(f"{name} = {value!r}: expected a list of names")
+        return [check(name, item, {**p, "type": str, "default": ""}) for item in value]
+    if p["type"] is float and isinstance(value, str):  # 1e-5, which YAML 1.1 takes for text
+        with suppress(ValueError):
+            value = float(value)
+    return check(name, value, p)
