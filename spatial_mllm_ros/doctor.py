@@ -159,13 +159,10 @@ def check_version(group: str, module: str, needed: bool = False, unknown: str = 
 
 def imports(module: str) -> str:
     """The version of a module that can be imported, in a process of its own: ROS packages change their process."""
-    code = f"import {module}"
-    try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+    if said([sys.executable, "-c", f"import {module}"]) is None:
         return ""
     top = module.split(".")[0]
-    return (version_of(DISTRIBUTIONS.get(top, top)) or "present") if done.returncode == 0 else ""
+    return version_of(DISTRIBUTIONS.get(top, top)) or "present"
 
 
 def processor() -> str:
@@ -187,12 +184,7 @@ def gpu() -> tuple[str, float] | None:
     """Name and memory (GB of 1e9 bytes) of the NVIDIA GPU that has the most, or None."""
     if not (tool := shutil.which("nvidia-smi")):
         return None
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return most_memory(done.stdout) if done.returncode == 0 else None
+    return most_memory(said([tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]) or "")
 
 
 def most_memory(listing: str) -> tuple[str, float] | None:
@@ -205,11 +197,16 @@ def most_memory(listing: str) -> tuple[str, float] | None:
 def cuda() -> str:
     """The CUDA version that torch uses, in a process of its own; empty where torch cannot use the GPU."""
     code = "import torch; print(torch.version.cuda if torch.cuda.is_available() else '')"
+    return (said([sys.executable, "-c", code]) or "").strip()
+
+
+def said(command: list[str]) -> str | None:
+    """What a program prints; None where it fails or takes a minute."""
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
 
 
 def first_line(path: str, wanted: Callable[[str], bool]) -> str:

@@ -30,8 +30,9 @@ class Diagnostics:
         now = monotonic()
         seconds, self._time = max(now - self._time, 1e-3), now
         statuses = [self._camera(camera, config, seconds) for camera in config.cameras]
-        statuses += [self._processing(seconds), self._memory_status(config), self._model(config)]
-        statuses += [self._geometry(config)] if self._models.geometry else []
+        statuses += [self._processing(seconds), self._memory_status(config), self._answers()]
+        if self._models.geometry is not None:
+            statuses.append(self._geometry(self._models.geometry, config))
         array = DiagnosticArray(status=statuses)
         array.header.stamp = stamp
         return array
@@ -46,9 +47,7 @@ class Diagnostics:
                 values[f"{stream.kind} rate (Hz)"] = f"{self._rate(stream.topic, stream.received, seconds):.1f}"
                 values[f"{stream.kind} pushed out"] = stream.dropped
                 values[f"{stream.kind} lost by DDS"] = stream.lost
-                once = (
-                    stream.kind == "camera_info" and stream.received > 0
-                )  # some drivers send it once, which is enough
+                once = stream.kind == "camera_info" and stream.received > 0  # which is enough, some drivers say it once
                 if age > config.sync.stale_after and not once:
                     silent.append(f"{stream.kind} ({age:.0f} s)")
         done = self._loop.processed[camera]
@@ -85,12 +84,10 @@ class Diagnostics:
         }
         return self._status("memory", OK, f"{state.nbytes / 1e6:.1f} MB of frames", values)
 
-    def _model(self, config: Config) -> DiagnosticStatus:
+    def _answers(self) -> DiagnosticStatus:
         return self._process("model", self._models.answers, {"ask.model": self._models.answers.model})
 
-    def _geometry(self, config: Config) -> DiagnosticStatus:
-        model = self._models.geometry
-        assert model is not None
+    def _geometry(self, model: ModelProcess, config: Config) -> DiagnosticStatus:
         values: dict[str, object] = {"vggt.model": config.geometry_model}
         values |= {f"windows: {what}": n for what, n in self._pipeline.windows.most_common()}
         return self._process("geometry", model, values)

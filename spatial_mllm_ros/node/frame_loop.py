@@ -25,7 +25,7 @@ class FrameLoop:
     Args:
         pipeline, assembler: what it drives; nobody else touches the assembler.
         now_ns: present time of the node's clock, 0 where it is not known yet.
-        publish: called after each frame with the frame, what it brought, and its age in nanoseconds or None.
+        publish: called after each frame with what it brought, and its age in nanoseconds or None.
         log: the node's logger.
 
     Attributes:
@@ -41,7 +41,7 @@ class FrameLoop:
         pipeline: SpatialPipeline,
         assembler: FrameAssembler,
         now_ns: Callable[[], int],
-        publish: Callable[[Frame, Processed, int | None], None],
+        publish: Callable[[Processed, int | None], None],
         log,
     ):
         self.arrived = Event()
@@ -151,7 +151,7 @@ class FrameLoop:
                 self.ages.append(age / 1e9)
             if processed.reset:
                 self._log.warning(f"time jumped back to {frame.stamp_ns / 1e9:.3f} s: memory and targets were cleared")
-            self._publish(frame, processed, age)
+            self._publish(processed, age)
 
 
 def _decode(frame: Frame) -> None:

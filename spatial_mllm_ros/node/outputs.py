@@ -8,7 +8,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from spatial_mllm_msgs.msg import CoverageStatus, MotionReward, SelectedFrames
 from visualization_msgs.msg import MarkerArray
 
-from ..frames import Frame
 from ..motion.rewards import Reward
 from ..scene.memory import FrameKey, FrameMemory
 from ..scene.pipeline import Processed
@@ -37,7 +36,7 @@ class Outputs:
         self.rewards = node.create_lifecycle_publisher(MotionReward, "~/motion_reward", 100)
         self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
-    def frame(self, frame: Frame, processed: Processed, age_ns: int | None) -> None:
+    def frame(self, processed: Processed, age_ns: int | None) -> None:
         """After each frame: rewards always, selection and coverage where they changed."""
         self._age_ns = age_ns
         for reward in processed.rewards:

@@ -10,7 +10,6 @@ from rclpy.lifecycle import LifecycleNode
 
 from ..assembler import FrameAssembler
 from ..config import Config
-from ..frames import Frame
 from ..scene.pipeline import Processed, SpatialPipeline
 from .beside import Beside
 from .diagnostics import Diagnostics
@@ -98,8 +97,8 @@ class Session:
         with self._parts:
             self.deactivate()
 
-    def _processed(self, frame: Frame, processed: Processed, age_ns: int | None) -> None:
-        self._outputs.frame(frame, processed, age_ns)
+    def _processed(self, processed: Processed, age_ns: int | None) -> None:
+        self._outputs.frame(processed, age_ns)
         for beside in self._beside:
             beside.look()
 

@@ -7,11 +7,10 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, ReliabilityPolicy, qos_check_compatible
 
 from ..assembler import FrameAssembler
-from .inputs import Stream
+from .inputs import TRANSPORTS, Stream
 
 SAY_AGAIN = 30.0  # s
 MOST_SAID, MOST_CHARACTERS = 500, 500
-SUFFIXES = {"/compressed": "compressed", "/compressedDepth": "compressedDepth"}
 
 
 class Watch:
@@ -90,7 +89,7 @@ def _other_topic(node: Node, stream: Stream, wanted: str) -> str:
     topics = dict(node.get_topic_names_and_types())
     plain, used = _without_suffix(stream.topic)
     if stream.kind in ("image", "depth"):
-        for suffix, transport in {"": "raw", **SUFFIXES}.items():
+        for transport, suffix in TRANSPORTS.items():
             if transport != used and plain + suffix in topics and node.count_publishers(plain + suffix):
                 return f"; {plain + suffix} has: set {_transport_parameter(stream)} to {transport}"
     if not stream.parameter:
@@ -114,8 +113,8 @@ def _other_type(stream: Stream, others: list[str]) -> str:
 
 
 def _without_suffix(topic: str) -> tuple[str, str]:
-    for suffix, transport in SUFFIXES.items():
-        if topic.endswith(suffix):
+    for transport, suffix in TRANSPORTS.items():
+        if suffix and topic.endswith(suffix):
             return topic[: -len(suffix)], transport
     return topic, "raw"
 

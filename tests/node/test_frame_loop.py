@@ -29,7 +29,7 @@ class Pipeline:
         if self.error:
             raise self.error
         self.stamps.append(frame.stamp_ns)
-        return SimpleNamespace(reset=False)
+        return SimpleNamespace(reset=False, stamp_ns=frame.stamp_ns)
 
     def reset(self):
         self.stamps.clear()
@@ -56,9 +56,9 @@ class Bench:
         self.loop.start(SimpleNamespace(streams=streams))
         self.streams["tf_static"].store(transforms((0, "odom", "camera_optical", 0.0)))
 
-    def _publish(self, frame, processed, age):
+    def _publish(self, processed, age):
         with changed:
-            self.published.append((frame.stamp_ns, age))
+            self.published.append((processed.stamp_ns, age))
             changed.notify_all()
 
     def send(self, i):
