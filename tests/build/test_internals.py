@@ -5,6 +5,7 @@ to be in our code and in CONTRIBUTING.md, and no private name of another object 
 """
 
 import ast
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -69,6 +70,7 @@ def test_a_broken_row_says_its_name(tmp_path):
     )
 
 
+@cache
 def ours() -> list[tuple[str, ast.Module]]:
     """Name and syntax tree of every file of ours."""
     files = [file for folder in FOLDERS for file in sorted((ROOT / folder).rglob("*.py"))]

@@ -150,15 +150,32 @@ def test_every_range_of_what_is_reached_into_has_an_end():
             assert any(part.operator in ("<", "==") for part in needed.specifier), needed
 
 
-@pytest.fixture
-def checkout(tmp_path):
-    """What `make setup` reads, in a folder whose name has a space."""
-    folder = tmp_path / "a checkout"
-    folder.mkdir()
+def copied(folder: Path) -> Path:
+    """What `make setup` reads, in a new folder, whose name has a space."""
+    (folder / "a checkout").mkdir()
     for name in NEEDED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
+        copy(ROOT / name, folder / "a checkout" / name)
+    return folder / "a checkout"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return copied(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def created(tmp_path_factory):
+    """A checkout with an environment that holds pip and nothing else."""
+    folder = copied(tmp_path_factory.mktemp("created"))
+    make(folder, ".venv/.created")
     return folder
+
+
+@pytest.fixture
+def begun(created, tmp_path):
+    """The same, for one test to go on with."""
+    return Path(shutil.copytree(created, tmp_path / created.name, symlinks=True))
 
 
 def make(folder: Path, *arguments: str, code: int = 0, **environment: str) -> str:
@@ -197,17 +214,15 @@ def test_without_a_network_setup_says_so_and_goes_on_from_there(checkout):
         ("2.1.0", "", ""),
     ],
 )
-def test_torch_of_another_version_that_is_there(checkout, there, wanted, said):
-    make(checkout, ".venv/.created")
-    (site,) = (checkout / ".venv/lib").glob("python*/site-packages")
+def test_torch_of_another_version_that_is_there(begun, there, wanted, said):
+    (site,) = (begun / ".venv/lib").glob("python*/site-packages")
     (site / f"torch-{there}.dist-info").mkdir()
     (site / f"torch-{there}.dist-info/METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {there}\n")
-    out = make(checkout, ".venv/.torch", "PIP=true", f"TORCH={wanted}")
+    out = make(begun, ".venv/.torch", "PIP=true", f"TORCH={wanted}")
     assert (said in out) if said else ("is there" not in out)
 
 
-def test_torch_that_cannot_be_had_is_left_out(checkout):
-    make(checkout, ".venv/.created")
+def test_torch_that_cannot_be_had_is_left_out(begun):
     only_tools = "PIP=f() { [ $$3 = --constraint ]; }; f"  # the packages of the lock, and nothing else
-    out = make(checkout, ".venv/.torch", only_tools, "TORCH=torch==2.13.0")
+    out = make(begun, ".venv/.torch", only_tools, "TORCH=torch==2.13.0")
     assert "no torch==2.13.0 at https://download.pytorch.org/whl/cpu: the model is left out" in out

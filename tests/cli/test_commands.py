@@ -1,10 +1,12 @@
-"""The command as people run it: a process, its output, its exit code."""
+"""The command: its output, its errors in one line, its exit codes.
+
+As a process, as people run it, where that may matter; else in this one.
+"""
 
 import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -14,6 +16,7 @@ import typer
 
 from spatial_mllm_ros.cli import app
 from spatial_mllm_ros.config import Config
+from spatial_mllm_ros.doctor import diagnose
 from spatial_mllm_ros.recordings import messages, read_frames
 from tests.report.variants import without_depth
 
@@ -26,11 +29,6 @@ def run(*arguments: object, code: int = 0, start: list[str] = START) -> subproce
     done = subprocess.run([*start, *map(str, arguments)], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == code, f"exit code {done.returncode}: {done.stderr}"
     return done
-
-
-def run_all(commands: list[list[object]], code: int = 0) -> list[subprocess.CompletedProcess[str]]:
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda arguments: run(*arguments, code=code), commands))
 
 
 def error_of(done: Any) -> str:
@@ -58,22 +56,23 @@ def test_every_command_and_option_says_what_it_is():
             assert option.help and option.help.endswith((".", "8", "2.5")), f"{name} {option.name}: {option.help}"
 
 
-def test_help_names_unit_parameter_and_default():
-    text = " ".join(run("sample", "--help").stdout.replace("│", " ").split())
+def test_help_names_unit_parameter_and_default(call):
+    text = " ".join(call("sample", "--help").stdout.replace("│", " ").split())
     coverage = Config().coverage
     assert f"Edge of a coverage voxel, m (parameter coverage.voxel_size). [default: {coverage.voxel_size}]" in text
     assert f"[default: {coverage.frames}]" in text
 
 
-def test_usage_errors_exit_with_2():
-    for done in run_all([["sample"], ["nonsense"], ["sample", "x", "--k", "many"], ["info", "x", "--what"]], code=2):
+def test_usage_errors_exit_with_2(call):
+    for wrong in ["sample"], ["nonsense"], ["sample", "x", "--k", "many"], ["info", "x", "--what"]:
+        done = call(*wrong, code=2)
         assert "Traceback" not in done.stderr and done.stderr.strip()
 
 
 # info
 
 
-def test_info_lists_topics_cameras_and_poses(simulated_bag):
+def test_info_lists_topics_cameras_and_poses(call, simulated_bag):
     text = run("info", simulated_bag).stdout
     for part in (
         "/camera/color/image_raw/compressed",
@@ -83,7 +82,7 @@ def test_info_lists_topics_cameras_and_poses(simulated_bag):
         "10.0",
     ):
         assert part in text
-    known = json.loads(run("info", simulated_bag, "--json").stdout)
+    known = json.loads(call("info", simulated_bag, "--json").stdout)
     assert known["cameras"]["camera"]["depth"] == "/camera/depth/image_raw/compressed"
     assert known["has_depth"] and known["has_poses"] and not known["problems"]
     assert {t["name"]: t["count"] for t in known["topics"]}["/odom"] == 30
@@ -132,17 +131,17 @@ def test_sample_prints_what_it_writes(sampled):
     assert f"{sampled['json']['voxels_covered']:,} of {sampled['json']['voxels_seen']:,} voxels" in sampled["text"]
 
 
-def test_offline_covers_about_as_much_and_voxels_can_be_larger(sampled, simulated_bag, tmp_path):
-    run("sample", simulated_bag, "--k", 4, "--offline", "--json", tmp_path / "offline.json")
+def test_offline_covers_about_as_much_and_voxels_can_be_larger(call, sampled, simulated_bag, tmp_path):
+    call("sample", simulated_bag, "--k", 4, "--offline", "--json", tmp_path / "offline.json")
     offline = json.loads((tmp_path / "offline.json").read_text())
     assert offline["voxels_seen"] == sampled["json"]["voxels_seen"]
     assert sampled["json"]["voxels_covered"] >= 0.98 * offline["voxels_covered"]
-    run("sample", simulated_bag, "--k", 4, "--voxel-size", 0.5, "--json", tmp_path / "large.json")
+    call("sample", simulated_bag, "--k", 4, "--voxel-size", 0.5, "--json", tmp_path / "large.json")
     large = json.loads((tmp_path / "large.json").read_text())
     assert large["voxel_size"] == 0.5 and large["voxels_seen"] < offline["voxels_seen"]
 
 
-def test_input_without_depth_says_what_is_missing(simulated_bag, tmp_path):
+def test_input_without_depth_says_what_is_missing(call, simulated_bag, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), np.zeros((48, 64, 3), np.uint8))
@@ -152,9 +151,8 @@ def test_input_without_depth_says_what_is_missing(simulated_bag, tmp_path):
     video.release()
     bag = without_depth(simulated_bag, tmp_path / "flat.mcap")
     inputs = {folder: 1, tmp_path / "film.avi": 3, bag: 30}
-    all_done = run_all([["sample", path, "--json", tmp_path / "out.json"] for path in inputs], code=1)
-    for done, count in zip(all_done, inputs.values(), strict=True):
-        text = error_of(done)
+    for path, count in inputs.items():
+        text = error_of(call("sample", path, "--json", tmp_path / "out.json", code=1))
         assert f"none of the {count} frames has depth" in text and "model" in text
     assert not (tmp_path / "out.json").exists()
 
@@ -168,25 +166,26 @@ def test_a_broken_video_is_named_once(tmp_path):
 # errors
 
 
-def test_missing_and_broken_files_are_named(tmp_path):
+def test_missing_and_broken_files_are_named(call, tmp_path):
     (tmp_path / "broken.mcap").write_bytes(b"not a recording")
     commands = [["info", "gone.mcap"], ["sample", "gone.mcap"], ["report", "gone.mcap"], ["info", "broken.mcap"]]
-    for done, (_, name) in zip(run_all([[c, tmp_path / n] for c, n in commands], code=1), commands, strict=True):
-        assert name in error_of(done)
+    for command, name in commands:
+        assert name in error_of(call(command, tmp_path / name, code=1))
+    assert "gone.mcap" in error_of(run("info", tmp_path / "gone.mcap", code=1))
 
 
-def test_wrong_topic_lists_the_right_ones(simulated_bag):
-    text = error_of(run("sample", simulated_bag, "--source", "depth=/camera/dept", code=1))
+def test_wrong_topic_lists_the_right_ones(call, simulated_bag):
+    text = error_of(call("sample", simulated_bag, "--source", "depth=/camera/dept", code=1))
     assert "/camera/dept" in text and "/camera/depth/image_raw/compressed" in text
 
 
-def test_values_out_of_range_name_the_range(simulated_bag, tmp_path):
-    assert "coverage.frames = 0: expected 1 to 256" in error_of(run("sample", simulated_bag, "--k", 0, code=1))
-    text = error_of(run("simulate", tmp_path / "x.mcap", "--size", "large", code=1))
+def test_values_out_of_range_name_the_range(call, simulated_bag, tmp_path):
+    assert "coverage.frames = 0: expected 1 to 256" in error_of(call("sample", simulated_bag, "--k", 0, code=1))
+    text = error_of(call("simulate", tmp_path / "x.mcap", "--size", "large", code=1))
     assert "'large'" in text and "640x480" in text
 
 
-def test_unwritable_output_is_named_and_leaves_nothing(simulated_bag, tmp_path):
+def test_unwritable_output_is_named_and_leaves_nothing(call, simulated_bag, tmp_path):
     file = tmp_path / "file"
     file.write_text("in the way")
     below = file / "out.mcap"
@@ -196,8 +195,8 @@ def test_unwritable_output_is_named_and_leaves_nothing(simulated_bag, tmp_path):
         ["annotate", simulated_bag, "--out", below],
         ["simulate", below, "--duration", 1, "--size", "64x48"],
     ]
-    for done in run_all(commands, code=1):
-        assert str(file) in error_of(done)
+    for command in commands:
+        assert str(file) in error_of(call(*command, code=1))
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -208,27 +207,27 @@ def test_missing_package_comes_with_its_command(simulated_bag, tmp_path):
     assert "embreex" in text and "pip install" in text
 
 
-def test_debug_shows_where(tmp_path):
-    done = run("--debug", "info", tmp_path / "gone.mcap", code=1)
+def test_debug_shows_where(call, tmp_path):
+    done = call("--debug", "info", tmp_path / "gone.mcap", code=1)
     assert "Traceback" in done.stderr and "error: " in done.stderr
 
 
 # simulate, annotate, report, doctor
 
 
-def test_simulate_refuses_to_overwrite_unless_told(tmp_path):
+def test_simulate_refuses_to_overwrite_unless_told(call, tmp_path):
     path = tmp_path / "room.mcap"
     path.write_bytes(b"precious")
     small = ["--duration", 0.4, "--fps", 5, "--size", "64x48"]
-    assert "room.mcap" in error_of(run("simulate", path, *small, code=1))
+    assert "room.mcap" in error_of(call("simulate", path, *small, code=1))
     assert path.read_bytes() == b"precious"
-    run("simulate", path, "--overwrite", *small)
+    call("simulate", path, "--overwrite", *small)
     assert len([f for f in read_frames(path) if f.has_depth]) == 2
 
 
-def test_annotate_writes_rewards_beside_the_poses(simulated_bag, tmp_path):
+def test_annotate_writes_rewards_beside_the_poses(call, simulated_bag, tmp_path):
     out = tmp_path / "rewards.mcap"
-    run("annotate", simulated_bag, "--out", out, "--target", "corner:camera:20,20,80,60", "--goal", "camera:0,0,1")
+    call("annotate", simulated_bag, "--out", out, "--target", "corner:camera:20,20,80,60", "--goal", "camera:0,0,1")
     topics = {topic for topic, _, _ in messages(out)}
     assert REWARDS in topics and "/tf" in topics and "/camera/color/image_raw/compressed" not in topics
     rewards = [m for topic, _, m in messages(out) if topic == REWARDS]
@@ -237,31 +236,33 @@ def test_annotate_writes_rewards_beside_the_poses(simulated_bag, tmp_path):
     first, last = (np.asarray(f.world_from_camera)[:3, 3] for f in [*read_frames(simulated_bag)][::29])
     nearer = np.linalg.norm(first - [0, 0, 1]) - np.linalg.norm(last - [0, 0, 1])
     assert sum(m.reward for m in by_target["camera"]) == pytest.approx(nearer, abs=1e-3)
-    assert "exists" in error_of(run("annotate", simulated_bag, "--out", out, code=1))
+    assert "exists" in error_of(call("annotate", simulated_bag, "--out", out, code=1))
 
 
-def test_annotate_refuses_targets_that_cannot_be(simulated_bag, tmp_path):
+def test_annotate_refuses_targets_that_cannot_be(call, simulated_bag, tmp_path):
     out = tmp_path / "rewards.mcap"
     command = ["annotate", simulated_bag, "--out", out]
     wrong = {"front": ["--target", "corner:front:1,2,30,40"], "/odom": ["--topic", "/nope"]}
-    for done, part in zip(run_all([[*command, *w] for w in wrong.values()], code=1), wrong, strict=True):
-        assert part in error_of(done)
+    for part, options in wrong.items():
+        assert part in error_of(call(*command, *options, code=1))
     assert not list(tmp_path.iterdir())
 
 
-def test_report_writes_a_page(simulated_bag, tmp_path):
-    done = run("report", simulated_bag, "--out", tmp_path / "page.html", "--k", 3)
+def test_report_writes_a_page(call, simulated_bag, tmp_path):
+    done = call("report", simulated_bag, "--out", tmp_path / "page.html", "--k", 3)
     page = (tmp_path / "page.html").read_text()
     assert page.startswith("<!doctype html>") and page.count('<figure id="frame-') == 3
     assert "page.html" in done.stderr and [f.name for f in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_doctor_says_what_runs_here():
-    found = json.loads(run("doctor", "--json").stdout)
+def test_doctor_says_what_runs_here(call, monkeypatch):
+    checks = diagnose()
+    monkeypatch.setattr("spatial_mllm_ros.doctor.diagnose", lambda: checks)
+    found = json.loads(call("doctor", "--json").stdout)
     assert found["can_run"] is True
     by_name = {c["name"]: c for c in found["checks"]}
     assert by_name["numpy"]["found"] == np.__version__ and by_name["numpy"]["ok"]
-    text = run("doctor").stdout
+    text = call("doctor").stdout
     assert all(name in text for name in by_name)
 
 
@@ -285,6 +286,6 @@ def test_play_publishes_a_part(simulated_bag):
     assert "played 10 messages" in done.stderr
 
 
-def test_play_names_a_wrong_topic(simulated_bag):
+def test_play_names_a_wrong_topic(call, simulated_bag):
     pytest.importorskip("rclpy", reason="needs ROS 2 (the wheels, or a sourced installation)")
-    assert "/odom" in error_of(run("play", simulated_bag, "--topic", "/nope", code=1))
+    assert "/odom" in error_of(call("play", simulated_bag, "--topic", "/nope", code=1))

@@ -48,6 +48,15 @@ def error_of(capsys, *arguments: object) -> str:
     return lines[0].removeprefix("error: ")
 
 
+def printed(capsys, *arguments: object) -> str:
+    """What a command that ends well prints."""
+    with pytest.raises(SystemExit) as end:
+        app([*map(str, arguments)])
+    said = capsys.readouterr()
+    assert not end.value.code, said.err
+    return said.out
+
+
 def commands(group: Any, path: str = ""):
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
@@ -80,7 +89,7 @@ def test_generate_says_what_was_made_and_what_was_not(made):
     assert "object_size: no things" in done.stderr
 
 
-def test_stats_count_the_records(made):
+def test_stats_count_the_records(made, capsys):
     out, _ = made
     records = [json.loads(line) for line in (out / "test.jsonl").read_text().splitlines()]
     known = json.loads(run("multispa", "stats", out, "--json").stdout)
@@ -88,23 +97,23 @@ def test_stats_count_the_records(made):
     assert known["records"]["depth_estimation_dot"]["test"] == sum(
         r["question_type"] == "depth_estimation_dot" for r in records
     )
-    assert "depth_estimation_dot" in run("multispa", "stats", out).stdout
+    assert "depth_estimation_dot" in printed(capsys, "multispa", "stats", out)
 
 
-def test_stats_say_what_was_left_out(tmp_path):
+def test_stats_say_what_was_left_out(tmp_path, capsys):
     state = {"proposed": {"dropped": {"broken pixels": 3}}}
     manifest = {"shards": {"a": state}, "skipped": {}, "faults": {"frame: it is torn": 2}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    said = run("multispa", "stats", tmp_path).stdout
+    said = printed(capsys, "multispa", "stats", tmp_path)
     assert "3 frames: broken pixels" in said and "2 faults: frame: it is torn" in said and "not finished" not in said
     del manifest["skipped"]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    assert "not finished" in run("multispa", "stats", tmp_path).stdout
+    assert "not finished" in printed(capsys, "multispa", "stats", tmp_path)
 
 
-def test_show_writes_a_page(made, tmp_path):
+def test_show_writes_a_page(made, tmp_path, capsys):
     out, _ = made
-    run("multispa", "show", out, "--out", tmp_path / "page.html", "--count", 1)
+    printed(capsys, "multispa", "show", out, "--out", tmp_path / "page.html", "--count", 1)
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/jpeg") >= 4 and "depth_estimation_dot" in page
 
@@ -119,9 +128,9 @@ def test_evaluate_predictions_that_are_right(made, tmp_path):
     assert (tmp_path / "scores" / "result.json").is_file() and (tmp_path / "scores" / "result.html").is_file()
 
 
-def test_evaluate_a_baseline(made, tmp_path):
+def test_evaluate_a_baseline(made, tmp_path, capsys):
     out, _ = made
-    run("evaluate", "multispa", out, "--baseline", "majority", "--out", tmp_path / "scores", "--limit", 20)
+    printed(capsys, "evaluate", "multispa", out, "--baseline", "majority", "--out", tmp_path / "scores", "--limit", 20)
     assert (tmp_path / "scores" / "result.json").is_file()
 
 
