@@ -70,8 +70,8 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_line_gives_them_to_the_engine(call, tmp_path, monkeypatch, command):
     engine = pytest.importorskip("spatial_mllm_ros.mllm.answering.engine", reason="needs torch")
-    assert set(LOAD) == set(inspect.signature(engine.Engine).parameters) - {"path", "progress"}
-    monkeypatch.setattr(engine, "Engine", Engine)
+    assert set(LOAD) == set(inspect.signature(engine.load_engine).parameters) - {"path", "progress"}
+    monkeypatch.setattr(engine, "load_engine", Engine)
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("frame.png", np.zeros((48, 64, 3), np.uint8))
     options = [f"--{name.replace('_', '-')}={value}" for name, value in OTHERS.items() if name != "compile"]
