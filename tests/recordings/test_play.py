@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from time import monotonic, time_ns
 
 import pytest
@@ -108,7 +109,8 @@ def test_every_message_arrives_as_recorded_and_in_time(tmp_path, ros, player, ki
         for topic in (COLOR, TF):
             assert ros.of(topic) == [data for _, _, data in recorded.messages([topic])]
     times = [t for topic, t, _ in ros.heard if topic == COLOR]
-    assert times[-1] - times[0] == pytest.approx(29 * STEP / 1e9 / 0.5, abs=0.1)
+    half = median(later - sooner for sooner, later in zip(times, times[15:]))  # a late message changes few of them
+    assert half == pytest.approx(15 * STEP / 1e9 / 0.5, rel=0.1)
 
 
 def test_late_subscriber_gets_static_transforms_and_ctrl_c_ends_a_loop(tmp_path, ros, player):
