@@ -1,14 +1,15 @@
 """Furniture, each piece of seeded size and look. Built standing on z = 0 with its front towards +y, metres."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
 from .materials import NAMED_COLORS, Material, Texture, ceramic, dimmed, fabric, paint, patterned, vary, wood
 from .meshes import Mesh, box, lathe, panel, rounded_box, sheet, tube
-from .models import Model, Parts, Rng
+from .models import Builder, Model, Parts, Rng
 
 FINE = 0.04  # m between vertices of tops, which show the shadows of what stands on them
+CORNERS = tuple(product((-1, 1), repeat=2))
 
 
 def table(rng: Rng, width: float = 1.4, depth: float = 0.85, height: float = 0.74, label: str = "table") -> Model:
@@ -17,23 +18,15 @@ def table(rng: Rng, width: float = 1.4, depth: float = 0.85, height: float = 0.7
     tone = wood(rng)
     legs = tone if rng.random() < 0.6 else paint(rng, (0.2, 0.2, 0.21))
     leg, inset = rng.uniform(0.045, 0.07), 0.04
+    aside, ahead = width / 2 - inset - leg / 2, depth / 2 - inset - leg / 2
     parts = Parts()
     parts += box((width, depth, 0.035), (0, 0, height - 0.0175), tone, cell=FINE)
-    for x in (-1, 1):
-        for y in (-1, 1):
-            centre = (x * (width / 2 - inset - leg / 2), y * (depth / 2 - inset - leg / 2), (height - 0.035) / 2)
-            parts += box((leg, leg, height - 0.035), centre, legs, grain=2)
+    for x, y in CORNERS:
+        parts += box((leg, leg, height - 0.035), (x * aside, y * ahead, (height - 0.035) / 2), legs, grain=2)
     for y in (-1, 1):
-        parts += box(
-            (width - 2 * inset - 2 * leg, 0.02, 0.07), (0, y * (depth / 2 - inset - leg / 2), height - 0.07), tone
-        )
+        parts += box((width - 2 * inset - 2 * leg, 0.02, 0.07), (0, y * ahead, height - 0.07), tone)
     for x in (-1, 1):
-        parts += box(
-            (0.02, depth - 2 * inset - 2 * leg, 0.07),
-            (x * (width / 2 - inset - leg / 2), 0, height - 0.07),
-            tone,
-            grain=1,
-        )
+        parts += box((0.02, depth - 2 * inset - 2 * leg, 0.07), (x * aside, 0, height - 0.07), tone, grain=1)
     return parts.model(label, top=(width, depth))
 
 
@@ -56,14 +49,11 @@ def desk(rng: Rng) -> Model:
     side = rng.choice([-1, 1])
     parts = Parts()
     parts += box((width, depth, 0.03), (0, 0, height - 0.015), tone, cell=FINE)
-    parts += box(
-        (0.03, depth - 0.06, height - 0.03), (-side * (width / 2 - 0.035), 0, (height - 0.03) / 2), body, grain=2
-    )
+    leg = (0.03, depth - 0.06, height - 0.03)
+    parts += box(leg, (-side * (width / 2 - 0.035), 0, (height - 0.03) / 2), body, grain=2)
     parts += box((width - 0.1, 0.02, 0.4), (0, -depth / 2 + 0.05, height - 0.24), body)
-    block = 0.4
-    parts += _drawers(
-        rng, block, depth - 0.06, height - 0.09, 3, body, (side * (width / 2 - block / 2 - 0.02), 0, 0.06)
-    )
+    foot = (side * (width / 2 - 0.4 / 2 - 0.02), 0, 0.06)
+    parts += _drawers(rng, 0.4, depth - 0.06, height - 0.09, 3, body, foot)
     return parts.model("desk", top=(width, depth))
 
 
@@ -73,12 +63,10 @@ def chair(rng: Rng) -> Model:
     seat = tone if rng.random() < 0.4 else fabric(rng)
     width, depth, height, top = 0.44, 0.44, 0.46, rng.uniform(0.82, 0.95)
     parts = Parts()
-    for x in (-1, 1):
-        parts += box(
-            (0.04, 0.04, height - 0.04), (x * (width / 2 - 0.02), depth / 2 - 0.02, (height - 0.04) / 2), tone, grain=2
-        )
-        parts += box((0.04, 0.035, top), (x * (width / 2 - 0.02), -depth / 2 + 0.0175, top / 2), tone, grain=2)
-        parts += box((0.025, depth - 0.08, 0.03), (x * (width / 2 - 0.02), 0, 0.2), tone, grain=1)
+    for x in (0.02 - width / 2, width / 2 - 0.02):
+        parts += box((0.04, 0.04, height - 0.04), (x, depth / 2 - 0.02, (height - 0.04) / 2), tone, grain=2)
+        parts += box((0.04, 0.035, top), (x, -depth / 2 + 0.0175, top / 2), tone, grain=2)
+        parts += box((0.025, depth - 0.08, 0.03), (x, 0, 0.2), tone, grain=1)
     parts += rounded_box((width, depth - 0.036, 0.05), (0, 0.018, height - 0.015), 0.018, seat)
     slats = int(rng.integers(2, 5))
     for z in np.linspace(height + 0.14, top - 0.05, slats):
@@ -89,10 +77,8 @@ def chair(rng: Rng) -> Model:
 def sofa(rng: Rng, seats: int = 0) -> Model:
     """Seat and back cushions between arm rests, with throw pillows; one seat makes an armchair."""
     seats = seats or int(rng.integers(2, 4))
-    cloth, accent = (
-        fabric(rng),
-        fabric(rng, NAMED_COLORS[str(rng.choice(["orange", "teal", "yellow", "red", "white", "blue"]))]),
-    )
+    cloth = fabric(rng)
+    accent = fabric(rng, NAMED_COLORS[str(rng.choice(["orange", "teal", "yellow", "red", "white", "blue"]))])
     arm, seat, depth = rng.uniform(0.13, 0.2), rng.uniform(0.58, 0.68), rng.uniform(0.82, 0.92)
     inner = seats * seat
     width = inner + 2 * arm
@@ -208,9 +194,8 @@ def bed(rng: Rng) -> Model:
     parts = Parts()
     parts += box((width, 0.05, rng.uniform(0.85, 1.05)), (0, -length / 2 + 0.025, 0.5), tone)
     parts += box((width, length - 0.05, 0.16), (0, 0.025, 0.26), tone)
-    for x in (-1, 1):
-        for y in (-1, 1):
-            parts += box((0.07, 0.07, 0.18), (x * (width / 2 - 0.05), y * (length / 2 - 0.06), 0.09), tone, grain=2)
+    for x, y in CORNERS:
+        parts += box((0.07, 0.07, 0.18), (x * (width / 2 - 0.05), y * (length / 2 - 0.06), 0.09), tone, grain=2)
     parts += rounded_box((width - 0.03, length - 0.09, 0.2), (0, 0.02, 0.42), 0.05, linen)
     parts += rounded_box((width - 0.005, length * 0.66, 0.18), (0, length * 0.155, 0.47), 0.08, duvet)
     count = 1 if width < 1.2 else 2
@@ -237,11 +222,11 @@ def plant(rng: Rng) -> Model:
     pot_height, radius = rng.uniform(0.22, 0.32), rng.uniform(0.12, 0.17)
     parts = Parts()
     glaze = ceramic(rng, NAMED_COLORS[str(rng.choice(["white", "orange", "teal", "black", "blue"]))], scale=0.06)
+    soil = pot_height - 0.03
     parts += lathe(
-        [(0.72 * radius, 0.0), (radius, pot_height), (radius - 0.015, pot_height), (radius - 0.02, pot_height - 0.03)],
-        glaze,
+        [(0.72 * radius, 0.0), (radius, pot_height), (radius - 0.015, pot_height), (radius - 0.02, soil)], glaze
     )
-    parts += lathe([(radius - 0.018, pot_height - 0.03), (0, pot_height - 0.03)], paint(rng, (0.2, 0.14, 0.09), 0.3))
+    parts += lathe([(radius - 0.018, soil), (0, soil)], paint(rng, (0.2, 0.14, 0.09), 0.3))
     green = patterned(rng, Texture.LEAF, (0.17, 0.38, 0.14), (0.45, 0.58, 0.28), gloss=0.04)
     for i in range(int(rng.integers(14, 22))):
         turn, lean = 2.4 * i + rng.uniform(-0.3, 0.3), rng.uniform(0.25, 1.0)
@@ -253,7 +238,7 @@ def plant(rng: Rng) -> Model:
         x = half[:, None] * across
         blade = np.stack([x, np.repeat(out[:, None], 3, 1), up[:, None] + 0.2 * np.abs(x)], axis=2)
         uv = np.stack([x + wide / 2, np.repeat((length * s)[:, None], 3, 1)], axis=2)
-        parts += sheet(blade, green, uv=uv).moved((0, 0, pot_height - 0.03), yaw=turn)
+        parts += sheet(blade, green, uv=uv).moved((0, 0, soil), yaw=turn)
     return parts.model("plant")
 
 
@@ -271,22 +256,28 @@ def television(rng: Rng) -> Model:
     return parts.model("television")
 
 
+ALONG_WALLS: dict[str, list[Builder]] = {
+    "living": [sofa, bookshelf, cupboard, armchair, floor_lamp, plant],
+    "bedroom": [bed, wardrobe, nightstand, desk, plant, floor_lamp],
+    "study": [desk, bookshelf, bookshelf, cupboard, armchair, plant],
+    "dining": [cupboard, bookshelf, plant, cupboard, floor_lamp, armchair],
+}
+EXTRAS: list[Builder] = [plant, floor_lamp, armchair, cupboard, bookshelf]
+
+
 def _drawers(rng: Rng, width: float, depth: float, height: float, rows: int, tone: Material, foot: tuple) -> list[Mesh]:
     """A carcass with fronts and handles; the bottom centre of the block is at foot [3]."""
     x, y, z = foot
-    metal = paint(rng, (0.55, 0.53, 0.48), gloss=0.15)
+    metal, grain = paint(rng, (0.55, 0.53, 0.48), gloss=0.15), 2 if rows == 1 else 0
     parts = Parts()
-    parts += box((width, depth - 0.018, height), (x, y - 0.009, z + height / 2), tone, grain=2 if rows == 1 else 0)
+    parts += box((width, depth - 0.018, height), (x, y - 0.009, z + height / 2), tone, grain=grain)
     front, high = y + depth / 2 - 0.016, height / rows
     for i in range(rows):
         middle = z + (i + 0.5) * high
         # Large cells: a vertex behind the handle would carry its shadow far.
-        parts += box(
-            (width - 0.012, 0.016, high - 0.012), (x, front, middle), tone, cell=0.6, grain=2 if rows == 1 else 0
-        )
+        parts += box((width - 0.012, 0.016, high - 0.012), (x, front, middle), tone, cell=0.6, grain=grain)
         if rows == 1 and height > 0.5:
-            side = x + (width / 2 - 0.05)
-            at, reach = (side, front, middle), (0, 0, 0.06)
+            at, reach = (x + (width / 2 - 0.05), front, middle), (0, 0, 0.06)
         else:
             at, reach = (x, front, middle), (0.05, 0, 0)
         grip = np.outer([-1, 0, 1], reach) + at + [(0, 0.008, 0), (0, 0.016, 0), (0, 0.008, 0)]

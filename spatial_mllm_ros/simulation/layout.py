@@ -13,55 +13,13 @@ from numpy.typing import NDArray
 from . import furniture, things
 from .materials import Texture, patterned
 from .meshes import Mesh, panel
-from .models import Builder, Model, Parts, Rng
+from .models import Model, Parts, Rng
 from .shell import RUGS, shell
 
 FLOOR = 0.002  # m; things stand this high, so that a rug fits below them
 LIFT = 0.0005  # m between a thing and the top it stands on
 GAP = 0.02  # m beside things
 WALLS = 4  # wall i faces the room with the yaw i * 90 degrees: 0 at -y, 1 at +x, 2 at +y, 3 at -x
-
-ALONG_WALLS: dict[str, list[Builder]] = {
-    "living": [
-        furniture.sofa,
-        furniture.bookshelf,
-        furniture.cupboard,
-        furniture.armchair,
-        furniture.floor_lamp,
-        furniture.plant,
-    ],
-    "bedroom": [
-        furniture.bed,
-        furniture.wardrobe,
-        furniture.nightstand,
-        furniture.desk,
-        furniture.plant,
-        furniture.floor_lamp,
-    ],
-    "study": [
-        furniture.desk,
-        furniture.bookshelf,
-        furniture.bookshelf,
-        furniture.cupboard,
-        furniture.armchair,
-        furniture.plant,
-    ],
-    "dining": [
-        furniture.cupboard,
-        furniture.bookshelf,
-        furniture.plant,
-        furniture.cupboard,
-        furniture.floor_lamp,
-        furniture.armchair,
-    ],
-}
-EXTRAS: list[Builder] = [
-    furniture.plant,
-    furniture.floor_lamp,
-    furniture.armchair,
-    furniture.cupboard,
-    furniture.bookshelf,
-]
 
 
 @dataclass
@@ -129,7 +87,7 @@ def bounds(model: Model, world_from_object: NDArray) -> tuple[NDArray[np.float64
 
 def furnish(rng: Rng) -> Layout:
     """A room of a random kind with everything that stands still."""
-    kind = str(rng.choice(list(ALONG_WALLS)))
+    kind = str(rng.choice(list(furniture.ALONG_WALLS)))
     size = np.array([rng.uniform(4.2, 5.8), rng.uniform(3.8, 5.0), rng.uniform(2.45, 2.75)])
     room = Layout(size)
     window_wall, door_wall = (int(i) for i in rng.choice(WALLS, 2, replace=False))
@@ -137,8 +95,8 @@ def furnish(rng: Rng) -> Layout:
     if _on_wall(rng, room, things.door(rng), door_wall, low=0.0):
         _keep_free_before(room, room.placed[-1], 0.8)
     _middle(rng, room, kind)
-    extras = rng.choice(np.array(EXTRAS, object), 3, replace=False)
-    for build in [*ALONG_WALLS[kind], *extras]:
+    extras = rng.choice(np.array(furniture.EXTRAS, object), 3, replace=False)
+    for build in [*furniture.ALONG_WALLS[kind], *extras]:
         _along_wall(rng, room, build(rng))
     for build in rng.choice(np.array([things.picture, things.picture, things.wall_shelf], object), 9):
         _on_wall(rng, room, build(rng), int(rng.integers(WALLS)), low=rng.uniform(1.25, 1.5))
@@ -224,9 +182,7 @@ def _small_things(rng: Rng, room: Layout) -> None:
         for _ in range(int(rng.integers(2, 5))):
             _stand_on(rng, room, index, rng.choice(np.array(things.SMALL, object))(rng))
     for _ in range(int(rng.integers(3, 6))):
-        model = rng.choice(np.array([things.ball, things.carton, things.toy_car, things.gift, things.carton], object))(
-            rng
-        )
+        model = rng.choice(np.array(things.ON_FLOOR, object))(rng)
         for _ in range(20):
             x, y = rng.uniform(-0.5, 0.5, 2) * (room.size[:2] - 0.8)
             if room.try_add(model, pose(x, y, FLOOR + model.size[2] / 2, rng.uniform(0, 2 * np.pi)), gap=0.06):

@@ -5,7 +5,7 @@ shape. Flat faces are divided into cells because light is stored per vertex.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -78,9 +78,7 @@ def panel(origin: ArrayLike, along_u: ArrayLike, along_v: ArrayLike, material: M
     width, height = np.sqrt((edges**2).sum(axis=1))
     n, m = _cells(width, cell) + 1, _cells(height, cell) + 1
     parts = _unit_grid(m, n)
-    (ux, uy, uz), (vx, vy, vz) = edges
-    normal = np.array([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx]) / (width * height)
-    normals = np.tile(normal, (m * n, 1))
+    normals = np.tile(np.cross(*edges) / (width * height), (m * n, 1))
     return Mesh(origin + parts @ edges, normals, parts * [width, height], _grid_faces(m, n), (width, height), material)
 
 
@@ -94,44 +92,42 @@ def box(size: ArrayLike, centre: ArrayLike, material: Material, cell: float = 0.
     """Six panels of a box of size [3] metres; u runs along axis ``grain`` on the faces that contain it."""
     half, centre = np.asarray(size, float) / 2, np.asarray(centre, float)
     faces = []
-    for axis in range(3):
-        first, second = (axis + 1) % 3, (axis + 2) % 3
-        for sign in (-1, 1):
-            u_axis, v_axis = (first, second) if sign > 0 else (second, first)
-            u, v, corner = np.zeros(3), np.zeros(3), -half.copy()
-            u[u_axis], v[v_axis], corner[axis] = 2 * half[u_axis], 2 * half[v_axis], sign * half[axis]
-            if v_axis == grain or (u_axis != grain and u_axis == 2):
-                corner, u, v = corner + u, v, -u
-            faces.append(panel(corner + centre, u, v, material, cell))
+    for axis, sign, u_axis, v_axis in _sides():
+        u, v, corner = np.zeros(3), np.zeros(3), -half.copy()
+        u[u_axis], v[v_axis], corner[axis] = 2 * half[u_axis], 2 * half[v_axis], sign * half[axis]
+        if v_axis == grain or (u_axis != grain and u_axis == 2):
+            corner, u, v = corner + u, v, -u
+        faces.append(panel(corner + centre, u, v, material, cell))
     return faces
 
 
-def rounded_box(size: ArrayLike, centre: ArrayLike, radius: float, material: Material, cell: float = 0.1) -> list[Mesh]:
+def rounded_box(size: ArrayLike, centre: ArrayLike, radius: float, material: Material) -> list[Mesh]:
     """A box with edges rounded to a radius in metres: cushions, mattresses, mice."""
     half, centre = np.asarray(size, float) / 2, np.asarray(centre, float)
     radius = min(radius, float(half.min()) * 0.999)
     faces = []
-    for axis in range(3):
-        first, second = (axis + 1) % 3, (axis + 2) % 3
-        for sign in (-1, 1):
-            u_axis, v_axis = (first, second) if sign > 0 else (second, first)
-            u, v = _rounded_lines(half[u_axis], radius, cell), _rounded_lines(half[v_axis], radius, cell)
-            points = np.zeros((len(v), len(u), 3))
-            points[..., u_axis], points[..., v_axis], points[..., axis] = u[None, :], v[:, None], sign * half[axis]
-            inner = np.clip(points, -(half - radius), half - radius)
-            normals = points - inner
-            normals /= np.linalg.norm(normals, axis=2, keepdims=True)
-            uv = np.stack(np.meshgrid(u + half[u_axis], v + half[v_axis]), axis=2)
-            faces.append(sheet(inner + radius * normals + centre, material, normals, uv))
+    for axis, sign, u_axis, v_axis in _sides():
+        u, v = _rounded_lines(half[u_axis], radius), _rounded_lines(half[v_axis], radius)
+        points = np.zeros((len(v), len(u), 3))
+        points[..., u_axis], points[..., v_axis], points[..., axis] = u[None, :], v[:, None], sign * half[axis]
+        inner = np.clip(points, -(half - radius), half - radius)
+        normals = points - inner
+        normals /= np.linalg.norm(normals, axis=2, keepdims=True)
+        uv = np.stack(np.meshgrid(u + half[u_axis], v + half[v_axis]), axis=2)
+        faces.append(sheet(inner + radius * normals + centre, material, normals, uv))
     return faces
 
 
+def _sides() -> Iterator[tuple[int, int, int, int]]:
+    """Of a box: the axis that a side looks along, its sign, and the axes that u and v run along."""
+    for axis in range(3):
+        first, second = (axis + 1) % 3, (axis + 2) % 3
+        yield axis, -1, second, first
+        yield axis, 1, first, second
+
+
 def lathe(
-    profile: Sequence[tuple[float, float]],
-    material: Material,
-    smooth: bool = False,
-    segments: int = 28,
-    cell: float = 0.1,
+    profile: Sequence[tuple[float, float]], material: Material, smooth: bool = False, segments: int = 28
 ) -> list[Mesh]:
     """A surface of revolution about z from (radius, z) points, metres, listed so that the outside is on their right.
 
@@ -140,32 +136,24 @@ def lathe(
     points = np.asarray(profile, float)
     pieces = [points] if smooth else [points[i : i + 2] for i in range(len(points) - 1)]
     angle = np.linspace(0, 2 * np.pi, segments + 1)
+
+    def turned(outwards: NDArray, up: NDArray) -> NDArray:
+        return np.stack(np.broadcast_arrays(outwards * np.cos(angle), outwards * np.sin(angle), up), axis=2)
+
     out = []
     for piece in pieces:
         if not smooth:
-            count = _cells(float(np.linalg.norm(piece[1] - piece[0])), cell)
+            count = _cells(float(np.linalg.norm(piece[1] - piece[0])))
             piece = piece[0] + np.linspace(0, 1, count + 1)[:, None] * (piece[1] - piece[0])
         slope = np.gradient(piece, axis=0)
         slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-12)
-        radius, z = piece[:, :1], piece[:, 1:]
-        grid = np.stack(
-            [radius * np.cos(angle), radius * np.sin(angle), np.broadcast_to(z, (len(piece), len(angle)))], axis=2
-        )
-        outward = np.stack(
-            [
-                slope[:, 1:] * np.cos(angle),
-                slope[:, 1:] * np.sin(angle),
-                np.broadcast_to(-slope[:, :1], (len(piece), len(angle))),
-            ],
-            2,
-        )
         arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(piece, axis=0), axis=1))])
-        uv = np.stack(np.meshgrid(angle * radius.max(), arc), axis=2)
-        out.append(sheet(grid, material, outward, uv))
+        uv = np.stack(np.meshgrid(angle * piece[:, 0].max(), arc), axis=2)
+        out.append(sheet(turned(piece[:, :1], piece[:, 1:]), material, turned(slope[:, 1:], -slope[:, :1]), uv))
     return out
 
 
-def tube(path: NDArray, radius: float, material: Material, segments: int = 10) -> Mesh:
+def tube(path: NDArray, radius: float, material: Material) -> Mesh:
     """A round tube along a path [n, 3], metres, open at its ends: handles, wires, branches."""
     path = np.asarray(path, float)
     along = np.gradient(path, axis=0)
@@ -174,24 +162,24 @@ def tube(path: NDArray, radius: float, material: Material, segments: int = 10) -
     side = np.cross(along, helper)
     side /= np.linalg.norm(side, axis=1, keepdims=True)
     other = np.cross(along, side)
-    angle = np.linspace(0, 2 * np.pi, segments + 1)[None, :, None]
+    angle = np.linspace(0, 2 * np.pi, 11)[None, :, None]
     normals = np.cos(angle) * side[:, None] - np.sin(angle) * other[:, None]
     return sheet(path[:, None] + radius * normals, material, normals)
 
 
-def ball(radius: float, centre: ArrayLike, material: Material, segments: int = 28) -> list[Mesh]:
+def ball(radius: float, centre: ArrayLike, material: Material) -> list[Mesh]:
     """A sphere of a radius in metres."""
-    angle = np.linspace(-np.pi / 2, np.pi / 2, segments // 2 + 1)
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 15)
     profile = [(radius * max(float(np.cos(a)), 0.0), radius * float(np.sin(a))) for a in angle]
-    return [m.moved(centre) for m in lathe(profile, material, smooth=True, segments=segments)]
+    return [m.moved(centre) for m in lathe(profile, material, smooth=True)]
 
 
-def _cells(length: float, cell: float) -> int:
+def _cells(length: float, cell: float = 0.1) -> int:
     return max(1, math.ceil(length / cell - 1e-9))
 
 
-def _rounded_lines(half: float, radius: float, cell: float) -> NDArray[np.float64]:
+def _rounded_lines(half: float, radius: float) -> NDArray[np.float64]:
     """Grid lines over [-half, half]: three in each rounded border, cells between."""
     border = radius * (1 - np.array([1.0, 0.75, 0.45, 0.2]))
-    middle = np.linspace(-half + radius, half - radius, _cells(2 * (half - radius), cell) + 1)
+    middle = np.linspace(-half + radius, half - radius, _cells(2 * (half - radius)) + 1)
     return np.concatenate([-half + border, middle, (half - border)[::-1]])

@@ -81,16 +81,14 @@ def plan_pushes(rng: Rng, room: Layout, count: int, base_ns: int, duration: floa
 
 def _candidates(rng: Rng, room: Layout) -> list[int]:
     """Things that can be pushed, in random order, those that are easily seen first, chairs last."""
-    loose = [
-        i for i, p in enumerate(room.placed) if p.support >= 0 or p.model.label in ("box", "ball", "toy car", "chair")
-    ]
-    loose = [i for i in loose if room.placed[i].model.label not in ("television", "laptop")]
     order = {}
-    for i in loose:
-        model = room.placed[i].model
-        seen = min(0.2, float(np.sort(model.size)[1]))
-        order[i] = seen * rng.uniform(0.6, 1.4) * (0.5 if model.label == "chair" else 1.0)
-    return sorted(loose, key=lambda i: -order[i])
+    for i, placed in enumerate(room.placed):
+        model = placed.model
+        loose = placed.support >= 0 or model.label in ("box", "ball", "toy car", "chair")
+        if loose and model.label not in ("television", "laptop"):
+            seen = min(0.2, float(np.sort(model.size)[1]))
+            order[i] = seen * rng.uniform(0.6, 1.4) * (0.5 if model.label == "chair" else 1.0)
+    return sorted(order, key=lambda i: -order[i])
 
 
 def _find_track(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..frames import Camera
 from ..geometry.cameras import ray_grid
 from .light import Lamps, is_pane
-from .shading import shade
+from .shading import on_window, shade
 from .triangles import Caster
 
 SUBPIXELS = ((-0.33, -0.17), (0.17, -0.33), (0.17, 0.5))
@@ -65,20 +65,11 @@ def _sunlight(caster: Caster, lamps: Lamps, eye: NDArray, directions: NDArray, d
 @njit(cache=True, nogil=True)
 def _through_window(eye, directions, depth, window, window_u, window_v, sun):
     """Whether the line from a point eye [3] + depth [N] * direction [N, 3] towards the sun passes the window."""
-    nx = window_u[1] * window_v[2] - window_u[2] * window_v[1]
-    ny = window_u[2] * window_v[0] - window_u[0] * window_v[2]
-    nz = window_u[0] * window_v[1] - window_u[1] * window_v[0]
-    slope = sun[0] * nx + sun[1] * ny + sun[2] * nz
-    uu = window_u[0] ** 2 + window_u[1] ** 2 + window_u[2] ** 2
-    vv = window_v[0] ** 2 + window_v[1] ** 2 + window_v[2] ** 2
     ex, ey, ez = eye[0] - window[0], eye[1] - window[1], eye[2] - window[2]
     out = np.zeros(len(depth), np.bool_)
     for i in range(len(depth)):
         x, y, z = ex + depth[i] * directions[i, 0], ey + depth[i] * directions[i, 1], ez + depth[i] * directions[i, 2]
-        run = -(x * nx + y * ny + z * nz) / slope
-        x, y, z = x + run * sun[0], y + run * sun[1], z + run * sun[2]
-        u = (x * window_u[0] + y * window_u[1] + z * window_u[2]) / uu
-        v = (x * window_v[0] + y * window_v[1] + z * window_v[2]) / vv
+        run, u, v = on_window(x, y, z, sun[0], sun[1], sun[2], window_u, window_v)
         out[i] = run > 0 and 0 < u < 1 and 0 < v < 1
     return out
 

@@ -18,7 +18,7 @@ from .noise import sensor_depth, sensor_image
 from .pushes import MOST, Push, plan_pushes
 from .render import render
 from .textures import surface_color
-from .triangles import Caster, Triangles, flatten
+from .triangles import Caster, flatten
 
 BASE_NS = 1_700_000_000_000_000_000
 WORLD_FRAME, BASE_FRAME = "odom", "base_link"
@@ -138,9 +138,13 @@ class Room:
         if number < 0:
             raise KeyError(f"camera '{name}': known are {', '.join(c.name for c in self.cameras)}")
         cam, stamp = self.cameras[number], int(self.stamps[index])
-        self._place(stamp)
+        moving = [(i, o, o.world_from_object(stamp)) for i, o in enumerate(self.objects) if o.moving]
+        self._caster.place({i: now @ inverse(o.world_from_rest) for i, o, now in moving})
+        # Balls about as large as the things that move: their soft shadow goes with them.
+        rows = [[i, *now[:3, 3], 0.45 * float(np.cbrt(o.size.prod()))] for i, o, now in moving]
+        shades = np.array(rows).reshape(-1, 5)
         world_from_camera = self.world_from_camera(index, name)
-        image, exact, ids = render(self._caster, self._light, self._lamps, cam, world_from_camera, self._shades(stamp))
+        image, exact, ids = render(self._caster, self._light, self._lamps, cam, world_from_camera, shades)
         rng = np.random.default_rng([self.seed, number, index])
         depth = sensor_depth(exact, cam, rng, self.noise).astype(np.float32) * np.float32(0.001)
         frame = Frame(
@@ -150,34 +154,18 @@ class Room:
         return SimFrame(frame, exact, ids)
 
     @cached_property
-    def _triangles(self) -> Triangles:
+    def _caster(self) -> Caster:
         parts = [(-1, self.layout.shell)]
         for i, p in enumerate(self.layout.placed):
             rotation, translation = p.world_from_object[:3, :3], p.world_from_object[:3, 3]
             parts.append((i, [m.transformed(rotation, translation) for m in p.model.meshes]))
-        return flatten(parts, {i for i, o in enumerate(self.objects) if o.moving})
-
-    @cached_property
-    def _caster(self) -> Caster:
-        return Caster(self._triangles)
+        return Caster(flatten(parts, {i for i, o in enumerate(self.objects) if o.moving}))
 
     @cached_property
     def _light(self) -> NDArray[np.float64]:
-        t = self._triangles
+        t = self._caster.triangles
         albedo = np.array([_mean_color(int(k), row) for k, row in zip(t.textures, t.rows, strict=True)])
         return bake(self._caster, self._lamps, albedo, samples=64 if self.cameras[0].width > 320 else 12)
-
-    def _place(self, stamp: int) -> None:
-        moves = {
-            i: o.world_from_object(stamp) @ inverse(o.world_from_rest) for i, o in enumerate(self.objects) if o.moving
-        }
-        self._caster.place(moves)
-
-    def _shades(self, stamp: int) -> NDArray[np.float64]:
-        """Balls about as large as the things that move: their soft shadow goes with them."""
-        moving = [(i, o) for i, o in enumerate(self.objects) if o.moving]
-        rows = [[i, *o.world_from_object(stamp)[:3, 3], 0.45 * float(np.cbrt(o.size.prod()))] for i, o in moving]
-        return np.array(rows).reshape(-1, 5)
 
     def _seen(self, path: CameraPath, push: Push) -> float:
         """Part of a push during which the first camera sees the thing near, well inside its image and in the open."""

@@ -58,7 +58,7 @@ def _shade(
         m = rows[material]
         u = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
         v = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
-        red, green, blue = surface_color(textures[material], u, v, footprint, m, extent[f, 0], extent[f, 1])
+        color = surface_color(textures[material], u, v, footprint, m, extent[f, 0], extent[f, 1])
 
         open_sky = 1.0
         for s in range(len(shades)):
@@ -68,12 +68,9 @@ def _shade(
         mirrored = 0.0
         if m[13] > 0:
             mirrored = m[13] * _mirror(x, y, z, nx, ny, nz, dx, dy, dz, facing, window, window_u, window_v, lamp)
-        arriving = open_sky * (wa * light[a, 0] + wb * light[b, 0] + wc * light[c, 0]) + sunny * sun_light[0] + m[12]
-        out[i, 0] = _display(red * arriving + mirrored)
-        arriving = open_sky * (wa * light[a, 1] + wb * light[b, 1] + wc * light[c, 1]) + sunny * sun_light[1] + m[12]
-        out[i, 1] = _display(green * arriving + mirrored)
-        arriving = open_sky * (wa * light[a, 2] + wb * light[b, 2] + wc * light[c, 2]) + sunny * sun_light[2] + m[12]
-        out[i, 2] = _display(blue * arriving + mirrored)
+        for k in range(3):
+            baked = open_sky * (wa * light[a, k] + wb * light[b, k] + wc * light[c, k])
+            out[i, k] = _display(color[k] * (baked + sunny * sun_light[k] + m[12]) + mirrored)
     return out
 
 
@@ -117,19 +114,26 @@ def _mirror(x, y, z, nx, ny, nz, dx, dy, dz, facing, window, window_u, window_v,
     lx, ly, lz = lamp[0] - x, lamp[1] - y, lamp[2] - z
     aligned = max(0.0, (mx * lx + my * ly + mz * lz) / math.sqrt(lx * lx + ly * ly + lz * lz))
     bright = 3.0 * aligned**128
-    px = window_u[1] * window_v[2] - window_u[2] * window_v[1]
-    py = window_u[2] * window_v[0] - window_u[0] * window_v[2]
-    pz = window_u[0] * window_v[1] - window_u[1] * window_v[0]
-    wx, wy, wz = window[0] - x, window[1] - y, window[2] - z
-    run = (wx * px + wy * py + wz * pz) / (mx * px + my * py + mz * pz)
+    run, u, v = on_window(x - window[0], y - window[1], z - window[2], mx, my, mz, window_u, window_v)
     if run > 0:
-        hx, hy, hz = run * mx - wx, run * my - wy, run * mz - wz
-        u = (hx * window_u[0] + hy * window_u[1] + hz * window_u[2]) / (
-            window_u[0] ** 2 + window_u[1] ** 2 + window_u[2] ** 2
-        )
-        v = (hx * window_v[0] + hy * window_v[1] + hz * window_v[2]) / (
-            window_v[0] ** 2 + window_v[1] ** 2 + window_v[2] ** 2
-        )
         inside = min(min(u, 1 - u), min(v, 1 - v)) / (0.06 + 0.08 * run) + 0.5
         bright += 1.2 * min(1.0, max(0.0, inside))
     return bright * (1 + 6 * (1 - min(1.0, abs(facing))) ** 3)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def on_window(x, y, z, dx, dy, dz, window_u, window_v):
+    """Where a line meets the plane of the window: how far along it, and parts u, v of the window's edges.
+
+    The line begins at (x, y, z) from the window's corner and runs along (dx, dy, dz).
+    """
+    nx = window_u[1] * window_v[2] - window_u[2] * window_v[1]
+    ny = window_u[2] * window_v[0] - window_u[0] * window_v[2]
+    nz = window_u[0] * window_v[1] - window_u[1] * window_v[0]
+    run = -(x * nx + y * ny + z * nz) / (dx * nx + dy * ny + dz * nz)
+    x, y, z = x + run * dx, y + run * dy, z + run * dz
+    uu = window_u[0] ** 2 + window_u[1] ** 2 + window_u[2] ** 2
+    vv = window_v[0] ** 2 + window_v[1] ** 2 + window_v[2] ** 2
+    u = (x * window_u[0] + y * window_u[1] + z * window_u[2]) / uu
+    v = (x * window_v[0] + y * window_v[1] + z * window_v[2]) / vv
+    return run, u, v

@@ -31,15 +31,10 @@ BOLD: list[Color] = [(0.20, 0.34, 0.40), (0.32, 0.42, 0.32), (0.55, 0.28, 0.20),
 def shell(rng: Rng, room: "Layout") -> list[Mesh]:
     """The surfaces of a room in its world frame; its door interrupts the baseboard."""
     width, depth, height = room.size
+    floor, ceiling = _floor(rng), paint(rng, (0.88, 0.87, 0.85), 0.035, 0.0)
     meshes = [
-        panel((-width / 2, -depth / 2, 0), (width, 0, 0), (0, depth, 0), _floor(rng), CELL),
-        panel(
-            (-width / 2, depth / 2, height),
-            (width, 0, 0),
-            (0, -depth, 0),
-            paint(rng, (0.88, 0.87, 0.85), 0.035, 0.0),
-            2 * CELL,
-        ),
+        panel((-width / 2, -depth / 2, 0), (width, 0, 0), (0, depth, 0), floor, CELL),
+        panel((-width / 2, depth / 2, height), (width, 0, 0), (0, -depth, 0), ceiling, 2 * CELL),
     ]
     tone = WALL_COLORS[int(rng.integers(len(WALL_COLORS)))]
     plain, accent = paint(rng, tone, 0.045, 0.0), _accent(rng, tone)

@@ -13,14 +13,18 @@ def _color(rng: Rng) -> str:
     return str(rng.choice(list(NAMED_COLORS)))
 
 
+def _cup(radius: float, height: float, wall: float, floor: float) -> list[tuple[float, float]]:
+    """Profile of a round thing that is open, or sunk, at its top."""
+    inside = radius - wall
+    return [(0, 0), (radius, 0), (radius, height), (inside, height), (inside, floor), (0, floor)]
+
+
 def mug(rng: Rng) -> Model:
     """A cup with a handle."""
     name, radius, height = _color(rng), rng.uniform(0.036, 0.044), rng.uniform(0.085, 0.11)
     glaze = ceramic(rng, NAMED_COLORS[name], scale=0.025)
     parts = Parts()
-    parts += lathe(
-        [(0, 0), (radius, 0), (radius, height), (radius - 0.004, height), (radius - 0.004, 0.01), (0, 0.01)], glaze
-    )
+    parts += lathe(_cup(radius, height, 0.004, 0.01), glaze)
     angle = np.linspace(-1.5, 1.5, 9)
     loop = np.stack(
         [radius - 0.004 + 0.028 * np.cos(angle), 0 * angle, height / 2 + 0.3 * height * np.sin(angle)], axis=1
@@ -51,15 +55,10 @@ def bottle(rng: Rng) -> Model:
     name, radius, height = _color(rng), rng.uniform(0.032, 0.042), rng.uniform(0.22, 0.3)
     glass = paint(rng, dimmed(NAMED_COLORS[name], 0.7), gloss=0.12)
     label = patterned(rng, Texture.CARTON, (0.85, 0.82, 0.7), NAMED_COLORS[_color(rng)], (0.95, 0.95, 0.92))
-    shoulder = [
-        (radius, 0.6 * height),
-        (0.9 * radius, 0.66 * height),
-        (0.5 * radius, 0.75 * height),
-        (0.36 * radius, 0.82 * height),
-    ]
+    shoulder = [(1, 0.6), (0.9, 0.66), (0.5, 0.75), (0.36, 0.82), (0.36, 0.93)]
     parts = Parts()
     parts += lathe([(0, 0), (radius, 0), (radius, 0.6 * height)], glass)
-    parts += lathe([*shoulder, (0.36 * radius, 0.93 * height)], glass, smooth=True)
+    parts += lathe([(r * radius, z * height) for r, z in shoulder], glass, smooth=True)
     parts += lathe(
         [(0.42 * radius, 0.93 * height), (0.42 * radius, height), (0, height)], paint(rng, NAMED_COLORS[_color(rng)])
     )
@@ -72,20 +71,9 @@ def can(rng: Rng) -> Model:
     name, radius, height = _color(rng), rng.uniform(0.033, 0.05), rng.uniform(0.1, 0.14)
     metal = paint(rng, (0.62, 0.62, 0.62), gloss=0.12)
     parts = Parts()
-    parts += lathe(
-        [
-            (0, 0),
-            (radius, 0),
-            (radius, height),
-            (radius - 0.003, height),
-            (radius - 0.003, height - 0.004),
-            (0, height - 0.004),
-        ],
-        metal,
-    )
-    parts += lathe(
-        [(radius + 0.0006, 0.006), (radius + 0.0006, height - 0.006)], ceramic(rng, NAMED_COLORS[name], scale=0.04)
-    )
+    parts += lathe(_cup(radius, height, 0.003, height - 0.004), metal)
+    look = ceramic(rng, NAMED_COLORS[name], scale=0.04)
+    parts += lathe([(radius + 0.0006, 0.006), (radius + 0.0006, height - 0.006)], look)
     return parts.model("can", color=name)
 
 
@@ -149,11 +137,8 @@ def toy_car(rng: Rng) -> Model:
     length = rng.uniform(0.2, 0.3)
     width, wheel = 0.45 * length, 0.11 * length
     body, stripe = paint(rng, NAMED_COLORS[name], 0.1, gloss=0.1), paint(rng, (0.9, 0.88, 0.84), 0.1, gloss=0.1)
-    glass, rubber, rim = (
-        paint(rng, (0.12, 0.16, 0.2), gloss=0.12),
-        paint(rng, (0.07, 0.07, 0.07), 0.2),
-        paint(rng, (0.7, 0.7, 0.7), gloss=0.1),
-    )
+    glass, rubber = paint(rng, (0.12, 0.16, 0.2), gloss=0.12), paint(rng, (0.07, 0.07, 0.07), 0.2)
+    rim = paint(rng, (0.7, 0.7, 0.7), gloss=0.1)
     decal = patterned(rng, Texture.BALL, (0.9, 0.9, 0.88), (0.12, 0.12, 0.14), NAMED_COLORS[_color(rng)])
     parts = Parts()
     parts += rounded_box((length, width, 0.2 * length), (0, 0, wheel + 0.09 * length), 0.03 * length, body)
@@ -211,6 +196,7 @@ def vase(rng: Rng) -> Model:
 
 
 SMALL = (mug, mug, bowl, bottle, bottle, can, can, gift, gift, book, book, toy_car, vase, vase, ball, carton)
+ON_FLOOR = (ball, carton, toy_car, gift, carton)
 
 
 def picture(rng: Rng) -> Model:
@@ -247,11 +233,9 @@ def door(rng: Rng) -> Model:
     parts += box((width - 0.14, 0.02, height - 0.07), (0, 0, (height - 0.07) / 2), look, grain=2)
     for low, high in ((0.15, 0.85), (1.0, height - 0.2)):
         for x in (-1, 1):
-            raised = rounded_box((0.28, 0.03, high - low), (x * 0.19, 0.006, (low + high) / 2), 0.012, look)
-            parts += raised
-    parts += tube(
-        np.array([(-0.34, 0.01, 1.0), (-0.34, 0.06, 1.0), (-0.33, 0.065, 1.0), (-0.22, 0.065, 1.0)]), 0.009, metal
-    )
+            parts += rounded_box((0.28, 0.03, high - low), (x * 0.19, 0.006, (low + high) / 2), 0.012, look)
+    handle = np.array([(-0.34, 0.01, 1.0), (-0.34, 0.06, 1.0), (-0.33, 0.065, 1.0), (-0.22, 0.065, 1.0)])
+    parts += tube(handle, 0.009, metal)
     return parts.model("door")
 
 
@@ -268,9 +252,7 @@ def window(rng: Rng) -> Model:
     cloth = patterned(
         rng, Texture.FABRIC, NAMED_COLORS[_color(rng)], (0.85, 0.82, 0.75), (0.5, 0.5, 0.5), scale=0.12, amount=0.15
     )
-    rod = np.array(
-        [(-width / 2 - 0.35, 0.07, height + 0.14), (0, 0.07, height + 0.14), (width / 2 + 0.35, 0.07, height + 0.14)]
-    )
+    rod = np.array([(x, 0.07, height + 0.14) for x in (-width / 2 - 0.35, 0, width / 2 + 0.35)])
     parts += tube(rod, 0.012, paint(rng, (0.2, 0.17, 0.15)))
     for side in (-1, 1):
         s = np.linspace(0, 1, 33)
