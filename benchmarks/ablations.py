@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import Row, show
-from benchmarks.coverage import PARAMS, voxels
+from benchmarks.coverage import by_exchange, voxels
 from spatial_mllm_ros.cli.options import ask_params
-from spatial_mllm_ros.coverage import StreamingCoverageSampler
 from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.mllm import AnswerType, Question, load_model
 from spatial_mllm_ros.mllm.answering.engine import load_engine
@@ -138,7 +137,10 @@ def percent(found: Estimate) -> str:
 def frames(place: Place) -> Iterator[Row]:
     """Space-aware and uniform frames (Wu et al., 2025, section 5.3): how large the things of a room are."""
     engine = load_engine(place.made / "grpo" / "model", device="cpu")
-    ways = {"space-aware": by_space, "uniform": uniform}
+    ways = {  # the first as the node keeps frames
+        "space-aware": lambda seen: by_exchange(seen, FRAMES).selected,
+        "uniform": lambda seen: evenly(len(seen), FRAMES),
+    }
     right: dict[str, list[float]] = {name: [] for name in ways}
     covered: dict[str, list[float]] = {name: [] for name in ways}
     for seed in range(ROOMS):
@@ -157,18 +159,6 @@ def frames(place: Place) -> Iterator[Row]:
     shares = [f"{100 * np.mean(covered[name]):.0f} % of the voxels" for name in ways]
     yield Row(f"space-aware and uniform frames, {FRAMES} of each of {ROOMS} rooms: sizes", one, other)
     yield Row(f"space-aware and uniform frames, {FRAMES} of each of {ROOMS} rooms: covered", *shares)
-
-
-def by_space(seen: Sequence[np.ndarray]) -> list[int]:
-    """As the node keeps frames."""
-    sampler = StreamingCoverageSampler(FRAMES, PARAMS.voxel_size)
-    for i, keys in enumerate(seen):
-        sampler.add_voxels(i, keys)
-    return sampler.selected
-
-
-def uniform(seen: Sequence[np.ndarray]) -> list[int]:
-    return evenly(len(seen), FRAMES)
 
 
 def sizes(scene: Scene, rng: np.random.Generator) -> Iterator[tuple[str, float]]:

@@ -3,41 +3,25 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from time import perf_counter
 
-from benchmarks.common import RECORDING, Row, show
+from benchmarks.common import Row, recording, show, timed
 from spatial_mllm_ros.annotate.bag import annotate
 from spatial_mllm_ros.motion.targets import Target
 from spatial_mllm_ros.recordings import read_frames
 
 
-def run(bag: Path | None = None, repeat: int = 3) -> Iterator[Row]:
-    """Rows for the recording beside this checkout, or a simulated one where that is absent; best of ``repeat``."""
+def run() -> Iterator[Row]:
+    """Best of three."""
     with tempfile.TemporaryDirectory() as folder:
-        if bag is None:
-            bag = RECORDING if RECORDING.exists() else simulated(Path(folder) / "room.mcap")
+        bag = recording(Path(folder))
         stamps = [frame.stamp_ns for frame in read_frames(bag)]
         seconds = (stamps[-1] - stamps[0]) / 1e9
         region = Target("region", "", (270, 190, 100, 100), stamps[0])
         for name, targets in (("camera", []), ("camera and a region of 100 x 100 pixels", [region])):
-            times = []
-            for attempt in range(repeat):
-                start = perf_counter()
-                annotate(bag, Path(folder) / f"{len(targets)}_{attempt}.mcap", targets=targets)
-                times.append(perf_counter() - start)
-            yield Row(
-                f"annotate {bag.stem}: {name}",
-                f"{min(times):.2f} s for {len(stamps)} frames",
-                f"{seconds:.2f} s recorded",
-                f"{seconds / min(times):.1f}",
-            )
-
-
-def simulated(path: Path) -> Path:
-    from spatial_mllm_ros.simulation import simulate
-
-    simulate(path, seed=0, duration=5)
-    return path
+            outs = [Path(folder) / f"{len(targets)}_{attempt}.mcap" for attempt in range(3)]
+            best = min(timed(annotate, bag, out, targets=targets)[0] for out in outs)
+            figure = f"{best:.2f} s for {len(stamps)} frames"
+            yield Row(f"annotate {bag.stem}: {name}", figure, f"{seconds:.2f} s recorded", f"{seconds / best:.1f}")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import RECORDING, Row, show
-from benchmarks.node import DOMAIN, NODE, SETTLE, WARM_UP, Player, Tape, resident_mb
+from benchmarks.common import Row, recording, resident_mb, show
+from benchmarks.node import SETTLE, WARM_UP, Player, Tape
 from spatial_mllm_ros.config import AskParams
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame
@@ -39,12 +39,12 @@ QUESTION = Question("How far is the table from the door?")
 class Asker(Player):
     """Plays the tape and asks meanwhile."""
 
-    def __init__(self, tape: Tape):
+    def __init__(self, tape: Tape, *parameters: str):
         from rclpy.action.client import ActionClient
         from spatial_mllm_msgs.action import AskSpatial as AskAction
         from spatial_mllm_msgs.srv import AskSpatial
 
-        super().__init__(tape, ["camera"])
+        super().__init__(tape, ["camera"], *parameters)
         self.client = self.node.create_client(AskSpatial, "/spatial_mllm/ask")
         self.action = ActionClient(self.node, AskAction, "/spatial_mllm/ask_with_progress")
         self._request, self._goal = AskSpatial.Request, AskAction.Goal
@@ -72,12 +72,8 @@ class Asker(Player):
 
 def live(tape: Tape, model: str) -> Iterator[Row]:
     """The recording at its own pace, without questions and with one after the other; then 32 clients at once."""
-    arguments = ["-p", "camera.image_transport:=compressed", "-p", "camera.depth_transport:=compressed"]
-    arguments += ["-p", "status_rate:=10.0", "-p", f"ask.model:={model}", "-p", f"ask.max_tokens:={TOKENS}"]
-    node = subprocess.Popen([NODE, "--ros-args", "--log-level", "error", *arguments])
-    asker = Asker(tape)
-    try:
-        asker.ready(node)
+    with closing(Asker(tape, f"ask.model:={model}", f"ask.max_tokens:={TOKENS}")) as asker:
+        asker.ready()
         asker.until(lambda: asker.diagnostics.get("state") == "ready")
         asker.play(range(WARM_UP))
         for asked in (False, True):
@@ -94,20 +90,9 @@ def live(tape: Tape, model: str) -> Iterator[Row]:
                 thread.join()
             sleep(SETTLE)
             name = "recording at 1x, one question after the other" if asked else "recording at 1x, no questions"
-            status, said = asker.status, asker.diagnostics
-            counted = status.frames_seen + status.frames_dropped
-            yield Row(
-                f"{name}: frames processed", f"{status.frames_seen}", f"{sent} sent", f"{status.frames_seen / sent:.3f}"
-            )
-            yield Row(f"{name}: processed or counted as dropped", f"{counted}", f"{sent} sent", f"{counted / sent:.3f}")
-            ages = said["frame age p50 (ms)"], said["frame age p95 (ms)"]
-            yield Row(
-                f"{name}: frame age", f"p50 {ages[0]} ms, p95 {ages[1]} ms", "50 ms", f"{float(ages[1]) / 50:.2f}"
-            )
-        took, codes = (
-            [s for s, _ in answers],
-            Counter(a.error_code for _, a in answers if a.error_code != ErrorCode.NO_FRAMES),
-        )
+            yield from asker.rows(name, sent)
+        took = [s for s, _ in answers]
+        codes = Counter(a.error_code for _, a in answers if a.error_code != ErrorCode.NO_FRAMES)
         cold = sum(a.seconds_encode > 0 for _, a in answers)
         yield Row(
             "answers meanwhile",
@@ -117,12 +102,6 @@ def live(tape: Tape, model: str) -> Iterator[Row]:
             f"{codes[0] / codes.total():.3f}",
         )
         yield from crowd(asker)
-    finally:
-        asker.close()
-        node.send_signal(signal.SIGINT)
-        code = node.wait(20)
-    if code:
-        raise SystemExit(f"the node ended with exit code {code}")
 
 
 def crowd(asker: Asker) -> Iterator[Row]:
@@ -204,20 +183,12 @@ def process(model: str, questions: int) -> Iterator[Row]:
 
 
 def run(path: Path | None = None, model: str = "", questions: int = 1000) -> Iterator[Row]:
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
-    path = path or (RECORDING if RECORDING.exists() else None)
     with tempfile.TemporaryDirectory() as folder:
         if not model:
             from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 
             model = str(make_untrained(Path(folder) / "tiny"))
-        if path is None:
-            from spatial_mllm_ros.simulation import simulate
-
-            path = Path(folder) / "room.mcap"
-            simulate(path, seed=0, duration=5)
-        yield from live(Tape(path), model)
+        yield from live(Tape(path or recording(Path(folder))), model)
         yield from process(model, questions)
 
 

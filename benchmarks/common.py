@@ -1,9 +1,12 @@
-"""One row of a benchmark, and where it was measured."""
+"""What benchmarks share: one row of them, where it was measured and on what, and how time and memory are."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 from spatial_mllm_ros.doctor import processor, usable_cores
 
@@ -18,6 +21,28 @@ class Row:
     figure: str
     baseline: str = ""
     ratio: str = ""
+
+
+def recording(folder: Path) -> Path:
+    """The recording beside this checkout, or a simulated one, made in a folder, where that is absent."""
+    if RECORDING.exists():
+        return RECORDING
+    from spatial_mllm_ros.simulation import simulate
+
+    simulate(folder / "room.mcap", seed=0, duration=5)
+    return folder / "room.mcap"
+
+
+def timed(call: Callable[..., Any], *given: Any, clock: Callable[[], float] = perf_counter, **named: Any) -> Any:
+    """Seconds that a call took, and what it returned."""
+    start = clock()
+    returned = call(*given, **named)
+    return clock() - start, returned
+
+
+def resident_mb(process: int | str = "self") -> float:
+    """Resident memory of a process, MB."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def machine() -> str:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from time import perf_counter
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from benchmarks.common import RECORDING, Row, show
+from benchmarks.common import RECORDING, Row, show, timed
 from spatial_mllm_ros.config import Config, CoverageParams
-from spatial_mllm_ros.coverage import StreamingCoverageSampler, depth_voxel_keys, greedy_cover, select_frames
+from spatial_mllm_ros.coverage import StreamingCoverageSampler, greedy_cover, select_frames
 from spatial_mllm_ros.coverage.keyset import KeySet
 from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.frames import Frame
-from spatial_mllm_ros.geometry.cameras import ray_grid
-from spatial_mllm_ros.recordings import read_frames
+from spatial_mllm_ros.recordings import messages, read_frames
+from spatial_mllm_ros.scene.memory import frame_voxels
 from spatial_mllm_ros.scene.warm_up import warm_up
 from spatial_mllm_ros.simulation import make_room
+
+try:
+    import torch  # type: ignore[import-not-found]
+except ImportError:
+    torch = None
 
 PARITY = RECORDING.parents[1] / "parity"
 SIZES = (4, 8, 16, 32)
@@ -51,17 +56,10 @@ def batch(frames: int = 128, height: int = 378, width: int = 518, k: int = 16) -
     """One clip as a reconstruction model gives it."""
     points, confidence = clip(frames, height, width)
     select_frames(points[:1], confidence[:1], 1)
-    times, order = [], []
-    for _ in range(7):
-        start = perf_counter()
-        order = select_frames(points, confidence, k)
-        times.append(perf_counter() - start)
-    start = perf_counter()
-    plain_order, how = select_by_sets(points, confidence, k)
-    plain, ours = perf_counter() - start, float(np.median(times))
-    name = f"select {k} of {frames} x {height} x {width} points" + (
-        "" if order == plain_order else ": NOT THE SAME FRAMES"
-    )
+    times, orders = zip(*(timed(select_frames, points, confidence, k) for _ in range(7)))
+    plain, (plain_order, how) = timed(select_by_sets, points, confidence, k)
+    ours, differs = float(np.median(times)), ": NOT THE SAME FRAMES" * (orders[-1] != plain_order)
+    name = f"select {k} of {frames} x {height} x {width} points{differs}"
     yield Row(name, f"{ours:.3f} s (best {min(times):.3f})", f"{plain:.1f} s, {how} and sets", f"{plain / ours:.0f}")
 
 
@@ -86,19 +84,11 @@ def clip(frames: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def select_by_sets(points: np.ndarray, confidence: np.ndarray, k: int) -> tuple[list[int], str]:
     """The same selection as one writes it first: unique rows of each frame, sets of tuples, greedy over the sets."""
-    try:
-        import torch  # type: ignore[import-not-found]
 
-        def unique_rows(cells: np.ndarray) -> np.ndarray:
-            return torch.unique(torch.from_numpy(cells), dim=0).numpy()
+    def unique_rows(cells: np.ndarray) -> np.ndarray:
+        return np.unique(cells, axis=0) if torch is None else torch.unique(torch.from_numpy(cells), dim=0).numpy()
 
-        how = f"torch.unique of {torch.__version__}"
-    except ImportError:
-
-        def unique_rows(cells: np.ndarray) -> np.ndarray:
-            return np.unique(cells, axis=0)
-
-        how = f"np.unique of {np.__version__} (no torch here)"
+    how = f"torch.unique of {torch.__version__}" if torch else f"np.unique of {np.__version__} (no torch here)"
     valid = (confidence >= np.percentile(confidence, 50)) & (confidence > 0.1)
     kept = points[valid]
     low = kept.min(axis=0)
@@ -121,43 +111,40 @@ def select_by_sets(points: np.ndarray, confidence: np.ndarray, k: int) -> tuple[
 
 def per_frame() -> Iterator[Row]:
     """From the decoded depth image to the updated selection, against decoding that image."""
-    from rosbags.highlevel import AnyReader
-
-    with AnyReader([RECORDING]) as bag:
-        topics = [c for c in bag.connections if c.topic == "/camera/depth/image_raw/compressed"]
-        images = [np.array(bag.deserialize(raw, c.msgtype).data) for c, _, raw in bag.messages(topics)]  # type: ignore[attr-defined]
+    images = [np.array(m.data) for _, _, m in messages(RECORDING, ["/camera/depth/image_raw/compressed"])]
     decoding, adding = [], []
     sampler = StreamingCoverageSampler(PARAMS.frames, PARAMS.voxel_size)
-    for image, frame in zip(images, read_frames(RECORDING), strict=True):
-        start = perf_counter()
-        cv2.imdecode(image, cv2.IMREAD_UNCHANGED)
-        decoding.append(perf_counter() - start)
-        assert frame.depth is not None  # decoded before the clock starts
-        start = perf_counter()
+
+    def add(frame: Frame) -> None:
         sampler.add_voxels(frame.key, voxels(frame))
-        adding.append(perf_counter() - start)
+
+    for image, frame in zip(images, read_frames(RECORDING), strict=True):
+        decoding.append(timed(cv2.imdecode, image, cv2.IMREAD_UNCHANGED)[0])
+        assert frame.depth is not None  # decoded before the clock starts
+        adding.append(timed(add, frame)[0])
     for name, of in (("median", 0.5), ("95th percentile", 0.95)):
         ours, decode = (1e3 * float(np.quantile(times, of)) for times in (adding, decoding))
         name = f"recording: depth image to selection, {name}"
         yield Row(name, f"{ours:.2f} ms", f"{decode:.2f} ms to decode it", f"{ours / decode:.2f}")
 
 
-def voxels(frame: Frame, stride: int = PARAMS.stride) -> np.ndarray:
-    assert frame.depth is not None and frame.world_from_camera is not None
-    p, rays = PARAMS, ray_grid(frame.depth_camera)
-    return depth_voxel_keys(frame.depth, rays, frame.world_from_camera, p.voxel_size, p.min_depth, p.max_depth, stride)
+def voxels(frame: Frame, params: CoverageParams = PARAMS) -> np.ndarray:
+    seen = frame_voxels(frame, params)
+    assert seen is not None
+    return seen
 
 
 def room(seed: int) -> list[np.ndarray]:
     """Voxels of half a minute in a simulated room; rendered at 80 x 60, where every pixel counts."""
-    return [voxels(view.frame, 1) for view in make_room(seed, size=(80, 60), fps=10, duration=30).frames()]
+    params = replace(PARAMS, stride=1)
+    return [voxels(view.frame, params) for view in make_room(seed, size=(80, 60), fps=10, duration=30).frames()]
 
 
 def streaming(scenes: dict[str, Voxels]) -> Iterator[Row]:
     """Share of what offline greedy covers with as many frames, one row for each way to select and each k."""
     ways: dict[str, Callable[[Voxels, int], int]] = {
-        "streaming": lambda frames, k: by_exchange(frames, k, 16),
-        "exchange without reserve": lambda frames, k: by_exchange(frames, k, 0),
+        "streaming": lambda frames, k: by_exchange(frames, k).voxels_covered,
+        "exchange without reserve": lambda frames, k: by_exchange(frames, k, 0).voxels_covered,
         "SieveStreaming++": by_sieves,
         "uniform": uniform,
     }
@@ -170,11 +157,11 @@ def streaming(scenes: dict[str, Voxels]) -> Iterator[Row]:
             yield Row(f"{where}, k = {k}: {name}", figure, "offline greedy", f"{min(share):.3f}")
 
 
-def by_exchange(frames: Voxels, k: int, reserve: int) -> int:
+def by_exchange(frames: Voxels, k: int, reserve: int = 16) -> StreamingCoverageSampler:
     sampler = StreamingCoverageSampler(k, PARAMS.voxel_size, reserve=reserve)
     for i, keys in enumerate(frames):
         sampler.add_voxels(i, keys)
-    return sampler.voxels_covered
+    return sampler
 
 
 def by_sieves(frames: Voxels, k: int, epsilon: float = 0.1) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from time import perf_counter
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from benchmarks.common import Row, show
+from benchmarks.common import Row, show, timed
 from spatial_mllm_ros.config import CoverageParams, build
 from spatial_mllm_ros.coverage import StreamingCoverageSampler, depth_voxel_keys
 from spatial_mllm_ros.frames import Frame
@@ -75,9 +74,7 @@ def mapped(seed: int, views: dict[int, SimFrame], has_poses: bool) -> Iterator[R
         pipeline.process(Frame(frame.stamp_ns, frame.camera, image=frame.image, world_from_camera=pose))
         while window := pipeline.next_window():
             geometry = model(window)
-            start = perf_counter()
-            pipeline.add_window(window, geometry)
-            seconds.append(perf_counter() - start)
+            seconds.append(timed(pipeline.add_window, window, geometry)[0])
     memory = pipeline.memory
     for (stamp, _), placed in memory._placed.items():
         gauge = memory._gauges[placed.section]

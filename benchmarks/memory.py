@@ -1,13 +1,11 @@
 """Memory over a stream of 20,000 frames in a scene that never ends."""
 
 import gc
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Row, show
+from benchmarks.common import Row, resident_mb, show
 from spatial_mllm_ros.config import Config
 from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.scene.pipeline import SpatialPipeline
@@ -26,12 +24,6 @@ def corridor(count: int) -> Iterator[Frame]:
         depth = (2 + 0.3 * random.standard_normal((60, 80))).astype(np.float32)
         image = random.integers(0, 255, (60, 80, 3), np.uint8)
         yield Frame(i * 33_333_333, camera, image=image, depth=depth, world_from_camera=pose, world_frame="odom")
-
-
-def resident_mb() -> float:
-    """Resident memory of this process, MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def measure(count: int) -> dict[int, tuple[float, float, int]]:

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import Row, show
-from benchmarks.memory import resident_mb
+from benchmarks.common import Row, resident_mb, show
 from spatial_mllm_ros.mllm.answering.engine import Engine, load_engine
 from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
 from spatial_mllm_ros.mllm.families.spatial_mllm.loaded import SpatialMLLM

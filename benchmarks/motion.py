@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from time import perf_counter
 
 import cv2
 import numpy as np
 
-from benchmarks.common import RECORDING, Row, show
+from benchmarks.common import RECORDING, Row, show, timed
 from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.motion.camera import camera_motion
@@ -59,17 +58,16 @@ def speed(frames: Sequence[Frame]) -> Iterator[Row]:
     """A region target, per frame, beside flow over whole images as a plain tracker runs it: there and back."""
     target = RegionTarget("region", frames[0], (270, 190, 100, 100))
     ours, plain = [], []
-    grid = np.array([[x, y] for x in range(270, 370, 12) for y in range(190, 290, 12)], np.float32)[:, None]
-    for before, frame in pairwise(frames[:61]):
-        first, second = posed(before).gray, posed(frame).gray
-        _ = frame.depth
-        start = perf_counter()
-        target.update(frame)
-        middle = perf_counter()
+
+    def flow(first: np.ndarray, second: np.ndarray) -> None:
         moved, _, _ = cv2.calcOpticalFlowPyrLK(first, second, grid, grid.copy(), winSize=(31, 31), maxLevel=4)
         cv2.calcOpticalFlowPyrLK(second, first, moved, moved.copy(), winSize=(31, 31), maxLevel=4)
-        ours.append(middle - start)
-        plain.append(perf_counter() - middle)
+
+    grid = np.array([[x, y] for x in range(270, 370, 12) for y in range(190, 290, 12)], np.float32)[:, None]
+    for before, frame in pairwise(frames[:61]):
+        first, second, _ = posed(before).gray, posed(frame).gray, frame.depth
+        ours.append(timed(target.update, frame)[0])
+        plain.append(timed(flow, first, second)[0])
         before.release()
     mine, theirs = 1000 * np.median(ours), 1000 * np.median(plain)
     baseline = f"{theirs:.1f} ms plain flow alone"

@@ -9,7 +9,7 @@ from time import perf_counter, process_time
 
 import numpy as np
 
-from benchmarks.common import RECORDING, Row, show
+from benchmarks.common import RECORDING, Row, show, timed
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.recordings import read_frames
 from spatial_mllm_ros.simulation import make_room
@@ -33,16 +33,14 @@ def overlap() -> Iterator[Row]:
     """Of 300 frames of the recording, or of a room where that is not there; CPU time, one thread."""
     frames = list(read_frames(RECORDING))[:FRAMES] if RECORDING.exists() else rendered()
     index = SceneIndex(Scene("overlap", "benchmark", frames, key="overlap"))
-    start = process_time()
-    seen = index.seen
-    reading = process_time() - start
+    reading, seen = timed(getattr, index, "seen", clock=process_time)
     overlap_of(seen[:2])  # compiles it, or loads what was compiled before
-    seconds, matrix = min((timed(seen) for _ in range(RUNS)), key=lambda found: found[0])
+    seconds, matrix = min(
+        (timed(overlap_of, seen, clock=process_time) for _ in range(RUNS)), key=lambda found: found[0]
+    )
     member = np.unpackbits(seen.view(np.uint8), axis=1, bitorder="little")
     sets = [set(np.flatnonzero(row).tolist()) for row in member]
-    start = process_time()
-    plain = set_overlap(sets)
-    slow = process_time() - start
+    slow, plain = timed(set_overlap, sets, clock=process_time)
     assert (matrix == plain).all()
     name = f"overlap of {len(sets)} frames, {len(index.points):,} points: every pair"
     yield Row(name, f"{1e3 * seconds:.1f} ms", f"{slow:.2f} s with sets", f"{slow / seconds:.0f}")
@@ -62,12 +60,6 @@ def questions() -> Iterator[Row]:
             images = sum(1 for _ in Path(folder).glob("images/*/*.jpg"))
         name = f"{done.total:,} questions with {images:,} images: {Path(spec).name}"
         yield Row(name, f"{done.total / seconds:.0f} a second and core", f"{seconds:.0f} s, {waited:.0f} s waited")
-
-
-def timed(seen: np.ndarray) -> tuple[float, np.ndarray]:
-    start = process_time()
-    matrix = overlap_of(seen)
-    return process_time() - start, matrix
 
 
 def set_overlap(sets: list[set[int]]) -> np.ndarray:

@@ -12,23 +12,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep, time_ns
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
-
-from benchmarks.common import RECORDING, Row, show
+from benchmarks.common import Row, recording, resident_mb, show
+from spatial_mllm_ros.recordings import Recording
 
 NODE = Path(sys.executable).with_name("spatial_mllm_node")
 DOMAIN = os.getpid() % 90 + 11
-CAMERA_TOPICS = {  # below /camera in the recording, below the camera's name here
-    "color/camera_info": "sensor_msgs/msg/CameraInfo",
-    "depth/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
-    "color/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
-}
+# Below /camera in the recording, below the camera's name here.
+CAMERA_TOPICS = ("color/camera_info", "depth/image_raw/compressed", "color/image_raw/compressed")
 ORDER = ["/tf", *(f"/camera/{topic}" for topic in CAMERA_TOPICS)]
 PERIOD = 1 / 30  # s between two frames of a camera
 WARM_UP = 15  # frames before counting starts
@@ -41,12 +37,12 @@ class Tape:
     def __init__(self, path: Path):
         self.static: list[bytes] = []
         by_topic: dict[str, list[tuple[int, bytes]]] = {topic: [] for topic in ORDER}
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            for connection, _, raw in reader.messages():
-                if connection.topic == "/tf_static":
+        with Recording(path) as known:
+            for topic, _, raw in known.messages():
+                if topic.name == "/tf_static":
                     self.static.append(bytes(raw))
-                elif connection.topic in by_topic:
-                    by_topic[connection.topic].append((stamp_of(connection.topic, raw), bytes(raw)))
+                elif topic.name in by_topic:
+                    by_topic[topic.name].append((stamp_of(topic.name, raw), bytes(raw)))
         images = by_topic[ORDER[-1]]
         self.offsets = [stamp - images[0][0] for stamp, _ in images]
         same = {topic: dict(messages) for topic, messages in by_topic.items()}
@@ -70,9 +66,9 @@ def stamped(topic: str, raw: bytes, ns: int) -> bytes:
 
 
 class Player:
-    """Publishes the tape for several cameras at once and listens to what the node says of itself."""
+    """Runs the node with some parameters, publishes the tape for several cameras at once, and listens to the node."""
 
-    def __init__(self, tape: Tape, cameras: list[str]):
+    def __init__(self, tape: Tape, cameras: list[str], *parameters: str):
         from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.context import Context
         from rclpy.executors import SingleThreadedExecutor
@@ -84,15 +80,18 @@ class Player:
         from tf2_msgs.msg import TFMessage
 
         self.tape, self.cameras = tape, cameras
+        os.environ |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(DOMAIN)}
+        transports = [f"{camera}.{kind}_transport:=compressed" for camera in cameras for kind in ("image", "depth")]
+        settings = [part for each in (*transports, "status_rate:=10.0", *parameters) for part in ("-p", each)]
+        self.process = subprocess.Popen([NODE, "--ros-args", "--log-level", "error", *settings])
         self.context = Context()
         self.context.init(domain_id=DOMAIN)
         self.node = Node("player", context=self.context)
-        types = {"sensor_msgs/msg/CameraInfo": CameraInfo, "sensor_msgs/msg/CompressedImage": CompressedImage}
         self.publishers: dict[str, list[Any]] = {"/tf": [self.node.create_publisher(TFMessage, "/tf", 100)]}
-        for topic, type_ in CAMERA_TOPICS.items():
+        for topic in CAMERA_TOPICS:
+            type_ = CameraInfo if topic.endswith("camera_info") else CompressedImage
             self.publishers[f"/camera/{topic}"] = [
-                self.node.create_publisher(types[type_], f"/{camera}/{topic}", qos_profile_sensor_data)
-                for camera in cameras
+                self.node.create_publisher(type_, f"/{camera}/{topic}", qos_profile_sensor_data) for camera in cameras
             ]
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.static = self.node.create_publisher(TFMessage, "/tf_static", latched)
@@ -112,13 +111,14 @@ class Player:
     def _heard_diagnostics(self, msg: Any) -> None:
         self.diagnostics = {value.key: value.value for status in msg.status for value in status.values}
 
-    def ready(self, node: subprocess.Popen) -> None:
+    def ready(self) -> None:
         """Wait until every publisher has its subscription; ends the program where the node has ended."""
         deadline = monotonic() + 60
         every = [p for publishers in self.publishers.values() for p in publishers]
         while not all(p.get_subscription_count() for p in every) or not self.reset.service_is_ready():
-            if monotonic() > deadline or node.poll() is not None:
-                raise SystemExit("the node has ended" if node.poll() else "the node did not subscribe within 60 s")
+            if monotonic() > deadline or self.process.poll() is not None:
+                ended = self.process.poll()
+                raise SystemExit("the node has ended" if ended else "the node did not subscribe within 60 s")
             sleep(0.05)
         for raw in self.tape.static:
             self.static.publish(raw)
@@ -143,11 +143,26 @@ class Player:
         while not future.done():
             sleep(0.01)
 
+    def rows(self, name: str, sent: int) -> Iterator[Row]:
+        """What became of the images sent, by the node's own word."""
+        seen, said = self.status.frames_seen, self.diagnostics
+        counted = seen + self.status.frames_dropped
+        reasons = {key: n for key, n in said.items() if key.startswith("dropped: ")} or "none dropped"
+        yield Row(f"{name}: frames processed", f"{seen}", f"{sent} sent", f"{seen / sent:.3f}")
+        known = f"{sent} sent, {reasons}"
+        yield Row(f"{name}: processed or counted as dropped", f"{counted}", known, f"{counted / sent:.3f}")
+        half, most = said["frame age p50 (ms)"], said["frame age p95 (ms)"]
+        yield Row(f"{name}: frame age", f"p50 {half} ms, p95 {most} ms", "50 ms", f"{float(most) / 50:.2f}")
+
     def close(self) -> None:
+        """Ends the node too, and the program where that fails."""
         self.executor.shutdown()
         self.thread.join()
         self.node.destroy_node()
         self.context.try_shutdown()
+        self.process.send_signal(signal.SIGINT)
+        if code := self.process.wait(20):
+            raise SystemExit(f"the node ended with exit code {code}")
 
 
 def cpu_seconds(pid: int) -> float:
@@ -155,60 +170,30 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def resident_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def measure(tape: Tape, count: int) -> Iterator[Row]:
     """Rows for a number of cameras that all show the recording."""
     cameras = [f"camera{i}" for i in range(count)]
-    arguments = ["-p", f"cameras:=[{', '.join(cameras)}]", "-p", "status_rate:=10.0", "-p", "ask.model:=none"]
-    for camera in cameras:
-        arguments += ["-p", f"{camera}.image_transport:=compressed", "-p", f"{camera}.depth_transport:=compressed"]
-    node = subprocess.Popen([NODE, "--ros-args", "--log-level", "error", *arguments])
-    player = Player(tape, cameras)
-    try:
-        player.ready(node)
+    with closing(Player(tape, cameras, f"cameras:=[{', '.join(cameras)}]", "ask.model:=none")) as player:
+        node = player.process.pid
+        player.ready()
         player.play(range(WARM_UP))
         player.forget()
-        cpu, start = cpu_seconds(node.pid), monotonic()
+        cpu, start = cpu_seconds(node), monotonic()
         sent = player.play(range(WARM_UP, len(tape.frames)))
         seconds = monotonic() - start
-        cpu = (cpu_seconds(node.pid) - cpu) / seconds
+        cpu = (cpu_seconds(node) - cpu) / seconds
         sleep(SETTLE)
-        status, said = player.status, player.diagnostics
-        memory = resident_mb(node.pid)
-    finally:
-        player.close()
-        node.send_signal(signal.SIGINT)
-        code = node.wait(20)
-    name = f"{count} camera{'s' if count > 1 else ''} at {sent / count / seconds:.1f} Hz"
-    counted = status.frames_seen + status.frames_dropped
-    reasons = {key: n for key, n in said.items() if key.startswith("dropped: ")} or "none dropped"
-    yield Row(f"{name}: frames processed", f"{status.frames_seen}", f"{sent} sent", f"{status.frames_seen / sent:.3f}")
-    yield Row(
-        f"{name}: processed and counted as dropped", f"{counted}", f"{sent} sent, {reasons}", f"{counted / sent:.3f}"
-    )
-    ages = said["frame age p50 (ms)"], said["frame age p95 (ms)"]
-    yield Row(f"{name}: frame age", f"p50 {ages[0]} ms, p95 {ages[1]} ms", "50 ms", f"{float(ages[1]) / 50:.2f}")
-    busy = said["processing time p50 (ms)"], said["processing time p95 (ms)"]
-    yield Row(f"{name}: processing a frame", f"p50 {busy[0]} ms, p95 {busy[1]} ms")
-    yield Row(f"{name}: the node's CPU and memory", f"{100 * cpu:.0f} % of a core, {memory:.0f} MB resident")
-    if code:
-        raise SystemExit(f"the node ended with exit code {code}")
+        said, memory = player.diagnostics, resident_mb(node)
+        name = f"{count} camera{'s' if count > 1 else ''} at {sent / count / seconds:.1f} Hz"
+        yield from player.rows(name, sent)
+        busy = said["processing time p50 (ms)"], said["processing time p95 (ms)"]
+        yield Row(f"{name}: processing a frame", f"p50 {busy[0]} ms, p95 {busy[1]} ms")
+        yield Row(f"{name}: the node's CPU and memory", f"{100 * cpu:.0f} % of a core, {memory:.0f} MB resident")
 
 
 def run(path: Path | None = None) -> Iterator[Row]:
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
-    path = path or (RECORDING if RECORDING.exists() else None)
     with tempfile.TemporaryDirectory() as folder:
-        if path is None:
-            from spatial_mllm_ros.simulation import simulate
-
-            path = Path(folder) / "room.mcap"
-            simulate(path, seed=0, duration=5)
-        tape = Tape(path)
+        tape = Tape(path or recording(Path(folder)))
     for count in (1, 4):
         yield from measure(tape, count)
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.common import Row, show
+from benchmarks.common import Row, show, timed
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 from spatial_mllm_ros.simulation import make_room
@@ -46,9 +46,7 @@ def steps(name: str, path: Path, mixture: Mixture, features: Path) -> Iterator[R
         collator = Collator(mixture, processor, Settings(max_frames=FRAMES))
         if kept:
             collator.store = FeatureStore(features, fingerprint(model, processor, "float32"))
-            start = perf_counter()
-            count = fill(collator.store, model, clips(collator, mixture.all().tolist()))
-            seen = perf_counter() - start
+            seen, count = timed(fill, collator.store, model, clips(collator, mixture.all().tolist()))
             yield Row(f"{name}: {count} clips of {FRAMES} frames seen and kept", f"{1e3 * seen / count:.0f} ms a clip")
         found[kept] = train(model, collator)
     (plain, losses), (quick, same) = found[False], found[True]
