@@ -26,5 +26,13 @@ class SpatialError(Exception):
         self.message = message
 
 
+def bad(text: str) -> SpatialError:
+    return SpatialError(ErrorCode.BAD_REQUEST, text)
+
+
+def no_geometry(text: str) -> SpatialError:
+    return SpatialError(ErrorCode.NO_GEOMETRY, text)
+
+
 class BadMessage(ValueError):
     """A sensor message that cannot be used; the text names the field, its value and what was expected."""

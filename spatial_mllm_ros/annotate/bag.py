@@ -20,7 +20,7 @@ from ..frames import Frame
 from ..motion.asked import judge_of
 from ..motion.rewards import Reward
 from ..motion.targets import Target, Targets
-from ..recordings.errors import BagError
+from ..recordings.errors import BagError, exists_already
 from ..recordings.reader import FrameReader
 from ..recordings.recording import Recording, require
 from ..recordings.topic import Topic, offered_qos
@@ -94,7 +94,7 @@ def annotate(
         _refuse_source(source, out)
         existed = out.exists() and not overwrite
         if existed and not progress_folder(out).exists():
-            raise _exists(out)
+            raise exists_already(out)
         copied = _copied(reader.recording, topics)
         kept = Progress(out, _key(source, reader.config, targets, copied, engine))
         try:
@@ -102,7 +102,7 @@ def annotate(
             report.resumed = kept.done
             if followed is not None:
                 if existed:
-                    raise _exists(out)
+                    raise exists_already(out)
                 report = _follow(reader, report, followed, kept, progress or (lambda done, total: None), engine)
                 _write(reader.recording, copied, kept, out)
                 kept.checkpoint(report.frames, (report, None))
@@ -224,10 +224,6 @@ def _refuse_source(source: Path, out: Path) -> None:
     inside = source.resolve() in (out.resolve(), *out.resolve().parents)
     if inside or out.resolve() in source.resolve().parents:
         raise BagError(f"{out} is the source or within it: a recording is never changed, choose another name")
-
-
-def _exists(out: Path) -> BagError:
-    return BagError(f"{out} exists already: choose another name, or --overwrite it")
 
 
 def _key(

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..recordings.errors import BagError, BagWarning
+from ..recordings.errors import BagError, BagWarning, writing
 
 RECORD = struct.Struct("<qI")  # stamp, length of what follows
 ENDS = 65536  # bytes at both ends of a file that tell it from others
@@ -38,29 +38,23 @@ class Progress:
     def __init__(self, out: Path, key: dict[str, str]):
         self.folder = progress_folder(out)
         self._key, self._out = key, out
-        try:
+        with writing(out):
             self.folder.mkdir(exist_ok=True)
             self._lock = (self.folder / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BagError(f"another process is writing {out}") from None
-        except OSError as error:
-            raise self.failed(error) from None
-        self.done, self.state, self._length = self._load()
-        try:
-            self._records = (self.folder / "records").open("r+b" if self._length else "w+b")
-            self._records.truncate(self._length)
-            self._records.seek(self._length)
-        except OSError as error:
-            raise self.failed(error) from None
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BagError(f"another process is writing {out}") from None
+            self.done, self.state, length = self._load()
+            self._records = (self.folder / "records").open("r+b" if length else "w+b")
+            self._records.truncate(length)
+            self._records.seek(length)
 
     def add(self, stamp_ns: int, data: bytes | memoryview) -> None:
         """One more finished record."""
-        try:
+        with writing(self._out):
             self._records.write(RECORD.pack(stamp_ns, len(data)))
             self._records.write(data)
-        except OSError as error:
-            raise self.failed(error) from None
 
     def checkpoint(self, done: int, state: Any) -> Any:
         """All records so far count, and work can go on from this state.
@@ -69,13 +63,11 @@ class Progress:
             The state as a later run would find it; whoever goes on with that copy does exactly what that run would do.
         """
         frozen = pickle.dumps(state)
-        try:
+        with writing(self._out):
             self._records.flush()
             beside = self.folder / "state.new"
             beside.write_bytes(pickle.dumps((self._key, done, self._records.tell(), frozen)))
             os.replace(beside, self.folder / "state")
-        except OSError as error:
-            raise self.failed(error) from None
         return pickle.loads(frozen)
 
     def records(self) -> Iterator[tuple[int, bytes]]:
@@ -89,13 +81,11 @@ class Progress:
     def place(self) -> None:
         """Put the output, made in the folder under its own name, in its place; it may be there already."""
         made = self.folder / self._out.name
-        try:
+        with writing(self._out):
             if made.exists():
                 if self._out.is_dir():
                     self._out.replace(self.folder / "replaced")
                 made.replace(self._out)
-        except OSError as error:
-            raise self.failed(error) from None
 
     def finish(self) -> None:
         """Forget everything."""
@@ -107,11 +97,6 @@ class Progress:
         with suppress(OSError):  # what could not be written before cannot be flushed now
             self._records.close()
         self._lock.close()
-
-    def failed(self, error: OSError) -> BagError:
-        if not self._out.absolute().parent.is_dir():
-            return BagError(f"{self._out} cannot be written: the folder {self._out.parent} does not exist")
-        return BagError(f"{self._out} cannot be written: {error.strerror or error}")
 
     def _load(self) -> tuple[int, Any, int]:
         nothing = 0, None, 0

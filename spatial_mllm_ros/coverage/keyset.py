@@ -23,10 +23,6 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(function, **options)
 
 
-def empty_table() -> NDArray[np.int64]:
-    return np.full(SMALLEST, EMPTY, np.int64)
-
-
 @kernel
 def find(table, key):
     """The slot of a key >= 0 in a table of 2^n slots that is not full, or the free slot where it belongs."""
@@ -77,7 +73,7 @@ class KeySet:
     """A growing set of int64 keys >= 0, 11 to 21 bytes a key beyond the first few thousand."""
 
     def __init__(self):
-        self.table = empty_table()
+        self.table = np.full(SMALLEST, EMPTY, np.int64)
         self._count = 0
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from .poses import Matrix
+from .poses import Matrix, rigid
 
 MOST_PAIRS = 4000
 TRIPLES, JUDGES = 128, 400  # starting guesses, and the pairs that judge them
@@ -43,10 +43,7 @@ class Sim3:
 
     def pose(self, source_from_camera: Matrix) -> Matrix:
         """target_from_camera of a camera: its place and its rotation; lengths it measures must be scaled apart."""
-        out = np.eye(4)
-        out[:3, :3] = self.rotation @ source_from_camera[:3, :3]
-        out[:3, 3] = self.apply(source_from_camera[:3, 3])
-        return out
+        return rigid(self.rotation @ source_from_camera[:3, :3], self.apply(source_from_camera[:3, 3]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,13 @@ from scipy.spatial.transform import Rotation
 Matrix = NDArray[np.float64]
 
 
+def rigid(rotation: NDArray, translation: NDArray) -> Matrix:
+    """The transform of a rotation [3, 3] and a translation [3]."""
+    out = np.eye(4)
+    out[:3, :3], out[:3, 3] = rotation, translation
+    return out
+
+
 def pose_matrix(translation: ArrayLike, quaternion_xyzw: ArrayLike) -> Matrix:
     """Transform from a translation [3] in metres and a quaternion [4].
 
@@ -18,10 +25,7 @@ def pose_matrix(translation: ArrayLike, quaternion_xyzw: ArrayLike) -> Matrix:
         raise ValueError("pose with NaN or infinite values")
     if abs(np.linalg.norm(q) - 1) > 0.01:
         raise ValueError(f"quaternion of length {np.linalg.norm(q):.3g}: expected 1")
-    out = np.eye(4)
-    out[:3, :3] = Rotation.from_quat(q).as_matrix()
-    out[:3, 3] = t
-    return out
+    return rigid(Rotation.from_quat(q).as_matrix(), t)
 
 
 def quaternion_xyzw(matrix: Matrix) -> NDArray[np.float64]:
@@ -31,10 +35,7 @@ def quaternion_xyzw(matrix: Matrix) -> NDArray[np.float64]:
 
 def inverse(matrix: Matrix) -> Matrix:
     """The inverse of a rigid transform."""
-    out = np.eye(4)
-    out[:3, :3] = matrix[:3, :3].T
-    out[:3, 3] = -matrix[:3, :3].T @ matrix[:3, 3]
-    return out
+    return rigid(matrix[:3, :3].T, -matrix[:3, :3].T @ matrix[:3, 3])
 
 
 def transform(matrix: Matrix, points: NDArray) -> NDArray:
@@ -44,11 +45,9 @@ def transform(matrix: Matrix, points: NDArray) -> NDArray:
 
 def interpolate(first: Matrix, second: Matrix, alpha: float) -> Matrix:
     """Between two transforms: linear in translation, slerp in rotation; alpha 0 gives the first, 1 the second."""
-    out = np.eye(4)
     turn = Rotation.from_matrix(first[:3, :3].T @ second[:3, :3]).as_rotvec()
-    out[:3, :3] = first[:3, :3] @ Rotation.from_rotvec(alpha * turn).as_matrix()
-    out[:3, 3] = (1 - alpha) * first[:3, 3] + alpha * second[:3, 3]
-    return out
+    turned = first[:3, :3] @ Rotation.from_rotvec(alpha * turn).as_matrix()
+    return rigid(turned, (1 - alpha) * first[:3, 3] + alpha * second[:3, 3])
 
 
 def rotation_angle(matrix: Matrix) -> float:

@@ -1,7 +1,7 @@
 """Transforms between frames over time: a tree fed by /tf, that interpolates and refuses instead of guessing."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -107,7 +107,7 @@ class TransformBuffer:
         for name in (target, source):
             if name not in self._links and not any(link.parent == name for link in self._links.values()):
                 raise TransformError(Reason.UNKNOWN_FRAME, f"frame '{name}' is unknown; known are {_some(self.frames)}")
-        up_source, up_target = list(self._chain(source)), list(self._chain(target))
+        up_source, up_target = list(chain(source, self._parent)), list(chain(target, self._parent))
         shared = next((name for name in up_source if name in up_target), None)
         if shared is None:
             raise TransformError(Reason.NOT_CONNECTED, f"frames '{target}' and '{source}' are not connected")
@@ -115,15 +115,8 @@ class TransformBuffer:
         shared_from_target = self._walk(up_target[: up_target.index(shared)], stamp_ns)
         return inverse(shared_from_target) @ shared_from_source
 
-    def _chain(self, name: str) -> Iterator[str]:
-        """The frame, its parent, and so on to the root; a loop ends where it closes."""
-        seen: set[str] = set()
-        while name not in seen:
-            yield name
-            seen.add(name)
-            if name not in self._links:
-                return
-            name = self._links[name].parent
+    def _parent(self, name: str) -> str | None:
+        return self._links[name].parent if name in self._links else None
 
     def _walk(self, children: list[str], stamp_ns: int) -> Matrix:
         """Through the links of these frames: top_from_bottom."""
@@ -154,6 +147,15 @@ class TransformBuffer:
                 Reason.GAP, f"{between}: a hole of {wide:.0f} ms, at most {allowed:.0f} ms is interpolated"
             )
         return interpolate(link.matrices[before], link.matrices[after], (stamp_ns - before) / (after - before))
+
+
+def chain(name: str | None, parent: Callable[[str], str | None]) -> Iterator[str]:
+    """The frame, its parent, and so on to the root, which has none; a loop ends where it closes."""
+    seen: set[str] = set()
+    while name is not None and name not in seen:
+        yield name
+        seen.add(name)
+        name = parent(name)
 
 
 def _some(names: list[str]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from math import nan
 
-from ..errors import ErrorCode, SpatialError
+from ..errors import bad
 
 MAX_QUESTION = 2000  # characters
 MAX_OPTIONS = 26
@@ -103,7 +103,3 @@ class Answer:
     seconds_encode: float = 0.0
     seconds_generate: float = 0.0
     note: str = ""
-
-
-def bad(text: str) -> SpatialError:
-    return SpatialError(ErrorCode.BAD_REQUEST, text)

@@ -6,7 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ..config import MotionParams
-from ..errors import BadMessage, ErrorCode, SpatialError
+from ..errors import BadMessage, ErrorCode, SpatialError, bad
 from ..frames import Frame
 from ..mllm.question import Answer, AnswerType, Question, Verdict
 from ..mllm.text.parsing import PIXEL_RANGE
@@ -230,8 +230,7 @@ def judge_of(engine: "Engine | None", source: str) -> "Engine | None":
     if source == "geometry":
         return None
     if engine is None:
-        text = f"motion.source = {source} needs a model, and none is given: give one, or take geometry"
-        raise SpatialError(ErrorCode.BAD_REQUEST, text)
+        raise bad(f"motion.source = {source} needs a model, and none is given: give one, or take geometry")
     if engine.calibration.motion_confidence is None:
-        raise SpatialError(ErrorCode.BAD_REQUEST, f"{engine.name}: {NOT_CALIBRATED}")
+        raise bad(f"{engine.name}: {NOT_CALIBRATED}")
     return engine

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from ..config import MotionParams
-from ..errors import ErrorCode, SpatialError
+from ..errors import bad, no_geometry
 from ..geometry.poses import transform
 from .depth import lift, on_surface
 from .flow import corners
@@ -164,9 +164,7 @@ def clipped(roi: tuple[float, float, float, float], width: int, height: int) -> 
     x, y, w, h = (int(n) for n in roi)
     left, top, right, bottom = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if left >= right or top >= bottom:
-        raise SpatialError(
-            ErrorCode.BAD_REQUEST, f"region {w}x{h} at ({x}, {y}) is outside the image of {width}x{height} pixels"
-        )
+        raise bad(f"region {w}x{h} at ({x}, {y}) is outside the image of {width}x{height} pixels")
     return left, top, right, bottom
 
 
@@ -176,9 +174,9 @@ def _region_points(
     """Corners with depth inside the region, clipped to the image."""
     gray = frame.gray
     x, y, w, h = (int(n) for n in roi)
-    left, top, right, bottom = clipped(roi, gray.shape[1], gray.shape[0])
+    left, top, end, bottom = clipped(roi, gray.shape[1], gray.shape[0])
     mask = np.zeros(gray.shape, np.uint8)
-    mask[top:bottom, left:right] = 255
+    mask[top:bottom, left:end] = 255
     found = corners(gray, CANDIDATES * params.points, SPACING, mask)
     usable = found[np.isfinite(lift(frame, found)[:, 0])]
     inner = usable[on_surface(frame, usable)]
@@ -186,11 +184,8 @@ def _region_points(
     usable = _spread(inner if selective else usable, params.points)
     if len(usable) < params.min_points:
         lacks = "texture to track" if len(found) < params.min_points else "depth on a surface"
-        right_choice = (
-            f"choose one with at least {params.min_points} such points: larger, or on a textured object with depth"
-        )
-        found_text = f"{len(usable)} points of region {w}x{h} at ({x}, {y}) have {lacks}"
-        raise SpatialError(ErrorCode.NO_GEOMETRY, f"only {found_text}; {right_choice}")
+        right = f"choose one with at least {params.min_points} such points: larger, or on a textured object with depth"
+        raise no_geometry(f"only {len(usable)} points of region {w}x{h} at ({x}, {y}) have {lacks}; {right}")
     return usable, selective
 
 

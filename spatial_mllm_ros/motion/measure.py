@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import MotionParams
-from ..errors import ErrorCode, SpatialError
+from ..errors import bad, no_geometry
 from ..frames import Frame
 from ..geometry.poses import inverse, transform
 from .depth import depth_noise, lift
@@ -75,11 +75,9 @@ def measure_point(
         frame.release()
     first.release()
     if tracks is None:
-        raise SpatialError(ErrorCode.NO_GEOMETRY, f"no frame after {_seconds(first)} has image, depth and pose")
+        raise no_geometry(f"no frame after {_seconds(first)} has image, depth and pose")
     if fit is None or not tracks.visible.any():
-        raise SpatialError(
-            ErrorCode.NO_GEOMETRY, f"the point was lost after {_seconds(seen_at)}: hidden, out of view or without depth"
-        )
+        raise no_geometry(f"the point was lost after {_seconds(seen_at)}: hidden, out of view or without depth")
     displacement = transform(motion, point) - point
     return PointMotion(
         float(np.linalg.norm(displacement)),
@@ -94,25 +92,21 @@ def measure_point(
 def _check(frames: Sequence[Frame], pixel: tuple[float, float]) -> Frame:
     """The first frame; raises where the request cannot be answered."""
     if len(frames) < 2 or frames[-1].stamp_ns == frames[0].stamp_ns:
-        raise SpatialError(
-            ErrorCode.BAD_REQUEST, "motion needs at least 2 frames: choose a later end or an earlier start"
-        )
+        raise bad("motion needs at least 2 frames: choose a later end or an earlier start")
     first = frames[0]
     if any(f.camera.name != first.camera.name for f in frames):
-        raise SpatialError(ErrorCode.BAD_REQUEST, "frames of more than one camera: expected one")
+        raise bad("frames of more than one camera: expected one")
     if any(later.stamp_ns < sooner.stamp_ns for sooner, later in pairwise(frames)):
-        raise SpatialError(ErrorCode.BAD_REQUEST, "the stamps go back: expected frames in order of time")
+        raise bad("the stamps go back: expected frames in order of time")
     if reason := unusable(first):
-        raise SpatialError(ErrorCode.NO_GEOMETRY, f"the first frame, at {_seconds(first)}, has {reason}")
+        raise no_geometry(f"the first frame, at {_seconds(first)}, has {reason}")
     width, height = first.camera.width, first.camera.height
     if not (-0.5 <= pixel[0] < width - 0.5 and -0.5 <= pixel[1] < height - 0.5):
-        raise SpatialError(
-            ErrorCode.BAD_REQUEST, f"pixel ({pixel[0]:g}, {pixel[1]:g}) is outside the image of {width}x{height} pixels"
-        )
+        raise bad(f"pixel ({pixel[0]:g}, {pixel[1]:g}) is outside the image of {width}x{height} pixels")
     for frame in frames[1:]:
         if (frame.camera.width, frame.camera.height) != (width, height):
             changed = f"from {width}x{height} to {frame.camera.width}x{frame.camera.height} pixels at {_seconds(frame)}"
-            raise SpatialError(ErrorCode.BAD_REQUEST, f"the image changes {changed}: expected one size")
+            raise bad(f"the image changes {changed}: expected one size")
     return first
 
 
@@ -121,9 +115,7 @@ def _surface(frame: PosedFrame, pixel: tuple[float, float]) -> tuple[NDArray[np.
     point = lift(frame, np.array([pixel], np.float64))[0]
     where = f"pixel ({pixel[0]:g}, {pixel[1]:g}) at {_seconds(frame)}"
     if not np.isfinite(point).all():
-        raise SpatialError(
-            ErrorCode.NO_GEOMETRY, f"no depth at {where}: choose one on a surface, away from edges and holes"
-        )
+        raise no_geometry(f"no depth at {where}: choose one on a surface, away from edges and holes")
     camera_from_world = inverse(frame.world_from_camera)
     depth = transform(camera_from_world, point)[2]
     u, v = np.rint(pixel).astype(int)
@@ -137,7 +129,7 @@ def _surface(frame: PosedFrame, pixel: tuple[float, float]) -> tuple[NDArray[np.
         if len(near) >= ENOUGH:
             return point, near
     if not len(near):
-        raise SpatialError(ErrorCode.NO_GEOMETRY, f"nothing to follow around {where}: choose one on a textured surface")
+        raise no_geometry(f"nothing to follow around {where}: choose one on a textured surface")
     return point, near
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import MotionParams
-from ..errors import ErrorCode, SpatialError
+from ..errors import no_geometry
 from ..frames import Frame
 from .body import RegionBody
 from .posed import posed, unusable
@@ -58,15 +58,10 @@ class _Account:
         self._goal = None if goal is None else np.asarray(goal, np.float64)
         self._progress = self._path = 0.0
         self._anchor = np.zeros(3)
+        self.reference_ns = 0
 
     def valid(
-        self,
-        stamp_ns: int,
-        reference_ns: int,
-        start: NDArray,
-        displacement: NDArray,
-        uncertainty: float = 0.0,
-        confidence: float = 1.0,
+        self, stamp_ns: int, start: NDArray, displacement: NDArray, uncertainty: float = 0.0, confidence: float = 1.0
     ) -> Reward:
         distance = float(np.linalg.norm(displacement))
         progress = distance
@@ -76,10 +71,11 @@ class _Account:
         if step > max(self._deadband, CERTAIN * uncertainty):
             self._path, self._anchor = self._path + step, displacement
         gained, self._progress = progress - self._progress, progress
-        return Reward(stamp_ns, self._label, reference_ns, True, distance, self._path, displacement, gained, confidence)
+        told = stamp_ns, self._label, self.reference_ns
+        return Reward(*told, True, distance, self._path, displacement, gained, confidence)
 
-    def invalid(self, stamp_ns: int, reference_ns: int, reason: str) -> Reward:
-        return Reward(stamp_ns, self._label, reference_ns, False, path_length=self._path, reason=reason)
+    def invalid(self, stamp_ns: int, reason: str) -> Reward:
+        return Reward(stamp_ns, self._label, self.reference_ns, False, path_length=self._path, reason=reason)
 
 
 class CameraTarget:
@@ -94,7 +90,6 @@ class CameraTarget:
     def __init__(self, label: str, goal: NDArray | None = None, params: MotionParams | None = None):
         self._account = _Account(label, goal, params or MotionParams())
         self._start: NDArray[np.float64] | None = None
-        self._reference_ns = 0
         self._newest: int | None = None
 
     def update(self, frame: Frame) -> Reward:
@@ -104,12 +99,12 @@ class CameraTarget:
         if not reason and (pose is None or not np.isfinite(pose).all()):
             reason = "no pose"
         if reason or pose is None:
-            return self._account.invalid(frame.stamp_ns, self._reference_ns, reason)
+            return self._account.invalid(frame.stamp_ns, reason)
         self._newest = frame.stamp_ns
         position = pose[:3, 3].astype(np.float64)
         if self._start is None:
-            self._start, self._reference_ns = position, frame.stamp_ns
-        return self._account.valid(frame.stamp_ns, self._reference_ns, self._start, position - self._start)
+            self._start, self._account.reference_ns = position, frame.stamp_ns
+        return self._account.valid(frame.stamp_ns, self._start, position - self._start)
 
 
 class RegionTarget:
@@ -139,14 +134,12 @@ class RegionTarget:
     ):
         self._params = params or MotionParams()
         if reason := unusable(frame):
-            raise SpatialError(
-                ErrorCode.NO_GEOMETRY,
-                f"the frame at {frame.stamp_ns / 1e9:.3f} s has {reason}; a region needs image, depth and pose",
-            )
+            moment = f"the frame at {frame.stamp_ns / 1e9:.3f} s"
+            raise no_geometry(f"{moment} has {reason}; a region needs image, depth and pose")
         self._account = _Account(label, goal, self._params)
         self._body = RegionBody(posed(frame), roi, self._params)
         self._size = posed(frame).gray.shape
-        self._reference_ns = self._newest = self._visible_ns = frame.stamp_ns
+        self._account.reference_ns = self._newest = self._visible_ns = frame.stamp_ns
         self.tracked_points = self._body.points
         self.lost = ""
 
@@ -168,18 +161,12 @@ class RegionTarget:
         if motion is not None:
             self._visible_ns = frame.stamp_ns
             return self._account.valid(
-                frame.stamp_ns,
-                self._reference_ns,
-                motion.start,
-                motion.displacement,
-                motion.uncertainty,
-                motion.confidence,
+                frame.stamp_ns, motion.start, motion.displacement, motion.uncertainty, motion.confidence
             )
         if not self.lost and frame.stamp_ns - self._visible_ns > self._params.max_lost * 1e9:
             self.lost = f"invisible for more than {self._params.max_lost:g} s; set the target again"
-        return self._account.invalid(
-            frame.stamp_ns, self._reference_ns, reason or self.lost or "too few of its points are visible and agree"
-        )
+        reason = reason or self.lost or "too few of its points are visible and agree"
+        return self._account.invalid(frame.stamp_ns, reason)
 
 
 def _late(frame: Frame, newest: int | None) -> str:

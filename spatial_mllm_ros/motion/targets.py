@@ -9,7 +9,7 @@ import numpy as np
 
 from ..assembler import JUMP_NS
 from ..config import Config
-from ..errors import ErrorCode, SpatialError
+from ..errors import ErrorCode, SpatialError, bad
 from ..frames import Frame
 from ..recordings.errors import BagWarning
 from .asked import AskedTargets, Region
@@ -85,8 +85,7 @@ class Targets:
         self._own = [replace(camera, label=label, camera=name) for label, name in zip(names, own, strict=True)]
         given = [t.label for t in targets]
         if len(set(given)) < len(given) or len(given) > MAX_TARGETS or not wanted.keys().isdisjoint(names):
-            text = f"{len(targets)} targets: expected at most {MAX_TARGETS}, each with its own label"
-            raise SpatialError(ErrorCode.BAD_REQUEST, text)
+            raise bad(f"{len(targets)} targets: expected at most {MAX_TARGETS}, each with its own label")
         self._waiting = [*self._own, *wanted.values()]
 
     def checked(self, target: Target) -> Target:
@@ -111,7 +110,7 @@ class Targets:
         elif label not in self.labels and len(self.labels) >= MAX_TARGETS:
             wrong = f"{MAX_TARGETS} targets are followed already; reset memory or replace one"
         if wrong:
-            raise SpatialError(ErrorCode.BAD_REQUEST, f"target '{label[:MAX_LABEL]}': {wrong}")
+            raise bad(f"target '{label[:MAX_LABEL]}': {wrong}")
         return replace(target, camera=target.camera or self._cameras[0], roi=None if label == CAMERA else roi)
 
     @property

@@ -6,9 +6,9 @@ from typing import Any
 from rclpy.qos import QoSProfile
 
 from ..config import describe
-from ..errors import ErrorCode
+from ..errors import ErrorCode, bad
 from ..messages import stamp_ns
-from ..mllm.question import AnswerType, Question, bad
+from ..mllm.question import AnswerType, Question
 
 WAITING = QoSProfile(depth=1000)  # requests that DDS keeps; the default would silently lose the 11th of a burst
 

@@ -11,12 +11,12 @@ from rclpy.lifecycle import LifecycleNode
 from spatial_mllm_msgs.srv import MeasureMotion, SetRewardTarget
 from std_srvs.srv import Trigger
 
-from ..errors import ErrorCode, SpatialError
+from ..errors import ErrorCode, SpatialError, bad
 from ..motion.camera import CameraMotion
 from ..motion.targets import CAMERA, Target
 from ..scene.pipeline import SpatialPipeline
 from .convert import time, vector
-from .requests import WAITING, bad, fail, the_camera, time_ns
+from .requests import WAITING, fail, the_camera, time_ns
 
 AT_ONCE = 4  # requests in work; more are answered BUSY
 

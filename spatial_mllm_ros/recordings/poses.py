@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from ..geometry.transform_buffer import chain
 from .errors import BagError
 from .recording import Recording, require
 from .types import ODOMETRY, POSE, TRANSFORMS
@@ -49,18 +50,18 @@ def find_poses(
     if odometry and pose:
         raise BagError("odometry and pose are both named: poses come from one of them")
     tree = _tree(recording)
-    chain = list(_climb(tree, camera_frame))
+    up = list(chain(camera_frame, lambda frame: tree[frame][0] if frame in tree else None))
     for source, name, kind in (("odometry", odometry, ODOMETRY), ("pose", pose, POSE)):
         if name:
             require(recording, name, [kind])
             child = (child_frame or camera_frame) if source == "pose" else ""
             return PoseSource(source, name, child, world_frame or _frame(recording, name)), []
-    if len(chain) > 1 and not all(tree[frame][1] for frame in chain[:-1]):
-        return PoseSource("tf", "", "", _world(chain, world_frame)), []
+    if len(up) > 1 and not all(tree[frame][1] for frame in up[:-1]):
+        return PoseSource("tf", "", "", _world(up, world_frame)), []
     problems = []
     for name in _filled(recording, ODOMETRY):
         moved = recording.first(name).child_frame_id.lstrip("/")
-        if moved in chain:
+        if moved in up:
             return PoseSource("odometry", name, "", world_frame or _frame(recording, name)), []
         problems.append(f"{name} moves '{moved}', to which the camera's frame '{camera_frame}' is not connected")
     stamped = [name for name in _filled(recording, POSE) if "object" not in name]
@@ -69,18 +70,18 @@ def find_poses(
         return PoseSource("pose", stamped[0], child_frame or camera_frame, world), []
     if stamped:
         problems.append(f"several PoseStamped topics: name the camera's, one of {', '.join(stamped)}")
-    if len(chain) > 1:
-        return PoseSource("tf", "", "", _world(chain, world_frame)), problems
+    if len(up) > 1:
+        return PoseSource("tf", "", "", _world(up, world_frame)), problems
     nowhere = f"no camera poses: no TF leads to '{camera_frame}', and no Odometry or PoseStamped gives them"
     return PoseSource(), [nowhere, *problems]
 
 
-def _world(chain: list[str], wanted: str | None) -> str:
+def _world(up: list[str], wanted: str | None) -> str:
     """The fixed frame among the camera's frame and its ancestors."""
-    if wanted and wanted not in chain:
-        text = f"world frame '{wanted}' is not connected to the camera's frame '{chain[0]}'"
-        raise BagError(f"{text}; connected: {', '.join(chain[1:])}")
-    return wanted or ("odom" if "odom" in chain else chain[-1])
+    if wanted and wanted not in up:
+        text = f"world frame '{wanted}' is not connected to the camera's frame '{up[0]}'"
+        raise BagError(f"{text}; connected: {', '.join(up[1:])}")
+    return wanted or ("odom" if "odom" in up else up[-1])
 
 
 def _filled(recording: Recording, kind: str) -> list[str]:
@@ -114,14 +115,3 @@ def transform_messages(recording: Recording, static_only: bool = False) -> Itera
 def is_static(name: str) -> bool:
     """Whether a topic of transforms holds static ones."""
     return name.endswith("static")
-
-
-def _climb(tree: dict[str, tuple[str, bool]], frame: str) -> Iterator[str]:
-    """The frame, its parent, and so on to the root."""
-    seen: set[str] = set()
-    while frame not in seen:
-        yield frame
-        seen.add(frame)
-        if frame not in tree:
-            return
-        frame = tree[frame][0]

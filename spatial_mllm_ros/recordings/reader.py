@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from heapq import heappop, heappush
 from pathlib import Path
@@ -21,7 +22,7 @@ from .types import ODOMETRY, POSE, TRANSFORMS
 PATIENCE = 0.5  # s; a recording has no deadline: images wait longer for late poses than they would live
 
 
-class FrameReader:
+class FrameReader(AbstractContextManager["FrameReader"]):
     """The frames of a recording; iterate it as often as needed, close it after.
 
     Frames come in order of their stamps. Memory is constant: only what waits for its depth, pose or turn is held.
@@ -86,9 +87,6 @@ class FrameReader:
 
     def close(self) -> None:
         self.recording.close()
-
-    def __enter__(self) -> "FrameReader":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

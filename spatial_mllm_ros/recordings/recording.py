@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ PARSERS: dict[MessageDefinitionFormat, Callable[[str, str], Any]] = {
 }
 
 
-class Recording:
+class Recording(AbstractContextManager["Recording"]):
     """A recording, open for reading; use it with ``with``.
 
     Args:
@@ -121,9 +122,6 @@ class Recording:
         for part in self._parts:
             part.close()
         self._parts = []
-
-    def __enter__(self) -> "Recording":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -74,11 +74,15 @@ def _definition(encoding: str, text: str) -> MessageDefinition:
     return MessageDefinition(DEFINITION_FORMATS.get(encoding, MessageDefinitionFormat.NONE), text)
 
 
-def _decompress(compression: str, data: bytes, size: int) -> bytes:
-    """As much as can be had of data that may be cut off."""
-    if compression in ("", "none"):
-        return data
-    return DECOMPRESSORS[compression]().decompress(data, size)
+def _chunk(source: _Source, compression: str, packed: int, size: int, crc: int = 0) -> tuple[_Source, bool]:
+    """As much as can be had of so many packed bytes, which may be cut off, and whether they are whole."""
+    whole = packed <= source.left
+    data = source.take(min(packed, source.left))
+    if compression not in ("", "none"):
+        data = DECOMPRESSORS[compression]().decompress(data, size)
+    if whole and (len(data) != size or (crc and crc32(data) != crc)):
+        raise Cut
+    return _Source(BytesIO(data)), whole
 
 
 def scan_mcap(path: Path) -> Records:
@@ -123,12 +127,8 @@ def _mcap_chunk(source: _Source, length: int, schemas: Schemas, topics: dict[int
     end = source.file.tell() + length
     _, _, size, crc = source.unpack("<QQQI")
     compression = source.text()
-    (packed,) = source.unpack("<Q")
-    whole = packed <= source.left
-    data = _decompress(compression, source.take(min(packed, source.left)), size)
-    if whole and (len(data) != size or (crc and crc32(data) != crc)):
-        raise Cut
-    yield from _mcap_records(_Source(BytesIO(data)), schemas, topics)
+    chunk, whole = _chunk(source, compression, source.unpack("<Q")[0], size, crc)
+    yield from _mcap_records(chunk, schemas, topics)
     if not whole:
         raise Cut
     source.file.seek(end)
@@ -160,14 +160,10 @@ def _bag1_records(source: _Source, topics: dict[bytes, Topic]) -> Records:
     while source.left:
         header = _bag1_header(source)
         op, (length,) = header.get("op", b"")[:1], source.unpack("<I")
-        whole = length <= source.left
         if op == b"\x05":
             (size,) = struct.unpack("<I", header.get("size", b"\xff" * 4)[:4])
-            compression = header.get("compression", b"").decode(errors="replace")
-            data = _decompress(compression, source.take(min(length, source.left)), size)
-            if whole and len(data) != size:
-                raise Cut
-            yield from _bag1_records(_Source(BytesIO(data)), topics)
+            chunk, whole = _chunk(source, header.get("compression", b"").decode(errors="replace"), length, size)
+            yield from _bag1_records(chunk, topics)
             if not whole:
                 raise Cut
             continue

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import TypesysError
 
-from .errors import BagError
+from .errors import BagError, exists_already, writing
 from .topic import Topic, offered_qos
 from .types import Typestore, typestore
 
 
-class BagWriter:
+class BagWriter(AbstractContextManager["BagWriter"]):
     """A new MCAP recording; use it with ``with``, or end it with :meth:`close` or :meth:`abort`.
 
     Args:
@@ -30,18 +31,16 @@ class BagWriter:
     def __init__(self, path: str | Path, overwrite: bool = False):
         self.path = Path(path)
         if self.path.exists() and not overwrite:
-            raise BagError(f"{self.path} exists already: choose another name, or --overwrite it")
+            raise exists_already(self.path)
         if self.path.is_dir() and not (self.path / "metadata.yaml").exists() and any(self.path.iterdir()):
             raise BagError(f"{self.path} is a folder but no recording: it will not be overwritten")
         self._topics: dict[str, tuple[str, Any]] = {}
         self._name = self.path.stem if self.path.suffix == ".mcap" else self.path.name
         self._beside: Path | None = None
-        try:
+        with self._writing():
             self._beside = Path(mkdtemp(".partial", f".{self.path.name}.", self.path.absolute().parent))
             self._writer = Writer(self._beside / self._name, version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
-        except OSError as error:
-            raise self._failed(error) from None
 
     def write(self, topic: str, msg: Any, stamp_ns: int) -> None:
         """Add a message object of rosbags; its type is the topic's from the first message on."""
@@ -65,15 +64,13 @@ class BagWriter:
 
     def write_cdr(self, topic: str, data: bytes | memoryview, stamp_ns: int) -> None:
         """Add a serialised message of a topic that was added before."""
-        try:
+        with self._writing():
             self._writer.write(self._topics[topic][1], stamp_ns, data)
-        except OSError as error:
-            raise self._failed(error) from None
 
     def close(self) -> None:
         """Finish, and put the recording in its place."""
         assert self._beside is not None
-        try:
+        with self._writing():
             self._writer.close()
             made = self._beside / self._name
             (data,) = made.glob("*.mcap")
@@ -82,8 +79,6 @@ class BagWriter:
             if self.path.is_dir():
                 self.path.replace(self._beside / "replaced")
             (data if self.path.suffix == ".mcap" else made).replace(self.path)
-        except OSError as error:
-            raise self._failed(error) from None
         shutil.rmtree(self._beside, ignore_errors=True)
 
     def abort(self) -> None:
@@ -93,18 +88,18 @@ class BagWriter:
         if self._beside is not None:
             shutil.rmtree(self._beside, ignore_errors=True)
 
-    def __enter__(self) -> "BagWriter":
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
         else:
             self.abort()
 
-    def _failed(self, error: OSError) -> BagError:
-        if self._beside is not None:
-            self.abort()
-        if not self.path.absolute().parent.is_dir():
-            return BagError(f"{self.path} cannot be written: the folder {self.path.parent} does not exist")
-        return BagError(f"{self.path} cannot be written: {error.strerror or error}")
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with writing(self.path):
+            try:
+                yield
+            except OSError:
+                if self._beside is not None:
+                    self.abort()
+                raise

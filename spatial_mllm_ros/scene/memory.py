@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..config import Config, CoverageParams
 from ..coverage import StreamingCoverageSampler, Update, depth_voxel_keys
-from ..errors import ErrorCode, SpatialError
+from ..errors import ErrorCode, SpatialError, bad
 from ..evenly import evenly
 from ..frames import Frame
 from ..geometry.cameras import ray_grid
@@ -207,7 +207,7 @@ class FrameMemory:
         self._check_cameras(cameras)
         end_ns = end_ns or 2**63
         if start_ns > end_ns:
-            raise SpatialError(ErrorCode.BAD_REQUEST, "start is after end")
+            raise bad("start is after end")
         most = max_frames or self.config.coverage.frames
 
         def wanted(key: FrameKey) -> bool:
@@ -243,10 +243,8 @@ class FrameMemory:
         nearest = min(held, key=lambda f: abs(f.stamp_ns - stamp_ns))
         off = abs(nearest.stamp_ns - stamp_ns)
         if off > NEAREST_NS:
-            raise SpatialError(
-                ErrorCode.NO_FRAMES,
-                f"no frame near {stamp_ns / 1e9:.3f} s, the nearest is {off / 1e9:.1f} s away; {span}",
-            )
+            text = f"no frame near {stamp_ns / 1e9:.3f} s, the nearest is {off / 1e9:.1f} s away; {span}"
+            raise SpatialError(ErrorCode.NO_FRAMES, text)
         return nearest
 
     def recent(self, camera: str = "", after_ns: int = 0, until_ns: int = 0) -> list[Frame]:
@@ -326,7 +324,7 @@ class FrameMemory:
         unknown = [c for c in cameras if c not in self.config.cameras]
         if unknown:
             known = ", ".join(self.config.cameras)
-            raise SpatialError(ErrorCode.BAD_REQUEST, f"camera '{unknown[0][:64]}' is unknown; known are {known}")
+            raise bad(f"camera '{unknown[0][:64]}' is unknown; known are {known}")
 
     def _span(self) -> str:
         held = [f.stamp_ns for f in (*self._recent, *self._held.values())]

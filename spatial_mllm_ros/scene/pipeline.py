@@ -9,7 +9,7 @@ from time import monotonic, perf_counter
 
 from ..config import Config
 from ..coverage import Update
-from ..errors import ErrorCode, SpatialError
+from ..errors import ErrorCode, SpatialError, bad, no_geometry
 from ..evenly import evenly
 from ..frames import Frame
 from ..geometry.window import WindowGeometry
@@ -223,10 +223,8 @@ class SpatialPipeline:
             for late in missed:
                 if monotonic() > deadline:
                     past = (self._targets.newest(target.camera) - frame.stamp_ns) / 1e9
-                    raise SpatialError(
-                        ErrorCode.TIMEOUT,
-                        f"following '{target.label}' from {past:.1f} s ago takes too long: choose a later stamp",
-                    )
+                    text = f"following '{target.label}' from {past:.1f} s ago takes too long: choose a later stamp"
+                    raise SpatialError(ErrorCode.TIMEOUT, text)
                 follower.update(late)
                 late.release()
                 last = late.stamp_ns
@@ -247,16 +245,16 @@ class SpatialPipeline:
             SpatialError: BAD_REQUEST, NO_FRAMES, or NO_GEOMETRY where depth, pose or the track is missing.
         """
         if target not in (CAMERA, POINT):
-            raise SpatialError(ErrorCode.BAD_REQUEST, f"target '{target[:64]}': expected '{CAMERA}' or '{POINT}'")
+            raise bad(f"target '{target[:64]}': expected '{CAMERA}' or '{POINT}'")
         camera = camera or self.config.cameras[0]
         if not from_ns and (oldest := self.memory.recent(camera)):
             from_ns = oldest[0].stamp_ns
         first, last = self.memory.frame_at(camera, from_ns), self.memory.frame_at(camera, to_ns)
         if first.stamp_ns > last.stamp_ns:
-            raise SpatialError(ErrorCode.BAD_REQUEST, "from_stamp is after to_stamp")
+            raise bad("from_stamp is after to_stamp")
         if target == CAMERA:
             if first.world_from_camera is None or last.world_from_camera is None:
-                raise SpatialError(ErrorCode.NO_GEOMETRY, f"the pose of camera '{camera}' is not known at that time")
+                raise no_geometry(f"the pose of camera '{camera}' is not known at that time")
             motion = camera_motion(first.world_from_camera, last.world_from_camera)
             return first.stamp_ns, last.stamp_ns, motion
         frames = _spread([first, *self.memory.recent(camera, first.stamp_ns, last.stamp_ns)], MOST_MEASURED)

@@ -14,7 +14,7 @@ from ..config import CoverageParams
 from ..coverage import greedy_cover
 from ..coverage.keyset import KeySet
 from ..coverage.select import frame_voxels as window_voxels
-from ..errors import BadMessage, ErrorCode, SpatialError
+from ..errors import BadMessage, ErrorCode, SpatialError, no_geometry
 from ..evenly import Thinned
 from ..files import write_whole
 from ..frames import Frame
@@ -133,7 +133,7 @@ def select_video(
     edge, voxels = window_voxels(points, confidence)
     order, gains = greedy_cover(voxels, params.frames)
     if not order:
-        raise SpatialError(ErrorCode.NO_GEOMETRY, "the model gives no depth that can be used in any of the frames")
+        raise no_geometry("the model gives no depth that can be used in any of the frames")
     seen = KeySet()
     for each in voxels:
         seen.add(each)
@@ -152,17 +152,14 @@ def nothing_usable(skipped: Counter[str]) -> SpatialError:
     if not skipped:
         return SpatialError(ErrorCode.NO_FRAMES, "there is no frame in it")
     if skipped["no depth"] == skipped.total():
-        return SpatialError(
-            ErrorCode.NO_GEOMETRY,
+        return no_geometry(
             f"none of the {skipped.total()} frames has depth; coverage needs depth images with camera poses (a recorded"
-            " RGB-D bag), or a model that estimates it from colour: --model",
+            " RGB-D bag), or a model that estimates it from colour: --model"
         )
     if not +skipped:
-        return SpatialError(
-            ErrorCode.NO_GEOMETRY, "no depth reading lies between coverage.min_depth and coverage.max_depth"
-        )
+        return no_geometry("no depth reading lies between coverage.min_depth and coverage.max_depth")
     reasons = ", ".join(f"{count} with {reason}" for reason, count in skipped.most_common(3))
-    return SpatialError(ErrorCode.NO_GEOMETRY, f"no frame has both depth and a camera pose: {reasons}")
+    return no_geometry(f"no frame has both depth and a camera pose: {reasons}")
 
 
 def write_images(frames: Iterable[Frame], chosen: Sequence[Chosen], folder: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from ..geometry.poses import rigid
 from .layout import Layout
 from .models import Rng
 from .pushes import Push
@@ -42,11 +43,9 @@ class CameraPath:
         """World from base_link (x forward, y left, z up), float64 [4, 4]; constant outside its time."""
         t = min(self.duration, max(0.0, (stamp_ns - self.base_ns) / 1e9))
         yaw, pitch = self.angles(t)
-        out = np.eye(4)
         cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-        out[:3, :3] = [[cy * cp, -sy, cy * sp], [sy * cp, cy, sy * sp], [-sp, 0, cp]]
-        out[:3, 3] = self.ring((self.start + self.rate * eased(t, self.duration)) % 1.0)
-        return out
+        rotation = np.array([[cy * cp, -sy, cy * sp], [sy * cp, cy, sy * sp], [-sp, 0, cp]])
+        return rigid(rotation, self.ring((self.start + self.rate * eased(t, self.duration)) % 1.0))
 
 
 def eased(t: float, duration: float) -> float:
