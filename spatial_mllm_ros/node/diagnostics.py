@@ -30,7 +30,8 @@ class Diagnostics:
         now = monotonic()
         seconds, self._time = max(now - self._time, 1e-3), now
         statuses = [self._camera(camera, config, seconds) for camera in config.cameras]
-        statuses += [self._processing(seconds), self._memory_status(config), self._answers()]
+        statuses += [self._processing(seconds), self._memory_status(config)]
+        statuses.append(self._process("model", self._models.answers, {"ask.model": self._models.answers.model}))
         if self._models.geometry is not None:
             statuses.append(self._geometry(self._models.geometry, config))
         array = DiagnosticArray(status=statuses)
@@ -83,9 +84,6 @@ class Diagnostics:
             "voxels covered": state.voxels_covered,
         }
         return self._status("memory", OK, f"{state.nbytes / 1e6:.1f} MB of frames", values)
-
-    def _answers(self) -> DiagnosticStatus:
-        return self._process("model", self._models.answers, {"ask.model": self._models.answers.model})
 
     def _geometry(self, model: ModelProcess, config: Config) -> DiagnosticStatus:
         values: dict[str, object] = {"vggt.model": config.geometry_model}

@@ -113,16 +113,15 @@ def camera_streams(name: str, camera: CameraParams, config: Config) -> list[Stre
     """Image, depth and camera_info of one camera, in the order in which they are to be fed."""
     waiting = config.sync.queue_size
     qos = QoSProfile(depth=max(waiting, UNTAKEN), reliability=SENSOR)
-    image, info = below(name, camera.image_topic), below(name, camera.camera_info_topic)
-    streams = [Stream("camera_info", name, f"{name}.camera_info_topic", info, CameraInfo, qos, waiting)]
-    if camera.depth_topic:
-        depth = below(name, camera.depth_topic) + TRANSPORTS[camera.depth_transport]
-        type_ = Image if camera.depth_transport == "raw" else CompressedImage
-        streams.append(Stream("depth", name, f"{name}.depth_topic", depth, type_, qos, waiting))
-    type_ = Image if camera.image_transport == "raw" else CompressedImage
-    image += TRANSPORTS[camera.image_transport]
-    streams.append(Stream("image", name, f"{name}.image_topic", image, type_, qos, waiting))
-    return streams
+
+    def stream(kind: str, topic: str, transport: str, type_: type) -> Stream:
+        type_ = type_ if transport == "raw" else CompressedImage
+        topic = below(name, topic) + TRANSPORTS[transport]
+        return Stream(kind, name, f"{name}.{kind}_topic", topic, type_, qos, waiting)
+
+    depth = [stream("depth", camera.depth_topic, camera.depth_transport, Image)] if camera.depth_topic else []
+    image = stream("image", camera.image_topic, camera.image_transport, Image)
+    return [stream("camera_info", camera.camera_info_topic, "raw", CameraInfo), *depth, image]
 
 
 def transform_streams(config: Config) -> list[Stream]:

@@ -42,22 +42,20 @@ class Outputs:
         for reward in processed.rewards:
             self.reward(reward)
         if processed.update.gain or processed.reset:
-            self.selection()
-            self.status()
+            self.changed()
 
     def reward(self, reward: Reward) -> None:
         self.rewards.publish(convert.motion_reward(reward, self._world_frame))
 
-    def window(self) -> None:
-        """After frames got their geometry from a window."""
-        self.selection()
+    def changed(self, again: bool = False) -> None:
+        """Selection and coverage, as after frames got their geometry from a window."""
+        self.selection(again)
         self.status()
 
     def forgotten(self) -> None:
         """After memory was reset."""
         self._age_ns = None
-        self.selection(again=True)
-        self.status()
+        self.changed(again=True)
 
     def selection(self, again: bool = False) -> None:
         """The selected frames, if they are others than were published last, or again."""

@@ -5,7 +5,6 @@ from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from threading import Condition, Event
 from time import monotonic
-from traceback import format_exc
 from typing import Any
 
 from geometry_msgs.msg import Vector3
@@ -15,14 +14,14 @@ from rclpy.lifecycle import LifecycleNode
 from spatial_mllm_msgs.action import AskSpatial as AskAction
 from spatial_mllm_msgs.srv import AskSpatial
 
-from ..errors import ErrorCode, SpatialError
+from ..errors import ErrorCode
 from ..frames import Frame
 from ..mllm.process.remote import ModelProcess
 from ..mllm.question import Answer, AnswerType, Question, Verdict
 from ..scene.pipeline import SpatialPipeline
 from .convert import header
 from .question_frames import QuestionFrames
-from .requests import WAITING, check_question, fail, time_ns
+from .requests import WAITING, answered, check_question, time_ns
 
 RESULT_KEPT = 60  # s, that an action's result waits for its client
 LAST_ANSWERS = 1.0  # s that clients have to learn of the end
@@ -117,7 +116,7 @@ class Questions:
             if goal is not None:
                 goal.publish_feedback(AskAction.Feedback(stage=stage, partial_answer=text))
 
-        try:
+        with answered(response, self._node, "question"):
             tell("waiting", "")
             question = check_question(request, self._cameras)
             self._model.check()
@@ -128,11 +127,6 @@ class Questions:
                 if goal.is_cancel_requested:
                     ticket.cancel()
             fill(response, ticket.result(), question, ticket.frames)
-        except SpatialError as error:
-            fail(response, error.code, error.message)
-        except Exception:
-            self._node.get_logger().error(f"a question failed:\n{format_exc()}")
-            fail(response, ErrorCode.FAILED, "internal error; the node's log has the details")
         return response
 
 

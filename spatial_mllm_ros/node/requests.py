@@ -1,12 +1,16 @@
 """What a request may ask for: checked before anything else happens, so that a caller learns at once what was wrong."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
+from traceback import format_exc
 from typing import Any
 
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from ..config import describe
-from ..errors import ErrorCode, bad
+from ..errors import ErrorCode, SpatialError, bad
 from ..messages import stamp_ns
 from ..mllm.question import AnswerType, Question
 
@@ -60,6 +64,18 @@ def time_ns(field: str, time: Any) -> int:
     if time.sec < 0 or time.nanosec >= 1_000_000_000:
         raise bad(f"{field} = {time.sec} s + {time.nanosec} ns is no time")
     return stamp_ns(time)
+
+
+@contextmanager
+def answered(response: Any, node: Node, what: str) -> Iterator[None]:
+    """What is raised in the block is told in the response; what nobody expected also in the node's log."""
+    try:
+        yield
+    except SpatialError as error:
+        fail(response, error.code, error.message)
+    except Exception:
+        node.get_logger().error(f"a {what} failed:\n{format_exc()}")
+        fail(response, ErrorCode.FAILED, "internal error; the node's log has the details")
 
 
 def fail(response: Any, code: ErrorCode, text: str) -> Any:

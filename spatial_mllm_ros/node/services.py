@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from math import degrees
 from threading import BoundedSemaphore
-from traceback import format_exc
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -16,7 +15,7 @@ from ..motion.camera import CameraMotion
 from ..motion.targets import CAMERA, Target
 from ..scene.pipeline import SpatialPipeline
 from .convert import time, vector
-from .requests import WAITING, fail, the_camera, time_ns
+from .requests import WAITING, answered, the_camera, time_ns
 
 AT_ONCE = 4  # requests in work; more are answered BUSY
 
@@ -52,18 +51,13 @@ class Services:
         """A handler that only fills in the response becomes a callback that always answers."""
 
         def callback(request: Any, response: Any) -> Any:
-            try:
+            with answered(response, self._node, "request"):
                 if not self._free.acquire(blocking=False):
                     raise SpatialError(ErrorCode.BUSY, f"{AT_ONCE} requests are in work; ask again later")
                 try:
                     handler(request, response)
                 finally:
                     self._free.release()
-            except SpatialError as error:
-                fail(response, error.code, error.message)
-            except Exception:
-                self._node.get_logger().error(f"a request failed:\n{format_exc()}")
-                fail(response, ErrorCode.FAILED, "internal error; the node's log has the details")
             return response
 
         return callback

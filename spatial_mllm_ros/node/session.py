@@ -52,7 +52,7 @@ class Session:
             motion = MotionQuestions(pipeline, answers, outputs.reward, self._log)
             self._beside: list[Beside] = [parts.enter_context(closing(motion))]
             if sees is not None:
-                windows = Windows(pipeline, sees, outputs.window, self._log)
+                windows = Windows(pipeline, sees, outputs.changed, self._log)
                 self._beside.append(parts.enter_context(closing(windows)))
             parts.callback(self._models.close)  # again, and first: others wait for what it is doing
             self._parts = parts.pop_all()
@@ -104,8 +104,7 @@ class Session:
 
     def _tell_status(self, watch: Watch, diagnostics: Diagnostics) -> None:
         try:
-            self._outputs.selection()
-            self._outputs.status()
+            self._outputs.changed()
             self._outputs.picture()
             now = self._node.get_clock().now().to_msg()
             self._outputs.diagnostics.publish(diagnostics.array(self._config, now))
