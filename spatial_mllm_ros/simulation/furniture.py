@@ -19,8 +19,7 @@ def table(rng: Rng, width: float = 1.4, depth: float = 0.85, height: float = 0.7
     legs = tone if rng.random() < 0.6 else paint(rng, (0.2, 0.2, 0.21))
     leg, inset = rng.uniform(0.045, 0.07), 0.04
     aside, ahead = width / 2 - inset - leg / 2, depth / 2 - inset - leg / 2
-    parts = Parts()
-    parts += box((width, depth, 0.035), (0, 0, height - 0.0175), tone, cell=FINE)
+    parts = Parts(box((width, depth, 0.035), (0, 0, height - 0.0175), tone, cell=FINE))
     for x, y in CORNERS:
         parts += box((leg, leg, height - 0.035), (x * aside, y * ahead, (height - 0.035) / 2), legs, grain=2)
     for y in (-1, 1):
@@ -35,8 +34,7 @@ def coffee_table(rng: Rng) -> Model:
     if rng.random() < 0.6:
         return table(rng, 1.0, 0.55, 0.42, "coffee table")
     radius, tone = rng.uniform(0.36, 0.45), wood(rng)
-    parts = Parts()
-    parts += lathe([(0, 0.38), (radius, 0.38), (radius, 0.415), (0, 0.415)], tone)
+    parts = Parts(lathe([(0, 0.38), (radius, 0.38), (radius, 0.415), (0, 0.415)], tone))
     parts += lathe([(0.2, 0.0), (0.2, 0.02), (0.035, 0.04), (0.035, 0.38)], tone)
     return parts.model("coffee table", top=(1.3 * radius, 1.3 * radius))
 
@@ -47,8 +45,7 @@ def desk(rng: Rng) -> Model:
     tone, white = wood(rng), paint(rng, (0.8, 0.8, 0.78))
     body = tone if rng.random() < 0.5 else white
     side = rng.choice([-1, 1])
-    parts = Parts()
-    parts += box((width, depth, 0.03), (0, 0, height - 0.015), tone, cell=FINE)
+    parts = Parts(box((width, depth, 0.03), (0, 0, height - 0.015), tone, cell=FINE))
     leg = (0.03, depth - 0.06, height - 0.03)
     parts += box(leg, (-side * (width / 2 - 0.035), 0, (height - 0.03) / 2), body, grain=2)
     parts += box((width - 0.1, 0.02, 0.4), (0, -depth / 2 + 0.05, height - 0.24), body)
@@ -82,8 +79,7 @@ def sofa(rng: Rng, seats: int = 0) -> Model:
     arm, seat, depth = rng.uniform(0.13, 0.2), rng.uniform(0.58, 0.68), rng.uniform(0.82, 0.92)
     inner = seats * seat
     width = inner + 2 * arm
-    parts = Parts()
-    parts += rounded_box((width, depth, 0.24), (0, 0, 0.18), 0.03, cloth)
+    parts = Parts(rounded_box((width, depth, 0.24), (0, 0, 0.18), 0.03, cloth))
     for x in (-1, 1):
         parts += rounded_box((arm, depth, 0.52), (x * (inner + arm) / 2, 0, 0.34), 0.06, cloth)
         for y in (-1, 1):
@@ -149,8 +145,7 @@ def cupboard(rng: Rng) -> Model:
     width, depth, height = rng.uniform(1.0, 1.6), rng.uniform(0.4, 0.48), rng.uniform(0.72, 0.9)
     tone = wood(rng) if rng.random() < 0.65 else paint(rng, (0.75, 0.76, 0.72))
     columns = int(rng.integers(2, 4))
-    parts = Parts()
-    parts += box((width, depth, 0.03), (0, 0, height - 0.015), tone, cell=FINE)
+    parts = Parts(box((width, depth, 0.03), (0, 0, height - 0.015), tone, cell=FINE))
     for i in range(columns):
         x = (i + 0.5) * width / columns - width / 2
         rows = int(rng.integers(1, 5)) if i else 3
@@ -166,8 +161,7 @@ def nightstand(rng: Rng) -> Model:
     """A small chest with two drawers."""
     width, depth, height = rng.uniform(0.42, 0.5), 0.4, rng.uniform(0.5, 0.58)
     tone = wood(rng)
-    parts = Parts()
-    parts += box((width, depth, 0.025), (0, 0, height - 0.0125), tone, cell=FINE)
+    parts = Parts(box((width, depth, 0.025), (0, 0, height - 0.0125), tone, cell=FINE))
     parts += _drawers(rng, width - 0.01, depth - 0.02, height - 0.025 - 0.05, 2, tone, (0, -0.005, 0.05))
     parts += box((width - 0.06, depth - 0.08, 0.05), (0, -0.01, 0.025), tone)
     return parts.model("nightstand", top=(width, depth))
@@ -178,8 +172,7 @@ def wardrobe(rng: Rng) -> Model:
     doors = int(rng.integers(2, 4))
     width, depth, height = 0.5 * doors, 0.56, rng.uniform(1.9, 2.1)
     tone = wood(rng) if rng.random() < 0.6 else paint(rng, (0.82, 0.82, 0.79))
-    parts = Parts()
-    parts += box((width, depth, 0.03), (0, 0, height - 0.015), tone, cell=FINE)
+    parts = Parts(box((width, depth, 0.03), (0, 0, height - 0.015), tone, cell=FINE))
     parts += box((width, depth - 0.03, 0.08), (0, -0.015, 0.04), tone)
     for i in range(doors):
         x = (i + 0.5) * width / doors - width / 2
@@ -191,8 +184,7 @@ def bed(rng: Rng) -> Model:
     """Frame, mattress, duvet and pillows; the head is at -y."""
     width, length = float(rng.choice([1.0, 1.5, 1.7])), 2.02
     tone, duvet, linen = wood(rng), fabric(rng), fabric(rng, (0.85, 0.84, 0.8))
-    parts = Parts()
-    parts += box((width, 0.05, rng.uniform(0.85, 1.05)), (0, -length / 2 + 0.025, 0.5), tone)
+    parts = Parts(box((width, 0.05, rng.uniform(0.85, 1.05)), (0, -length / 2 + 0.025, 0.5), tone))
     parts += box((width, length - 0.05, 0.16), (0, 0.025, 0.26), tone)
     for x, y in CORNERS:
         parts += box((0.07, 0.07, 0.18), (x * (width / 2 - 0.05), y * (length / 2 - 0.06), 0.09), tone, grain=2)
@@ -210,8 +202,7 @@ def floor_lamp(rng: Rng) -> Model:
     height, metal = rng.uniform(1.45, 1.7), paint(rng, (0.16, 0.15, 0.14), gloss=0.1)
     shade = patterned(rng, Texture.PAINT, (0.85, 0.76, 0.58), amount=0.05, glow=0.55)
     radius, narrow = rng.uniform(0.17, 0.22), rng.uniform(0.6, 1.0)
-    parts = Parts()
-    parts += lathe([(0.15, 0.0), (0.15, 0.02), (0.012, 0.035), (0.012, height - 0.05)], metal)
+    parts = Parts(lathe([(0.15, 0.0), (0.15, 0.02), (0.012, 0.035), (0.012, height - 0.05)], metal))
     parts += lathe([(radius, height - 0.28), (radius * narrow, height)], shade)
     return parts.model("lamp")
 
@@ -248,8 +239,7 @@ def television(rng: Rng) -> Model:
     height = width * 0.58
     black = paint(rng, (0.06, 0.06, 0.065), gloss=0.06)
     show = patterned(rng, Texture.PICTURE, (0.2, 0.35, 0.25), (0.3, 0.45, 0.7), (0.9, 0.6, 0.25), glow=0.5)
-    parts = Parts()
-    parts += box((0.34, 0.2, 0.02), (0, 0, 0.01), black)
+    parts = Parts(box((0.34, 0.2, 0.02), (0, 0, 0.01), black))
     parts += box((0.06, 0.03, 0.1), (0, -0.02, 0.06), black)
     parts += box((width, 0.04, height), (0, 0, 0.08 + height / 2), black)
     parts += panel((width / 2 - 0.015, 0.0205, 0.095), (-(width - 0.03), 0, 0), (0, 0, height - 0.03), show)
@@ -269,8 +259,7 @@ def _drawers(rng: Rng, width: float, depth: float, height: float, rows: int, ton
     """A carcass with fronts and handles; the bottom centre of the block is at foot [3]."""
     x, y, z = foot
     metal, grain = paint(rng, (0.55, 0.53, 0.48), gloss=0.15), 2 if rows == 1 else 0
-    parts = Parts()
-    parts += box((width, depth - 0.018, height), (x, y - 0.009, z + height / 2), tone, grain=grain)
+    parts = Parts(box((width, depth - 0.018, height), (x, y - 0.009, z + height / 2), tone, grain=grain))
     front, high = y + depth / 2 - 0.016, height / rows
     for i in range(rows):
         middle = z + (i + 0.5) * high

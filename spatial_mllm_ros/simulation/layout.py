@@ -154,9 +154,8 @@ def _middle(rng: Rng, room: Layout, kind: str) -> None:
     if rng.random() < 0.75:
         wide, long = rng.uniform(1.6, 2.2), rng.uniform(1.1, 1.5)
         look = patterned(rng, Texture.RUG, *RUGS[int(rng.integers(len(RUGS)))])
-        parts = Parts()
-        parts += panel((-wide / 2, -long / 2, 0.001), (wide, 0, 0), (0, long, 0), look, cell=0.06)
-        room.add(parts.model("rug"), pose(x, y, 0.001, yaw))
+        cloth = panel((-wide / 2, -long / 2, 0.001), (wide, 0, 0), (0, long, 0), look, cell=0.06)
+        room.add(Parts([cloth]).model("rug"), pose(x, y, 0.001, yaw))
     if kind == "dining" or (kind == "study" and rng.random() < 0.4):
         board = furniture.table(rng)
         at = pose(x, y, FLOOR + board.size[2] / 2, yaw)

@@ -86,13 +86,10 @@ def _reaches(
     """
     towards = source - origin
     square = (towards**2).sum(axis=1)
-    amount = (
-        np.maximum((normal * towards).sum(axis=1), 0)
-        / np.sqrt(np.maximum(square, 1e-9))
-        / np.maximum(square, NEAREST**2)
-    )
+    distance = np.sqrt(np.maximum(square, 1e-9))
+    amount = np.maximum((normal * towards).sum(axis=1), 0) / distance / np.maximum(square, NEAREST**2)
     if facing is not None:
-        amount *= np.abs(towards @ facing) / np.sqrt(np.maximum(square, 1e-9))
+        amount *= np.abs(towards @ facing) / distance
     lit = np.flatnonzero(amount > 0)
     face = caster.cast(origin[lit], towards[lit], moving=False)
     blocked = caster.distance(face, origin[lit], towards[lit]) < 0.97
@@ -129,10 +126,8 @@ def _smooth(t: Triangles, light: NDArray[np.float64], passes: int) -> NDArray[np
     count = np.bincount(t.faces.ravel(), minlength=len(light))[:, None]
     for _ in range(passes):
         mean = _face_mean(t, light)
-        light = (
-            np.stack([np.bincount(t.faces.ravel(), np.repeat(mean[:, k], 3), len(light)) for k in range(3)], axis=1)
-            / count
-        )
+        sums = [np.bincount(t.faces.ravel(), np.repeat(mean[:, k], 3), len(light)) for k in range(3)]
+        light = np.stack(sums, axis=1) / count
     return light
 
 

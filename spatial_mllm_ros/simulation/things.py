@@ -23,8 +23,7 @@ def mug(rng: Rng) -> Model:
     """A cup with a handle."""
     name, radius, height = _color(rng), rng.uniform(0.036, 0.044), rng.uniform(0.085, 0.11)
     glaze = ceramic(rng, NAMED_COLORS[name], scale=0.025)
-    parts = Parts()
-    parts += lathe(_cup(radius, height, 0.004, 0.01), glaze)
+    parts = Parts(lathe(_cup(radius, height, 0.004, 0.01), glaze))
     angle = np.linspace(-1.5, 1.5, 9)
     loop = np.stack(
         [radius - 0.004 + 0.028 * np.cos(angle), 0 * angle, height / 2 + 0.3 * height * np.sin(angle)], axis=1
@@ -43,8 +42,7 @@ def bowl(rng: Rng) -> Model:
     ]
     inside = [(r - 0.005, z + 0.004) for r, z in outside[::-1]] + [(0.0, 0.004)]
     glaze = ceramic(rng, NAMED_COLORS[name], scale=0.05)
-    parts = Parts()
-    parts += lathe([(0, 0), outside[0]], glaze)
+    parts = Parts(lathe([(0, 0), outside[0]], glaze))
     parts += lathe(outside, glaze, smooth=True)
     parts += lathe(inside, glaze, smooth=True)
     return parts.model("bowl", color=name)
@@ -56,8 +54,7 @@ def bottle(rng: Rng) -> Model:
     glass = paint(rng, dimmed(NAMED_COLORS[name], 0.7), gloss=0.12)
     label = patterned(rng, Texture.CARTON, (0.85, 0.82, 0.7), NAMED_COLORS[_color(rng)], (0.95, 0.95, 0.92))
     shoulder = [(1, 0.6), (0.9, 0.66), (0.5, 0.75), (0.36, 0.82), (0.36, 0.93)]
-    parts = Parts()
-    parts += lathe([(0, 0), (radius, 0), (radius, 0.6 * height)], glass)
+    parts = Parts(lathe([(0, 0), (radius, 0), (radius, 0.6 * height)], glass))
     parts += lathe([(r * radius, z * height) for r, z in shoulder], glass, smooth=True)
     parts += lathe(
         [(0.42 * radius, 0.93 * height), (0.42 * radius, height), (0, height)], paint(rng, NAMED_COLORS[_color(rng)])
@@ -70,8 +67,7 @@ def can(rng: Rng) -> Model:
     """A printed tin."""
     name, radius, height = _color(rng), rng.uniform(0.033, 0.05), rng.uniform(0.1, 0.14)
     metal = paint(rng, (0.62, 0.62, 0.62), gloss=0.12)
-    parts = Parts()
-    parts += lathe(_cup(radius, height, 0.003, height - 0.004), metal)
+    parts = Parts(lathe(_cup(radius, height, 0.003, height - 0.004), metal))
     look = ceramic(rng, NAMED_COLORS[name], scale=0.04)
     parts += lathe([(radius + 0.0006, 0.006), (radius + 0.0006, height - 0.006)], look)
     return parts.model("can", color=name)
@@ -81,7 +77,7 @@ def carton(rng: Rng) -> Model:
     """A cardboard parcel with label and tape."""
     size = rng.uniform((0.18, 0.14, 0.1), (0.34, 0.28, 0.26))
     look = patterned(rng, Texture.CARTON, (0.66, 0.49, 0.32), (0.78, 0.68, 0.48), (0.92, 0.92, 0.9))
-    return _boxed("box", size, look, "brown")
+    return _boxed(size, look, "brown")
 
 
 def gift(rng: Rng) -> Model:
@@ -92,13 +88,11 @@ def gift(rng: Rng) -> Model:
     look = patterned(
         rng, Texture.WALLPAPER, NAMED_COLORS[name], other, other, scale=rng.uniform(0.03, 0.05), amount=0.06
     )
-    return _boxed("box", size, look, name)
+    return _boxed(size, look, name)
 
 
-def _boxed(label: str, size: np.ndarray, look: Material, color: str) -> Model:
-    parts = Parts()
-    parts += box(size, (0, 0, size[2] / 2), look)
-    return parts.model(label, color=color)
+def _boxed(size: np.ndarray, look: Material, color: str) -> Model:
+    return Parts(box(size, (0, 0, size[2] / 2), look)).model("box", color=color)
 
 
 def book(rng: Rng) -> Model:
@@ -110,8 +104,7 @@ def book(rng: Rng) -> Model:
     art = patterned(
         rng, Texture.PICTURE, NAMED_COLORS[_color(rng)], NAMED_COLORS[_color(rng)], NAMED_COLORS[_color(rng)]
     )
-    parts = Parts()
-    parts += box((width, length, 0.003), (0, 0, 0.0015), cover)
+    parts = Parts(box((width, length, 0.003), (0, 0, 0.0015), cover))
     parts += box((width, length, 0.003), (0, 0, thick - 0.0015), cover)
     parts += box((0.003, length, thick), (-width / 2 + 0.0015, 0, thick / 2), cover, grain=1)
     parts += box(
@@ -126,9 +119,7 @@ def ball(rng: Rng) -> Model:
     radius = rng.uniform(0.06, 0.12)
     first, second, third = rng.choice(list(NAMED_COLORS), 3, replace=False)
     look = patterned(rng, Texture.BALL, NAMED_COLORS[first], NAMED_COLORS[second], NAMED_COLORS[third], gloss=0.06)
-    parts = Parts()
-    parts += sphere(radius, (0, 0, radius), look)
-    return parts.model("ball", color=str(first))
+    return Parts(sphere(radius, (0, 0, radius), look)).model("ball", color=str(first))
 
 
 def toy_car(rng: Rng) -> Model:
@@ -140,8 +131,7 @@ def toy_car(rng: Rng) -> Model:
     glass, rubber = paint(rng, (0.12, 0.16, 0.2), gloss=0.12), paint(rng, (0.07, 0.07, 0.07), 0.2)
     rim = paint(rng, (0.7, 0.7, 0.7), gloss=0.1)
     decal = patterned(rng, Texture.BALL, (0.9, 0.9, 0.88), (0.12, 0.12, 0.14), NAMED_COLORS[_color(rng)])
-    parts = Parts()
-    parts += rounded_box((length, width, 0.2 * length), (0, 0, wheel + 0.09 * length), 0.03 * length, body)
+    parts = Parts(rounded_box((length, width, 0.2 * length), (0, 0, wheel + 0.09 * length), 0.03 * length, body))
     parts += rounded_box(
         (0.5 * length, 0.86 * width, 0.16 * length), (-0.06 * length, 0, wheel + 0.26 * length), 0.045 * length, glass
     )
@@ -174,8 +164,7 @@ def laptop(rng: Rng) -> Model:
     shell = paint(rng, (0.55, 0.56, 0.58), gloss=0.08)
     keys = patterned(rng, Texture.TILES, (0.1, 0.1, 0.11), (0.14, 0.14, 0.15), (0.5, 0.5, 0.52), scale=0.02)
     show = patterned(rng, Texture.SCREEN, (0.1, 0.25, 0.5), (0.5, 0.3, 0.6), (0.92, 0.92, 0.94), glow=0.55)
-    parts = Parts()
-    parts += box((width, depth, 0.016), (0, 0, 0.008), shell)
+    parts = Parts(box((width, depth, 0.016), (0, 0, 0.008), shell))
     parts += panel((-width * 0.44, -0.09, 0.0164), (width * 0.88, 0, 0), (0, 0.1, 0), keys)
     lid = box((width, 0.008, 0.22), (0, 0, 0.11), shell)
     lid.append(panel((width / 2 - 0.01, 0.0044, 0.01), (0.02 - width, 0, 0), (0, 0, 0.2), show))
@@ -189,8 +178,7 @@ def vase(rng: Rng) -> Model:
     s = np.linspace(0, 1, 13)
     radius = height * (0.2 + 0.12 * np.sin(2 * np.pi * (s - 0.05)) * (1 - 0.3 * s))
     glaze = ceramic(rng, NAMED_COLORS[name], scale=0.05)
-    parts = Parts()
-    parts += lathe([(0, 0), (float(radius[0]), 0)], glaze)
+    parts = Parts(lathe([(0, 0), (float(radius[0]), 0)], glaze))
     parts += lathe([(float(r), float(height * x)) for r, x in zip(radius, s, strict=True)], glaze, smooth=True)
     return parts.model("vase", color=name)
 
@@ -207,8 +195,7 @@ def picture(rng: Rng) -> Model:
     art = patterned(rng, Texture.PICTURE, first, second, third)
     frame = wood(rng) if rng.random() < 0.6 else paint(rng, (0.1, 0.1, 0.1))
     border = rng.uniform(0.02, 0.045)
-    parts = Parts()
-    parts += _frame(width, height, border, 0.03, frame)
+    parts = Parts(_frame(width, height, border, 0.03, frame))
     parts += panel((width / 2 - border, 0, border), (-(width - 2 * border), 0, 0), (0, 0, height - 2 * border), art)
     return parts.model("picture")
 
@@ -216,8 +203,7 @@ def picture(rng: Rng) -> Model:
 def wall_shelf(rng: Rng) -> Model:
     """A board with books; its back is at -y."""
     width = rng.uniform(0.6, 1.0)
-    parts = Parts()
-    parts += box((width, 0.2, 0.025), (0, 0, 0.0125), wood(rng))
+    parts = Parts(box((width, 0.2, 0.025), (0, 0, 0.0125), wood(rng)))
     parts += books(rng, 0.8 * width, 0.025, 0.3, 0.2)
     return parts.model("shelf")
 
@@ -228,8 +214,7 @@ def door(rng: Rng) -> Model:
     look = paint(rng, (0.84, 0.82, 0.78)) if rng.random() < 0.5 else wood(rng)
     trim = paint(rng, (0.86, 0.85, 0.82))
     metal = paint(rng, (0.6, 0.58, 0.5), gloss=0.2)
-    parts = Parts()
-    parts += _frame(width, height, 0.07, 0.05, trim)[:-6]
+    parts = Parts(_frame(width, height, 0.07, 0.05, trim)[:-6])
     parts += box((width - 0.14, 0.02, height - 0.07), (0, 0, (height - 0.07) / 2), look, grain=2)
     for low, high in ((0.15, 0.85), (1.0, height - 0.2)):
         for x in (-1, 1):
@@ -244,8 +229,7 @@ def window(rng: Rng) -> Model:
     width, height = rng.uniform(1.2, 1.7), rng.uniform(1.1, 1.3)
     trim = paint(rng, (0.88, 0.88, 0.86))
     view = patterned(rng, Texture.VIEW, (0.62, 0.78, 0.95), (0.45, 0.55, 0.58), (0.2, 0.32, 0.14), glow=1.0)
-    parts = Parts()
-    parts += _frame(width, height, 0.055, 0.05, trim)
+    parts = Parts(_frame(width, height, 0.055, 0.05, trim))
     parts += box((0.05, 0.045, height - 0.1), (0, 0, height / 2), trim, grain=2)
     parts += panel((width / 2 - 0.05, -0.01, 0.05), (0.1 - width, 0, 0), (0, 0, height - 0.1), view)
     parts += box((width + 0.1, 0.14, 0.03), (0, 0.045, -0.015), trim)

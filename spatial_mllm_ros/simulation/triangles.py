@@ -115,9 +115,8 @@ class Caster:
                 continue
             hit = scene.run(origins[near], directions[near])
             near, hit = near[hit >= 0], hit[hit >= 0] + offset
-            closer = self.distance(hit, origins[near], directions[near]) < self.distance(
-                face[near], origins[near], directions[near]
-            )
+            rays = origins[near], directions[near]
+            closer = self.distance(hit, *rays) < self.distance(face[near], *rays)
             face[near[closer]] = hit[closer]
         return face
 
