@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 
 from benchmarks.common import Row, recording, resident_mb, show
 from spatial_mllm_ros.recordings import Recording
+from spatial_mllm_ros.recordings.restamp import restamper
 
 NODE = Path(sys.executable).with_name("spatial_mllm_node")
 DOMAIN = os.getpid() % 90 + 11
@@ -38,31 +38,18 @@ class Tape:
         self.static: list[bytes] = []
         by_topic: dict[str, list[tuple[int, bytes]]] = {topic: [] for topic in ORDER}
         with Recording(path) as known:
+            self.stamped: dict[str, Any] = {t.name: restamper(t.type, known.types) for t in known.topics.values()}
             for topic, _, raw in known.messages():
                 if topic.name == "/tf_static":
                     self.static.append(bytes(raw))
                 elif topic.name in by_topic:
-                    by_topic[topic.name].append((stamp_of(topic.name, raw), bytes(raw)))
+                    stamps: list[int] = []
+                    self.stamped[topic.name](raw, lambda stamp, found=stamps: found.append(stamp) or stamp)
+                    by_topic[topic.name].append((stamps[0], bytes(raw)))
         images = by_topic[ORDER[-1]]
         self.offsets = [stamp - images[0][0] for stamp, _ in images]
         same = {topic: dict(messages) for topic, messages in by_topic.items()}
         self.frames = [{topic: same[topic][stamp] for topic in ORDER if stamp in same[topic]} for stamp, _ in images]
-
-
-def place(topic: str) -> int:
-    """Where the stamp lies: after the CDR header and, in a TFMessage, the number of transforms."""
-    return 8 if topic == "/tf" else 4
-
-
-def stamp_of(topic: str, raw: bytes) -> int:
-    sec, nanosec = struct.unpack_from("<iI", raw, place(topic))
-    return sec * 1_000_000_000 + nanosec
-
-
-def stamped(topic: str, raw: bytes, ns: int) -> bytes:
-    out = bytearray(raw)
-    struct.pack_into("<iI", out, place(topic), ns // 1_000_000_000, ns % 1_000_000_000)
-    return bytes(out)
 
 
 class Player:
@@ -132,7 +119,8 @@ class Player:
                 sleep(max(0.0, start + due - monotonic()))
                 ns = time_ns()
                 for topic, raw in self.tape.frames[i].items():
-                    self.publishers[topic][camera if topic != "/tf" else 0].publish(stamped(topic, raw, ns))
+                    now = self.tape.stamped[topic](raw, lambda _, ns=ns: ns)
+                    self.publishers[topic][camera if topic != "/tf" else 0].publish(now)
         return len(frames) * count
 
     def forget(self) -> None:

@@ -86,12 +86,8 @@ def ros() -> Iterator[Check]:
     yield Check(group, "rclpy", found, remedy=f"source /opt/ros/jazzy/setup.bash, or {wheels}")
     build = "make setup, or in a workspace: colcon build --paths src/spatial_mllm_ros src/spatial_mllm_ros/msg"
     yield Check(group, "spatial_mllm_msgs", imports("spatial_mllm_msgs.msg"), remedy=build)
-    yield Check(
-        group,
-        "launch_ros",
-        imports("launch_ros"),
-        remedy="comes with a ROS 2 installation; spatial_mllm_node runs without it",
-    )
+    optional = "comes with a ROS 2 installation; spatial_mllm_node runs without it"
+    yield Check(group, "launch_ros", imports("launch_ros"), remedy=optional)
 
 
 def extras() -> Iterator[Check]:

@@ -97,9 +97,8 @@ def askings(room: Room, stamps: Sequence[int]) -> Iterator[Asking]:
     """
     truth = Truth(room)
     yield from about_one(truth, stamps)
-    pairs = [pair for pair in pairwise(stamps) if OVERLAP[0] <= truth.overlap(pair) <= OVERLAP[1]] or [
-        *pairwise(stamps)
-    ]
+    neighbours = list(pairwise(stamps))
+    pairs = [pair for pair in neighbours if OVERLAP[0] <= truth.overlap(pair) <= OVERLAP[1]] or neighbours
     yield from about_motion(truth, pairs)
     yield from about_things(truth, pairs)
 

@@ -41,13 +41,12 @@ def yaml_text() -> str:
 def comment(p: dict[str, Any]) -> str:
     unit = f" [{p['unit']}]" if p["unit"] else ""
     live = "; live" if p["live"] else ""
-    return f"{p['doc']}{unit}; {allowed(p)}default {literal(p['default'])}{live}"
+    values = ("one of " if p["choices"] else "") + (f"{allowed(p)}; " if allowed(p) else "")
+    return f"{p['doc']}{unit}; {values}default {literal(p['default'])}{live}"
 
 
 def allowed(p: dict[str, Any]) -> str:
-    if p["choices"]:
-        return "one of " + ", ".join(p["choices"]) + "; "
-    return "" if p["low"] is None else f"{p['low']} to {p['high']}; "
+    return ", ".join(p["choices"]) or ("" if p["low"] is None else f"{p['low']} to {p['high']}")
 
 
 def literal(value: Any) -> str:
@@ -62,10 +61,10 @@ def parameter_table() -> str:
     """Every parameter, those of a camera as <camera>.<name>."""
     rows = ["| parameter | type | unit | range | default | live | meaning |", "|---|---|---|---|---|---|---|"]
     for name, p in node_parameters(["<camera>"]).items():
-        kind = TYPES[p["type"]]
-        values = ", ".join(p["choices"]) or ("" if p["low"] is None else f"{p['low']} to {p['high']}")
-        live = "yes" if p["live"] else ""
-        rows.append(f"| `{name}` | {kind} | {p['unit']} | {values} | `{literal(p['default'])}` | {live} | {p['doc']} |")
+        kind, live = TYPES[p["type"]], "yes" if p["live"] else ""
+        rows.append(
+            f"| `{name}` | {kind} | {p['unit']} | {allowed(p)} | `{literal(p['default'])}` | {live} | {p['doc']} |"
+        )
     return "\n".join(rows)
 
 

@@ -141,7 +141,7 @@ def sample(
     from ..recordings import read_any
     from ..scene.selection import select, select_video, write_images
 
-    params = coverage_config(k, voxel_size, min_depth, max_depth).coverage
+    params = coverage_config(frames=k, voxel_size=voxel_size, min_depth=min_depth, max_depth=max_depth).coverage
     topics, total = sources(source), show.count_frames(path)
     frames = track(read_any(path, **topics), "reading", total)
     if model:
@@ -273,7 +273,7 @@ def report(
     from ..files import write_whole
     from ..report import analyse, render
 
-    config = coverage_config(k, voxel_size, min_depth, max_depth, motion)
+    config = coverage_config(motion, frames=k, voxel_size=voxel_size, min_depth=min_depth, max_depth=max_depth)
     asked = parse.answers(answers) if answers else []
     params = ask_params(model=model, **load)
     engine = load_engine(params) if question or motion != MOTION.source else None

@@ -62,7 +62,7 @@ def answered(
     from ..scene.selection import select_video
 
     most = params.max_frames or known_calibration(require_model(params.model), params.adapter).max_frames
-    coverage, total = coverage_config(k=most).coverage, count_frames(path)
+    coverage, total = coverage_config(frames=most).coverage, count_frames(path)
 
     def read() -> Iterator[Frame]:
         return track(read_any(path, **topics), "choosing frames", total)

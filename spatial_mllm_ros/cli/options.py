@@ -55,15 +55,8 @@ def ask_params(**values: Any) -> AskParams:
     return build({f"ask.{name}": value for name, value in values.items()}).ask
 
 
-def coverage_config(
-    k: int,
-    voxel_size: float = DEFAULT.voxel_size,
-    min_depth: float = DEFAULT.min_depth,
-    max_depth: float = DEFAULT.max_depth,
-    motion: str = MOTION.source,
-) -> Config:
-    """The node's parameters with these; ValueError where one is out of range."""
-    values = {"frames": k, "voxel_size": voxel_size, "min_depth": min_depth, "max_depth": max_depth}
+def coverage_config(motion: str = MOTION.source, **values: float) -> Config:
+    """The node's parameters with these of coverage; ValueError where one is out of range."""
     return build({f"coverage.{name}": value for name, value in values.items()} | {"motion.source": motion})
 
 

@@ -69,17 +69,13 @@ class WindowGeometry:
             return usable
         return usable & (self.confidence >= np.median(self.confidence[usable])) & (self.confidence > LEAST_CONFIDENCE)
 
-    def rays(self, frame: int) -> NDArray[np.float32]:
-        """The viewing ray of every pixel of a frame, float32 [h, w, 3], scaled to z = 1."""
-        return pinhole_rays(self.intrinsics[frame], *self.depth.shape[1:])
-
-    def points(self, stride: int = 1) -> NDArray[np.float32]:
-        """Points of every ``stride``-th pixel in the window's frame, float32 [S, h', w', 3]; NaN without a reading."""
-        g = self.sparse(stride)
-        out = np.empty((*g.depth.shape, 3), np.float32)
-        for i, depth in enumerate(g.depth):
+    def points(self) -> NDArray[np.float32]:
+        """Points of every pixel in the window's frame, float32 [S, h, w, 3]; NaN without a reading."""
+        out = np.empty((*self.depth.shape, 3), np.float32)
+        for i, depth in enumerate(self.depth):
             depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
-            out[i] = transform(g.window_from_camera[i], g.rays(i) * depth[..., None])
+            rays = pinhole_rays(self.intrinsics[i], *depth.shape)
+            out[i] = transform(self.window_from_camera[i], rays * depth[..., None])
         return out
 
 

@@ -78,12 +78,11 @@ def answered(response: Any, node: Node, what: str) -> Iterator[None]:
         fail(response, ErrorCode.FAILED, "internal error; the node's log has the details")
 
 
-def fail(response: Any, code: ErrorCode, text: str) -> Any:
-    """Fill an error into a response or result; the same, for the caller to send."""
+def fail(response: Any, code: ErrorCode, text: str) -> None:
+    """Fill an error into a response or result."""
     if hasattr(response, "success"):
         response.success, response.message = False, text
     else:
         response.error_code, response.error_msg = int(code), text
     if hasattr(response, "choice"):
         response.value, response.choice = float("nan"), -1
-    return response

@@ -74,7 +74,7 @@ class Recording(AbstractContextManager["Recording"]):
             for part in self._parts:
                 for topic, stamp, data in part.messages(names, start_ns, stop_ns):
                     if topic.type == self.topics[topic.name].type:
-                        yield topic, stamp, self._cdr(topic, data)
+                        yield topic, stamp, bytes(self.types.ros1_to_cdr(data, topic.type)) if topic.ros1 else data
         except Exception as error:  # the storage libraries have many words for damage
             self._warn(f"{self.path.name} is damaged {self._at(stamp)} ({error}); read up to there")
 
@@ -125,9 +125,6 @@ class Recording(AbstractContextManager["Recording"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _cdr(self, topic: Topic, data: bytes) -> bytes:
-        return bytes(self.types.ros1_to_cdr(data, topic.type)) if topic.ros1 else data
 
     def _at(self, stamp_ns: int) -> str:
         if stamp_ns < 0:

@@ -276,12 +276,8 @@ def add_baselines(
     for count in np.unique(counts.round().astype(int)).tolist():
         thin = max(1, count // 512) if count < total else 1
         coverage.baseline_ns.append(history[count - 1][0][0])
-        coverage.uniform.append(union_size([voxels[i] for i in evenly(count, k)]))
+        coverage.uniform.append(int(np.unique(np.concatenate([voxels[i] for i in evenly(count, k)])).size))
         coverage.greedy.append(int(sum(greedy_cover(voxels[:count:thin], k)[1])))
-
-
-def union_size(voxels: Sequence[NDArray[np.int64]]) -> int:
-    return int(np.unique(np.concatenate(voxels)).size)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ class Plot:
         y_label: str = "",
     ):
         self.width, self.height = 860, height
-        self.left, self.right, self.top, self.bottom = 58, 12, 12, 44 if x_label else 24
+        self.left, self.right, self.top, self.floor = 58, 12, 12, height - (44 if x_label else 24)
         self.x_range, self.y_range = widen(x_range), widen(y_range)
         self._parts: list[str] = []
         self._axes(x_label, y_label)
@@ -35,39 +35,27 @@ class Plot:
 
     def y(self, values: ArrayLike) -> NDArray[np.float64]:
         low, high = self.y_range
-        return (
-            self.height
-            - self.bottom
-            - (np.asarray(values, float) - low) / (high - low) * (self.height - self.top - self.bottom)
-        )
+        parts = (np.asarray(values, float) - low) / (high - low)
+        return self.floor - parts * (self.floor - self.top)
 
     def _axes(self, x_label: str, y_label: str) -> None:
-        end, floor = self.width - self.right, self.height - self.bottom
+        end, floor = self.width - self.right, self.floor
         for tick in ticks(*self.y_range, 5):
             y = self.y(tick)
             self._parts.append(f'<path class="grid" d="M{self.left} {y:.1f}H{end}"/>')
-            self._parts.append(
-                f'<text class="tick" x="{self.left - 8}" y="{y + 4:.1f}" text-anchor="end">{number(tick)}</text>'
-            )
+            self._parts.append(text("tick", self.left - 8, f"{y + 4:.1f}", "end", number(tick)))
         for tick in ticks(*self.x_range, 8):
             x = self.x(tick)
             self._parts.append(f'<path class="axis" d="M{x:.1f} {floor}v5"/>')
-            self._parts.append(
-                f'<text class="tick" x="{x:.1f}" y="{floor + 18}" text-anchor="middle">{number(tick)}</text>'
-            )
+            self._parts.append(text("tick", f"{x:.1f}", floor + 18, "middle", number(tick)))
         self._parts.append(f'<path class="axis" d="M{self.left} {floor}H{end}"/>')
         if x_label:
-            self._parts.append(
-                f'<text class="label" x="{end}" y="{self.height - 6}" text-anchor="end">{escape(x_label)}</text>'
-            )
+            self._parts.append(text("label", end, self.height - 6, "end", x_label))
         if y_label:
-            middle = (self.top + floor) / 2
-            turn = f'transform="rotate(-90 14 {middle:.0f})"'
-            self._parts.append(
-                f'<text class="label" x="14" y="{middle:.0f}" text-anchor="middle" {turn}>{escape(y_label)}</text>'
-            )
+            middle = f"{(self.top + floor) / 2:.0f}"
+            self._parts.append(text("label", 14, middle, "middle", y_label, f' transform="rotate(-90 14 {middle})"'))
 
-    def line(self, x: ArrayLike, y: ArrayLike, style: str, title: str = "") -> "Plot":
+    def line(self, x: ArrayLike, y: ArrayLike, style: str, title: str = "") -> None:
         """A polyline, broken where y is NaN; thinned to what a screen can show."""
         x, y = thin(np.asarray(x, float)), thin(np.asarray(y, float))
         runs = np.split(np.arange(len(y)), np.flatnonzero(~np.isfinite(y)))
@@ -78,42 +66,40 @@ class Plot:
                 points = " ".join(f"{px:.1f},{py:.1f}" for px, py in zip(self.x(x[run]), self.y(y[run]), strict=True))
                 pieces.append("M" + points + ("h.01" if run.size == 1 else ""))
         self._parts.append(f'<path class="line {style}" d="{"".join(pieces)}"><title>{escape(title)}</title></path>')
-        return self
 
-    def dots(self, x: ArrayLike, y: ArrayLike, style: str, title: str = "") -> "Plot":
+    def dots(self, x: ArrayLike, y: ArrayLike, style: str, title: str = "") -> None:
         """A dot for each pair."""
         for px, py in zip(self.x(x), self.y(y), strict=True):
             self._parts.append(
                 f'<circle class="{style}" cx="{px:.1f}" cy="{py:.1f}" r="4.5"><title>{escape(title)}</title></circle>'
             )
-        return self
 
-    def area(self, x: ArrayLike, y: ArrayLike, style: str) -> "Plot":
+    def area(self, x: ArrayLike, y: ArrayLike, style: str) -> None:
         """The surface between a line and the bottom of the chart."""
         x, y = self.x(thin(np.asarray(x, float))), self.y(thin(np.asarray(y, float)))
         points = " ".join(f"{px:.1f},{py:.1f}" for px, py in zip(x, y, strict=True))
-        floor = self.height - self.bottom
-        self._parts.append(f'<path class="area {style}" d="M{x[0]:.1f},{floor} {points} {x[-1]:.1f},{floor}Z"/>')
-        return self
+        d = f"M{x[0]:.1f},{self.floor} {points} {x[-1]:.1f},{self.floor}Z"
+        self._parts.append(f'<path class="area {style}" d="{d}"/>')
 
-    def spans(self, x: NDArray[np.float64], on: NDArray[np.bool_], style: str) -> "Plot":
+    def spans(self, x: NDArray[np.float64], on: NDArray[np.bool_], style: str) -> None:
         """Shade the stretches of x where ``on`` holds."""
         edges = np.flatnonzero(np.diff(np.concatenate([[False], on, [False]]).astype(int)))
         for first, last in edges.reshape(-1, 2):
             a, b = self.x(x[first]), self.x(x[min(last, len(x) - 1)])
-            size = f'width="{max(b - a, 1):.1f}" height="{self.height - self.top - self.bottom}"'
+            size = f'width="{max(b - a, 1):.1f}" height="{self.floor - self.top}"'
             self._parts.append(f'<rect class="{style}" x="{a:.1f}" y="{self.top}" {size}/>')
-        return self
 
-    def marks(self, x: ArrayLike, style: str) -> "Plot":
+    def marks(self, x: ArrayLike, style: str) -> None:
         """Short strokes on the x axis."""
-        floor = self.height - self.bottom
-        d = "".join(f"M{px:.1f} {floor}v-7" for px in self.x(x))
+        d = "".join(f"M{px:.1f} {self.floor}v-7" for px in self.x(x))
         self._parts.append(f'<path class="{style}" d="{d}"/>')
-        return self
 
     def svg(self, description: str) -> str:
         return svg(self.width, self.height, self._parts, description)
+
+
+def text(style: str, x: object, y: object, anchor: str, words: str, more: str = "") -> str:
+    return f'<text class="{style}" x="{x}" y="{y}" text-anchor="{anchor}"{more}>{escape(words)}</text>'
 
 
 def map_svg(floor: FloorMap, show: str, frames: int, width: int = 640) -> str:

@@ -41,8 +41,8 @@ def context(a: Analysis, title: str) -> dict[str, Any]:
         "world": a.world_frame,
         "up": a.floor.up,
         "no_coverage": NO_COVERAGE,
-        "map_seen": floor_map(a, "seen") if covered else "",
-        "map_covered": floor_map(a, "covered") if covered else "",
+        "map_seen": map_svg(a.floor, "seen", a.frames) if covered else "",
+        "map_covered": map_svg(a.floor, "covered", a.frames) if covered else "",
         "coverage_chart": coverage_chart(a) if covered else "",
         "coverage_text": coverage_text(a.coverage, a.config.coverage.frames) if covered else "",
         "series": [series_card(s, start) for s in a.series],
@@ -86,10 +86,6 @@ def card(index: int, s: Selected, a: Analysis) -> dict[str, Any]:
         "share": round(100 * s.gain / largest, 1),
         "image": data_uri(s.frame, 440 if len(a.selected) <= 32 else 220),
     }
-
-
-def floor_map(a: Analysis, show: str) -> str:
-    return map_svg(a.floor, show, a.frames)
 
 
 def ratios(c: Coverage) -> tuple[float, float]:

@@ -5,8 +5,8 @@ import base64
 import cv2
 import numpy as np
 
-from ..errors import BadMessage
 from ..frames import Frame
+from ..scene.asking import picture
 from ..scene.selection import jpeg
 
 OUTLINE = (((255, 255, 255), 5), ((109, 79, 194), 2))  # colour and thickness: violet on white
@@ -23,11 +23,7 @@ def data_uri(
     A region (x, y, width, height), in pixels of the image, is outlined; a point ``mark``, as fractions of its width and
     height, is circled.
     """
-    try:
-        image = frame.image
-    except BadMessage:
-        image = None
-    if image is None:
+    if (image := picture(frame)) is None:
         return ""
     scale = min(1.0, width / image.shape[1])
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..config import CoverageParams
 from ..errors import BadMessage, ErrorCode, SpatialError
 from ..evenly import Thinned
@@ -107,7 +110,7 @@ def choose_frames(frames: Iterable[Frame], params: CoverageParams) -> list[Frame
         if voxels is not None:
             cover.offer(frame, voxels)
     chosen = [cover.frames[key] for key in cover.sampler.selected] or even.pick(params.frames)
-    shown = [frame for frame in sorted(chosen, key=lambda f: f.key) if decodes(frame)]
+    shown = [frame for frame in sorted(chosen, key=lambda f: f.key) if picture(frame) is not None]
     if not shown:
         raise SpatialError(ErrorCode.NO_FRAMES, "there is no colour image in it that can be decoded")
     return shown
@@ -119,8 +122,9 @@ def frames_of(frames: Iterable[Frame], sample: Sample) -> list[Frame]:
     return [frame for frame in frames if frame.key in keys]
 
 
-def decodes(frame: Frame) -> bool:
+def picture(frame: Frame) -> NDArray[np.uint8] | None:
+    """Its colour image, where it has one that can be decoded."""
     try:
-        return frame.image is not None
+        return frame.image
     except BadMessage:
-        return False
+        return None

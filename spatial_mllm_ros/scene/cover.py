@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import CoverageParams
-from ..coverage import StreamingCoverageSampler, Update, greedy_cover
+from ..coverage import StreamingCoverageSampler, greedy_cover
 from ..errors import BadMessage
 from ..frames import Frame
 from .memory import FrameKey, frame_voxels
@@ -43,14 +43,13 @@ class Cover:
         self.skipped[reason] += 1
         return None
 
-    def offer(self, frame: Frame, voxels: NDArray[np.int64]) -> Update:
+    def offer(self, frame: Frame, voxels: NDArray[np.int64]) -> None:
         """Let a frame compete by what :meth:`voxels` gave for it."""
         update = self.sampler.add_voxels(frame.key, voxels)
         if update.accepted:
             self.frames[frame.key] = frame
         if update.evicted is not None:
             del self.frames[update.evicted]
-        return update
 
     def best(self) -> tuple[list[Frame], list[int]]:
         """The selected frames, best first, and the voxels that each adds to those before it."""
