@@ -9,7 +9,7 @@ from spatial_mllm_ros.frames import Frame
 from spatial_mllm_training.multispa.covisibility import SceneIndex
 from spatial_mllm_training.multispa.item import OBJECT_MOTION, OBJECT_SIZE, Candidate
 from spatial_mllm_training.multispa.scene import Scene, Thing
-from spatial_mllm_training.multispa.tasks.not_observed import absent, hidden, propose
+from spatial_mllm_training.multispa.tasks.not_observed import absent, propose, unseen
 
 from ...geometry.room import BOXES, HEIGHT, WIDTH, depth_of, frames_of, look, walk
 from ..scenes import moving_scene, room_scene
@@ -77,9 +77,15 @@ def all_pixels():
     return np.stack(np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT)), axis=-1).reshape(-1, 2)
 
 
+def hidden(scene):
+    """Why the second frame does not show each pixel of the first."""
+    index = SceneIndex(scene)
+    return unseen(index, 1, index.world(0, all_pixels()))
+
+
 def test_every_pixel_that_is_called_hidden_is():
     scene = behind_a_box()
-    why = hidden(SceneIndex(scene), 0, 1, all_pixels())
+    why = hidden(scene)
     exact = np.array([seen_exactly(scene, 1, world_point(scene, 0, u, v)) for u, v in all_pixels()])
     assert not exact[why != ""].any()
     assert (why == "covered").sum() > 5 and (why == "outside").sum() > 50
@@ -89,15 +95,15 @@ def test_every_pixel_that_is_called_hidden_is():
 @pytest.mark.parametrize("hole", [0.0, np.nan])
 def test_missing_depth_hides_nothing(hole):
     scene = behind_a_box(lambda depth: np.full_like(depth, hole))
-    whole = hidden(SceneIndex(behind_a_box()), 0, 1, all_pixels())
-    why = hidden(SceneIndex(scene), 0, 1, all_pixels())
+    whole = hidden(behind_a_box())
+    why = hidden(scene)
     assert (why == "covered").sum() == 0
     assert ((why == "outside") == (whole == "outside")).all()
 
 
 def test_behind_the_camera_is_outside():
     scene = Scene("back", "test", frames_of([look(0, 0, 1.4, 0, 0), look(0, 0, 1.4, np.pi, 0)], depth=True), key="b")
-    assert (hidden(SceneIndex(scene), 0, 1, all_pixels()) == "outside").all()
+    assert (hidden(scene) == "outside").all()
 
 
 def test_what_moves_is_not_called_hidden():

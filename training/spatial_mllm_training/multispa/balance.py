@@ -14,14 +14,11 @@ import pyarrow.compute as pc
 from numba import njit
 from numpy.typing import NDArray
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
-
-from .item import NOT_OBSERVED
+from .item import NOT_OBSERVED, bad
 
 ROUNDS = 200  # of fitting, at most; each costs a pass over the cells, not over the rows
 SETTLED = 0.01  # rows that a round of fitting still moves when it may stop
 
-Histograms = dict[str, dict[str, dict[str, int]]]
 Cell = tuple[str, dict[str, Any]]
 
 
@@ -43,9 +40,9 @@ def choose(table: pa.Table, per_type: int | None, not_observed: float, seed: int
         Row numbers int64, ascending.
     """
     if not 0 <= not_observed < 1:
-        raise SpatialError(ErrorCode.BAD_REQUEST, f"share of not observed is {not_observed}: expected 0 to below 1")
+        raise bad(f"share of not observed is {not_observed}: expected 0 to below 1")
     if per_type is not None and per_type < 1:
-        raise SpatialError(ErrorCode.BAD_REQUEST, f"{per_type} questions per type: expected at least 1")
+        raise bad(f"{per_type} questions per type: expected at least 1")
     cell_of_row, cells = _cells(table)
     counts = np.bincount(cell_of_row, minlength=len(cells))
     share = np.zeros(len(cells), np.int64)
@@ -112,24 +109,6 @@ def cell_quotas(available: NDArray[np.int64], codes: NDArray[np.int64], total: i
     order = np.random.default_rng(0).permutation(len(whole))  # neighbours share bins: in turn, errors would add up
     _round_up(whole, available, codes, gaps, order, total - int(whole.sum()))
     return whole
-
-
-def histogram(table: pa.Table, rows: NDArray[np.int64] | None = None) -> Histograms:
-    """Question type -> name of a histogram -> bin -> number of rows, of all or of some; bins in their order."""
-    cell_of_row, cells = _cells(table)
-    counts = np.bincount(cell_of_row if rows is None else cell_of_row[rows], minlength=len(cells))
-    found: dict[str, dict[str, dict[Any, int]]] = {}
-    for (kind, bins), count in zip(cells, counts.tolist()):
-        for name, value in bins.items() if count else ():
-            of_name = found.setdefault(kind, {}).setdefault(name, {})
-            of_name[value] = of_name.get(value, 0) + count
-    return {
-        kind: {
-            name: {str(value): of_name[value] for value in sorted(of_name, key=_rank)}
-            for name, of_name in names.items()
-        }
-        for kind, names in found.items()
-    }
 
 
 def _cells(table: pa.Table) -> tuple[NDArray[np.int64], list[Cell]]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from spatial_mllm_ros.doctor import usable_cores
 
 from . import shard
-from .manifest import JOINED, GenerateOptions, Manifest, State, bad
+from .item import bad
+from .manifest import JOINED, GenerateOptions, Manifest, State
 from .records import join
 from .scene import SceneRef
 from .splits import SPLITS, check_disjoint, place, shares, split_of

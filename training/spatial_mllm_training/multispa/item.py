@@ -1,7 +1,9 @@
 """A question before it is put into words: what is asked about which pixels of which frames, and what is true."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+from spatial_mllm_ros.errors import ErrorCode, SpatialError
 
 DEPTH = (
     "depth_estimation_dot",
@@ -33,6 +35,11 @@ QUESTION_TYPES = (*DEPTH, *CORRESPONDENCE, *CAMERA_MOTION, *OBJECT_MOTION, *OBJE
 LETTERS = "ABCD"
 
 Truth = float | list[float] | str
+
+
+def bad(text: str) -> SpatialError:
+    """What is wrong with what the user named."""
+    return SpatialError(ErrorCode.BAD_REQUEST, text)
 
 
 def output_of(question_type: str) -> str:
@@ -93,8 +100,8 @@ class Candidate:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """As JSON values; nothing is copied."""
+        return vars(self) | {"points": [vars(point) for point in self.points]}
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Candidate":

@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.files import left_behind, write_whole
 
-from .item import QUESTION_TYPES
+from .item import QUESTION_TYPES, bad
 
 NAME = "manifest.json"
 FOLDERS = ("candidates", "images", "annotations/train", "annotations/test")
@@ -238,10 +237,6 @@ def digest(file: Path) -> str:
             return sha.hexdigest()
     except FileNotFoundError:
         return ""
-
-
-def bad(text: str) -> SpatialError:
-    return SpatialError(ErrorCode.BAD_REQUEST, text)
 
 
 def _remove(path: Path) -> None:

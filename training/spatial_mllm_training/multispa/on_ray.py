@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .generate import DIED, Job, Work, begin
-from .manifest import State, bad
+from .item import bad
+from .manifest import State
 
 
 def run(work: Work, jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, State]]:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,19 +93,19 @@ def line(values: Record) -> str:
     return json.dumps(values | {"image": values["images"]}, ensure_ascii=False) + "\n"
 
 
-def write_parquet(records: Iterable[Record], path: Path, image_file: dict[str, Path]) -> None:
+def write_parquet(records: Sequence[Record], path: Path, image_file: dict[str, Path]) -> None:
     """Write records with the bytes of their images. Raises OSError.
 
     Args:
         image_file: where the file of each image of the records is now.
     """
     with whole(path) as beside, parquet.ParquetWriter(beside, SCHEMA) as writer:
-        for batch in _batches(records):
+        for start in range(0, len(records), ROWS):
             rows = [
                 values
                 | {name: json.dumps(values[name], ensure_ascii=False) for name in ("gt_value", "meta")}
                 | {"images": [{"bytes": image_file[name].read_bytes(), "path": name} for name in values["images"]]}
-                for values in batch
+                for values in records[start : start + ROWS]
             ]
             writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
 
@@ -118,14 +118,3 @@ def join(parts: Iterable[Path], path: Path) -> None:
                 shutil.copyfileobj(file, joined)
     if not path.stat().st_size:
         path.unlink()
-
-
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    batch = []
-    for values in records:
-        batch.append(values)
-        if len(batch) == ROWS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -185,13 +185,8 @@ def _refusals(options: GenerateOptions, count: int) -> int:
     return min(max(round(others * count * share), LEAST), MOST)
 
 
-def _values(candidate: Candidate) -> dict[str, Any]:
-    """The same as ``candidate.values()``, in a tenth of the time: nothing is copied."""
-    return vars(candidate) | {"points": [vars(point) for point in candidate.points]}
-
-
 def _row(shard: str, candidate: Candidate) -> dict[str, str]:
-    content = json.dumps(_values(candidate), sort_keys=True, separators=(",", ":"))
+    content = json.dumps(candidate.values(), sort_keys=True, separators=(",", ":"))
     identity = f"{shard}-{candidate.question_type}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     bins = json.dumps(candidate.bins, sort_keys=True)
     return {"id": identity, "question_type": candidate.question_type, "bins": bins, "candidate": content}

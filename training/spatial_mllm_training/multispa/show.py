@@ -11,14 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.files import write_whole
 from spatial_mllm_ros.report.templates import template
 from spatial_mllm_ros.scene.selection import jpeg
 
 from .dots import is_drawn
 from .histograms import bars
-from .item import LETTERS, Point
+from .item import LETTERS, Point, bad
 from .stats import Statistics, in_order, read_records, statistics
 
 MOST = 50  # records of each type on one page
@@ -35,7 +34,7 @@ def show(folder: Path, out: Path, count: int = 3, seed: int = 0) -> None:
         SpatialError: the folder was not generated, or a file in it is damaged. OSError: the page cannot be written.
     """
     if not 1 <= count <= MOST:
-        raise SpatialError(ErrorCode.BAD_REQUEST, f"{count} records of each type: expected 1 to {MOST}")
+        raise bad(f"{count} records of each type: expected 1 to {MOST}")
     known = statistics(folder)
     page = template("show.html.j2", "spatial_mllm_training.multispa")
     write_whole(out, page.render(context(known, drawn(folder, count, seed), folder)))

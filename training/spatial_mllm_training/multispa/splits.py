@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from .item import bad
 
 SPLITS = ("train", "test")
 SCANS = re.compile(r"(scene\d{4})_\d{2}")  # ScanNet names its scans of one room like this
@@ -33,9 +33,7 @@ def check_disjoint(scenes: Iterable[tuple[str, str, str]]) -> None:
             other, name = seen.setdefault(what, (split, scene))
             if other != split:
                 same = f"the scene {scene}" if name == scene else f"{name} and {scene}, which are the same scene,"
-                raise SpatialError(
-                    ErrorCode.BAD_REQUEST, f"{same} would be in both {other} and {split}: keep it in one"
-                )
+                raise bad(f"{same} would be in both {other} and {split}: keep it in one")
 
 
 def shares(total: int, counts: dict[str, int]) -> dict[str, int]:

@@ -9,9 +9,9 @@ from math import floor, hypot, log10
 from pathlib import Path
 from typing import Any
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.errors import SpatialError
 
-from .item import QUESTION_TYPES
+from .item import QUESTION_TYPES, bad
 
 Histograms = dict[str, dict[str, dict[str, int]]]
 PARTS, META = {"id", "question_type", "images", "conversations", "gt_value", "meta"}, {"scene", "split"}
@@ -148,7 +148,7 @@ def what_happened(folder: Path) -> dict[str, Any]:
         known = {name: dict(sorted(manifest.get(name, {}).items())) for name in ("skipped", "faults")}
     except FileNotFoundError:
         text = f"{folder} has no manifest.json: expected a folder that multispa generate has written"
-        raise SpatialError(ErrorCode.BAD_REQUEST, text) from None
+        raise bad(text) from None
     except (ValueError, KeyError, AttributeError, TypeError):
         raise damaged(folder, path, "it does not say what was done") from None
     return {**known, "dropped": dict(sorted(dropped.items())), "finished": "skipped" in manifest}
@@ -167,9 +167,7 @@ def parquet_batches(folder: Path, path: Path, columns: list[str]) -> Iterator[li
 
 
 def damaged(folder: Path, path: Path, what: str) -> SpatialError:
-    return SpatialError(
-        ErrorCode.BAD_REQUEST, f"{path.relative_to(folder)} is damaged, {what}; generate the folder again"
-    )
+    return bad(f"{path.relative_to(folder)} is damaged, {what}; generate the folder again")
 
 
 def answer_group(value: Any, output: str) -> str:

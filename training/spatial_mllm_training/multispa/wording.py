@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.question import AnswerType, Question, Verdict
 from spatial_mllm_ros.mllm.text.parsing import parse
 
 from . import item
 from .dots import COLOURS
-from .item import NOT_OBSERVED, Candidate, Point
+from .item import NOT_OBSERVED, Candidate, Point, bad
 
 TASKS = {
     "depth": item.DEPTH,
@@ -81,7 +80,7 @@ def word(candidate: Candidate, size: tuple[int, int], rng: np.random.Generator, 
     form = candidate.facts.get("asks", candidate.question_type)
     task = next((name for name, types in TASKS.items() if form in types), None)
     if task is None:
-        raise SpatialError(ErrorCode.BAD_REQUEST, f"question type {form!r} is unknown")
+        raise bad(f"question type {form!r} is unknown")
     options = _options(candidate, form, rng)
     known = _known(candidate, options, size, rng)
     listed = form in WORD and rng.random() < LISTED
@@ -186,7 +185,7 @@ def _truth(
         return REFUSAL, {}
     if isinstance(truth, str):
         if truth not in options:
-            raise SpatialError(ErrorCode.BAD_REQUEST, f"{form}: {truth!r} is not one of its choices {[*options]}")
+            raise bad(f"{form}: {truth!r} is not one of its choices {[*options]}")
         if form not in WORD:
             return truth, {"letter": truth}
         letter = {"letter": item.LETTERS[options.index(truth)]} if listed else {}
@@ -204,7 +203,7 @@ def _pick(choices: Sequence[Template], known: dict[str, str], form: str, rng: np
     usable = [template for template in choices if template.fields <= known.keys()]
     if not usable:
         lacking = sorted({field for template in choices for field in template.fields - known.keys()})
-        raise SpatialError(ErrorCode.BAD_REQUEST, f"{form}: a candidate without {', '.join(lacking)} cannot be asked")
+        raise bad(f"{form}: a candidate without {', '.join(lacking)} cannot be asked")
     return usable[rng.integers(len(usable))]
 
 

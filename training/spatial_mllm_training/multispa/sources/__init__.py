@@ -9,9 +9,9 @@ from pathlib import Path
 
 from spatial_mllm_ros.recordings.storage import natural_order
 
+from ..item import bad
 from ..scene import SceneRef
 from . import bag, rgbd_folder, scannet, tapvid3d
-from .stored import bad
 
 SIMULATED = "simulated:"
 LONGEST = 120  # characters of a name, which files are named after

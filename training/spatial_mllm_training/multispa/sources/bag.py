@@ -14,8 +14,9 @@ from spatial_mllm_ros.frames import Frame, Pixels
 from spatial_mllm_ros.recordings import BagError, BagWarning, FrameReader
 from spatial_mllm_ros.recordings.storage import SUFFIXES, is_recording
 
+from ..item import bad
 from ..scene import Scene
-from .stored import bad, onto
+from .stored import onto
 from .usable import content_key, usable
 
 MOST_BYTES = 512 * 2**20  # of undecoded pixels that an open scene holds

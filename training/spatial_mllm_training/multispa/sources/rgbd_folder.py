@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from spatial_mllm_ros.frames import Camera, Frame, Pixels
 from spatial_mllm_ros.geometry.poses import Matrix, interpolate, pose_matrix
 
+from ..item import bad
 from ..scene import Scene
 from . import stored
 from .usable import content_key, listing, usable
@@ -71,7 +72,7 @@ class RgbdFolderRef:
     def _seven_scenes(self) -> tuple[list[Frame], Sequence[bytes]]:
         colors, depths = _images(self.path, "color"), _images(self.path, "depth")
         if not colors:
-            raise stored.bad(f"{self.name} has no image: expected frame-000000.color.png and so on")
+            raise bad(f"{self.name} has no image: expected frame-000000.color.png and so on")
         poses = {number: self.path / f"{file.name.split('.')[0]}.pose.txt" for number, file in colors.items()}
         size = stored.usual_size([*colors.values()])
         depth_size = stored.usual_size([*depths.values()]) if depths else size
@@ -89,7 +90,7 @@ class RgbdFolderRef:
     def _tum(self) -> tuple[list[Frame], Sequence[bytes]]:
         (times, colors), (depth_times, depths) = (self._list(name) for name in LISTS)
         if not colors:
-            raise stored.bad(f"{self.name} has no image: rgb.txt names none")
+            raise bad(f"{self.name} has no image: rgb.txt names none")
         freiburg = re.search(r"(?:freiburg|fr)(\d)", self.path.resolve().name)
         size = stored.usual_size(colors)
         depth_size = stored.usual_size(depths) if depths else size
@@ -115,9 +116,9 @@ class RgbdFolderRef:
                     return stored.pinhole(stored.numbers(at / name), size, name)
         instead = "write its fx fy cx cy to camera.txt beside the images"
         if published is None:
-            raise stored.bad(f"the camera of {self.name} is not known, its folder names no freiburg1 to 3: {instead}")
+            raise bad(f"the camera of {self.name} is not known, its folder names no freiburg1 to 3: {instead}")
         if size != PUBLISHED:
-            raise stored.bad(f"{self.name} is of {size[0]}x{size[1]}, its published camera of 640x480: {instead}")
+            raise bad(f"{self.name} is of {size[0]}x{size[1]}, its published camera of 640x480: {instead}")
         k, lens = np.eye(3), np.array(published[4:], np.float64)
         k[[0, 1, 0, 1], [0, 1, 2, 2]] = published[:4]
         return Camera("camera", "camera", *size, k, "plumb_bob" if lens.size else "none", lens)
@@ -137,11 +138,11 @@ class RgbdFolderRef:
             rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
             found = [(_nanoseconds(row[0]), row[1:]) for row in rows if len(row) == length]
         except FileNotFoundError:
-            raise stored.bad(f"{self.name} has no {name}") from None
+            raise bad(f"{self.name} has no {name}") from None
         except (UnicodeDecodeError, InvalidOperation, ValueError):
-            raise stored.bad(f"{name} of {self.name} has a line that does not begin with a time in seconds") from None
+            raise bad(f"{name} of {self.name} has a line that does not begin with a time in seconds") from None
         if len(found) < len(rows):
-            raise stored.bad(f"{name} of {self.name} has lines that are not of {length} words")
+            raise bad(f"{name} of {self.name} has lines that are not of {length} words")
         return sorted(found)
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.geometry.poses import is_rigid
 
+from ..item import bad
 from ..scene import Scene, Thing
 from . import stored
 from .scannet_things import read_things
@@ -56,7 +57,7 @@ class ScanNetRef:
     def _open(self) -> Scene:
         colors, depths = _numbered(self.path / "color"), _numbered(self.path / "depth")
         if not colors:
-            raise stored.bad(f"{self.name} has no image in color/: expected color/0.jpg and so on")
+            raise bad(f"{self.name} has no image in color/: expected color/0.jpg and so on")
         alignment, dropped = self._alignment(), Counter[str]()
         if both := colors.keys() & depths.keys():
             dropped += Counter({NO_DEPTH: len(colors) - len(both)})  # which forgets zeros
@@ -95,7 +96,7 @@ class ScanNetRef:
     def _camera(self, kind: str, size: stored.Size) -> Camera:
         file = f"intrinsic/intrinsic_{kind}.txt"
         if not (self.path / file).is_file():
-            raise stored.bad(f"{self.name} has no {file}: export it with the poses")
+            raise bad(f"{self.name} has no {file}: export it with the poses")
         return stored.pinhole(stored.numbers(self.path / file), size, file)
 
     def _pose(self, number: int) -> Path:
@@ -111,7 +112,7 @@ class ScanNetRef:
         if not values.size:
             return None
         if values.size != 16 or not is_rigid(values.reshape(4, 4), ROUNDING):
-            raise stored.bad(f"axisAlignment of {self.name} is no rigid transform of 16 numbers")
+            raise bad(f"axisAlignment of {self.name} is no rigid transform of 16 numbers")
         return values.reshape(4, 4)
 
     def _things(self, alignment: NDArray[np.float64] | None) -> tuple[Sequence[Thing], str]:

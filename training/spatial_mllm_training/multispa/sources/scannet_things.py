@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from spatial_mllm_ros.geometry.poses import transform
 
+from ..item import bad
 from ..scene import Thing
-from .stored import bad
 
 NOT_THINGS = ("wall", "floor", "ceiling", "object", "unknown", "remove")  # labels without an extent of their own
 PLY_TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4"}

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Frame, Pixels
 from spatial_mllm_ros.geometry.cameras import project, unproject
 from spatial_mllm_ros.geometry.poses import inverse, transform
 
+from ..item import bad
 from ..scene import Scene, Thing, Tracks
 
 KIND = "simulated"
@@ -40,17 +40,17 @@ def simulated_refs(spec: str) -> list["SimulatedRef"]:
     """
     match = re.fullmatch(rf"{KIND}:(\d{{1,18}})(?:-(\d{{1,18}}))?(?:@(\d{{1,5}})x(\d{{1,5}}))?", spec)
     if match is None:
-        raise _bad(
+        raise bad(
             f"'{spec}': expected simulated:SEED or simulated:FIRST-LAST, like simulated:0-9 or simulated:0-9@320x240"
         )
     size = (int(match[3]), int(match[4])) if match[3] else SIZE
     if not all(LEAST_SIDE <= side <= MOST_SIDE for side in size):
-        raise _bad(f"'{spec}': images of {size[0]}x{size[1]} pixels; expected sides from {LEAST_SIDE} to {MOST_SIDE}")
+        raise bad(f"'{spec}': images of {size[0]}x{size[1]} pixels; expected sides from {LEAST_SIDE} to {MOST_SIDE}")
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
-        raise _bad(f"'{spec}': the last seed is below the first")
+        raise bad(f"'{spec}': the last seed is below the first")
     if last - first >= MAX_ROOMS:
-        raise _bad(f"'{spec}': {last - first + 1} rooms; at most {MAX_ROOMS} at once")
+        raise bad(f"'{spec}': {last - first + 1} rooms; at most {MAX_ROOMS} at once")
     return [SimulatedRef(seed, size) for seed in range(first, last + 1)]
 
 
@@ -82,7 +82,7 @@ class SimulatedRef:
         try:
             from spatial_mllm_ros.simulation import make_room
         except ImportError as error:
-            raise _bad(str(error)) from None
+            raise bad(str(error)) from None
         pushes = BODIES[self.seed % len(BODIES)]
         views = Views(make_room(self.seed, self.size, RATE, SECONDS, pushes=pushes, noise=0))
         lacks = {} if views.room.pushes else {"tracks": "nothing in this room could be pushed"}
@@ -203,7 +203,3 @@ def _on_surface(rng: np.random.Generator, meshes, count: int) -> NDArray[np.floa
 def _png(image: NDArray) -> NDArray[np.uint8]:
     coded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
     return np.asarray(coded, np.uint8)
-
-
-def _bad(text: str) -> SpatialError:
-    return SpatialError(ErrorCode.BAD_REQUEST, text)

@@ -11,19 +11,16 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
+from spatial_mllm_ros.errors import BadMessage
 from spatial_mllm_ros.frames import Camera, Pixels
 from spatial_mllm_ros.messages import color_pixels, depth_pixels
+
+from ..item import bad
 
 Size = tuple[int, int]  # width, height
 Read = Callable[[], bytes]
 LOOKED_AT = 8  # images
 SHAPE_TOLERANCE = 0.01  # of the ratio of the sides; ScanNet's 1296x968 stand for the view of its 640x480
-
-
-def bad(text: str) -> SpatialError:
-    """What is wrong with what the user named."""
-    return SpatialError(ErrorCode.BAD_REQUEST, text)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from spatial_mllm_ros.geometry.cameras import project
 from spatial_mllm_ros.geometry.poses import inverse, is_rigid, transform
 from spatial_mllm_ros.messages import color_pixels
 
+from ..item import bad
 from ..scene import Scene, Tracks
 from . import stored
 from .usable import ROUNDING, content_key, usable
@@ -87,19 +88,19 @@ class TapVid3dRef:
                 arrays = {name: held[name] for name in (*NEEDED, POSES) if name in held}
         except Exception as error:  # NumPy, zipfile and zlib have many words for damage
             why = getattr(error, "strerror", None) or error
-            raise stored.bad(f"{file} is damaged, or holds Python objects instead of arrays: {why}") from None
+            raise bad(f"{file} is damaged, or holds Python objects instead of arrays: {why}") from None
         if missing := [name for name in NEEDED if name not in arrays]:
-            raise stored.bad(f"{file} has no {', '.join(missing)}: it is not one of TAPVid-3D with its images")
+            raise bad(f"{file} has no {', '.join(missing)}: it is not one of TAPVid-3D with its images")
         count, points = len(arrays[IMAGES]) if arrays[IMAGES].ndim == 1 else 0, arrays[POINTS]
         if not count or arrays[IMAGES].dtype.kind != "S":
-            raise stored.bad(f"{file}: {IMAGES} must be one JPEG of bytes a frame, and at least one")
+            raise bad(f"{file}: {IMAGES} must be one JPEG of bytes a frame, and at least one")
         shapes = {POINTS: (count, *points.shape[1:2], 3), SEEN: points.shape[:2], CAMERA: (4,), POSES: (count, 4, 4)}
         for name in (POINTS, SEEN, CAMERA, POSES):
             if name in arrays and arrays[name].shape != shapes[name]:
                 found, expected = arrays[name].shape, shapes[name]
-                raise stored.bad(f"{file}: {name} of shape {found}, expected {expected} for its {count} images")
+                raise bad(f"{file}: {name} of shape {found}, expected {expected} for its {count} images")
             if name in arrays and arrays[name].dtype.kind not in "fiub":
-                raise stored.bad(f"{file}: {name} holds {arrays[name].dtype}, expected numbers")
+                raise bad(f"{file}: {name} holds {arrays[name].dtype}, expected numbers")
         return arrays, content_key(self.source, "\n".join(sums).encode())
 
     def _camera(self, images: NDArray, intrinsics: NDArray) -> Camera:
@@ -110,7 +111,7 @@ class TapVid3dRef:
                 continue
             values = intrinsics.astype(np.float64) - [0, 0, *CORNER]
             return stored.pinhole(values, (pixels.width, pixels.height), f"{CAMERA} of {self.path.name}")
-        raise stored.bad(f"none of the images of {self.path.name} can be read: expected JPEG")
+        raise bad(f"none of the images of {self.path.name} can be read: expected JPEG")
 
     def _places(self, arrays: dict[str, NDArray]) -> list[NDArray[np.float64] | None]:
         if POSES in arrays:

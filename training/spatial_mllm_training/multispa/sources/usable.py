@@ -10,8 +10,8 @@ from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.geometry.poses import is_rigid
 from spatial_mllm_ros.scene.cover import REPEATED
 
+from ..item import bad
 from ..scene import NOT_RIGID
-from .stored import bad
 
 ROUNDING = 1e-3  # poses come as text with few digits
 

@@ -40,31 +40,35 @@ def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: in
     for kind in TYPES:
         ordered = np.where(rng.random((len(pairs), 1)) < 0.5, pairs, pairs[:, ::-1])
         first, second = np.searchsorted(index.numbers, ordered.T)
-        place, yaw, pitch = relative(poses[first], poses[second])
-        distance = np.linalg.norm(place, axis=1)
-        asked, bins = _question(kind, place, distance, yaw, pitch)
-        asked &= _as_people_say(kind, poses[first], poses[second], scene.world_up, place, yaw, pitch)
+        asked, bins, candidate = _asked(kind, poses[first], poses[second], scene.world_up)
         bins["overlap"] = overlaps
-        asked = np.flatnonzero(asked)
-        names = {name: np.unique(values[asked], return_inverse=True) for name, values in bins.items()}
-        codes = np.stack([code.reshape(-1) for _, code in names.values()], axis=1)
-        for k in asked[spread(codes, count, rng)].tolist():
-            chosen = {name: values[k].item() for name, values in bins.items()}
+        codes = [np.unique(values[asked], return_inverse=True)[1].reshape(-1) for values in bins.values()]
+        for k in asked[spread(np.stack(codes, axis=1), count, rng)].tolist():
             i, j = ordered[k].tolist()
-            yield _candidate(kind, (i, j), place[k], distance[k].item(), yaw[k].item(), pitch[k].item(), chosen)
+            yield candidate(k, (i, j))
 
 
 def between(
     kind: str, first: NDArray[np.float64], second: NDArray[np.float64], up: NDArray[np.float64] | None
 ) -> Iterator[Candidate]:
     """The candidate of a type for each pair of poses [P, 4, 4] that gives a clear answer; frames are 0 and 1."""
+    asked, _, candidate = _asked(kind, first, second, up)
+    for k in asked.tolist():
+        yield candidate(k, (0, 1))
+
+
+def _asked(kind: str, first: NDArray[np.float64], second: NDArray[np.float64], up: NDArray[np.float64] | None):
+    """Which of P pairs have a clear answer, their bins, each [P], and the candidate of a pair about two frames."""
     place, yaw, pitch = relative(first, second)
     distance = np.linalg.norm(place, axis=1)
     asked, bins = _question(kind, place, distance, yaw, pitch)
     asked &= _as_people_say(kind, first, second, up, place, yaw, pitch)
-    for k in np.flatnonzero(asked).tolist():
+
+    def candidate(k: int, frames: tuple[int, int]) -> Candidate:
         chosen = {name: values[k].item() for name, values in bins.items()}
-        yield _candidate(kind, (0, 1), place[k], distance[k].item(), yaw[k].item(), pitch[k].item(), chosen)
+        return _candidate(kind, frames, place[k], distance[k].item(), yaw[k].item(), pitch[k].item(), chosen)
+
+    return np.flatnonzero(asked), bins, candidate
 
 
 def relative(

@@ -59,13 +59,11 @@ def _words(label: str) -> set[str]:
     return {word.rstrip("s") for word in label.lower().replace("-", " ").split()}
 
 
-def hidden(index: SceneIndex, i: int, j: int, pixels: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Why frame j does not show what pixels [N, 2] of frame i show: ``outside``, ``covered``; ``""`` where it may."""
-    return unseen(index, j, index.world(i, pixels))
-
-
 def unseen(index: SceneIndex, j: int, world: NDArray[np.float64]) -> NDArray[np.str_]:
-    """The same for points [N, 3] of the world, where they are when frame j is taken; NaN where that is not known."""
+    """Why frame j does not show points [N, 3] of the world: ``outside``, ``covered``; ``""`` where it may.
+
+    They are where they are when frame j is taken; NaN where that is not known.
+    """
     camera = index.scene.frames[j].camera
     points = transform(inverse(index.pose(j)), world)
     places, in_view = project(camera, points)
@@ -94,13 +92,13 @@ def _hidden_points(scene: Scene, index: SceneIndex, rng: np.random.Generator, co
         if form in OBJECT_MOTION:  # of any two images, like those that have an answer
             i, j = int(rng.choice(starts)), int(rng.choice(index.numbers))
             pixels, world = _moving_points(tracks, moving, i, j, rng)
-            why = unseen(index, j, world)
         else:
             i, j = rng.permutation(pairs[k]).tolist()
             bins["overlap"] = int(overlaps[k])
             pixels = index.samples(i, POINTS, rng)
             pixels = pixels[index.still(i, pixels)]
-            why = hidden(index, i, j, pixels)
+            world = index.world(i, pixels)
+        why = unseen(index, j, world)
         wanted = np.flatnonzero(why == reason)
         wanted = wanted if len(wanted) else np.flatnonzero(why != "")
         if not len(wanted):
