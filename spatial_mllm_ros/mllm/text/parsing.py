@@ -30,13 +30,13 @@ _SIGNED = r"([-+]?[0-9]+(?:\.[0-9]+)?)"
 _PIXEL = re.compile(
     r"[(\[]?\s*(?:x\s*[=:]\s*)?([0-9]{1,4})\s*,\s*(?:y\s*[=:]\s*)?([0-9]{1,4})\s*[)\]]?\.?", re.IGNORECASE
 )
-_LENGTH = "|".join(sorted((re.escape(name) for name, (unit, _) in UNITS.items() if unit == "m"), key=len, reverse=True))
+LENGTH = "|".join(sorted((re.escape(name) for name, (unit, _) in UNITS.items() if unit == "m"), key=len, reverse=True))
 _VECTOR = re.compile(
     r"[(\[]?\s*"
     + r"\s*,\s*".join(
-        rf"(?:(?:{axis})\s*[=:]?\s*)?{_SIGNED}(?:\s*({_LENGTH}))?" for axis in ("right|x", "down|y", "forward|z")
+        rf"(?:(?:{axis})\s*[=:]?\s*)?{_SIGNED}(?:\s*({LENGTH}))?" for axis in ("right|x", "down|y", "forward|z")
     )
-    + rf"\s*[)\]]?(?:\s*({_LENGTH}))?\.?",
+    + rf"\s*[)\]]?(?:\s*({LENGTH}))?\.?",
     re.IGNORECASE,
 )
 

@@ -16,9 +16,10 @@ from spatial_mllm_ros.mllm import Answer, Verdict
 from spatial_mllm_ros.mllm.calibration import known_calibration
 from spatial_mllm_ros.mllm.weights.shipped import chosen
 
+from ..multispa.item import bad
 from ..multispa.question import question_of
 from .reading import is_refusal
-from .suites import bad, read_lines, take
+from .suites import read_lines, take
 
 if TYPE_CHECKING:
     from spatial_mllm_ros.config import AskParams
@@ -100,11 +101,16 @@ class Model:
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """RGB uint8 [H, W, 3]. Raises SpatialError NO_FRAMES where there is none, or none that can be decoded."""
+    if (image := decoded(path)) is None:
+        raise SpatialError(ErrorCode.NO_FRAMES, f"{path.name} is missing, or no image that can be decoded")
+    return image
+
+
+def decoded(source: Path | bytes) -> NDArray[np.uint8] | None:
+    """RGB uint8 [H, W, 3] of a file or its content; None where there is none, or none that can be decoded."""
     try:
-        data = np.fromfile(path, np.uint8)
+        data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.fromfile(source, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except (OSError, cv2.error):
-        image = None
-    if image is None:
-        raise SpatialError(ErrorCode.NO_FRAMES, f"{path.name} is missing, or no image that can be decoded")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        return None
+    return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
-
-from ..multispa.item import NOT_OBSERVED, QUESTION_TYPES
+from ..multispa.item import NOT_OBSERVED, QUESTION_TYPES, bad
 from ..multispa.scene import Scene, SceneRef
 from .geometry import Shown, answer
 
@@ -39,37 +37,28 @@ def baseline(
         SpatialError: no such baseline. The function raises it for a record that geometry cannot answer.
     """
     if name == "chance":
-        return Chance(records, seed)
+        return chance(records, seed)
     if name == "majority":
-        return Majority(records)
+        always = {form: written(middle(answers)) for form, answers in learned(records).items()}
+        return lambda record: always.get(form_of(record), "")
     if name == "geometry":
         return Geometry(refs)
-    raise _bad(f"baseline '{name}': known are {', '.join(NAMES)}")
+    raise bad(f"baseline '{name}': known are {', '.join(NAMES)}")
 
 
-class Chance:
+def chance(records: Sequence[Record], seed: int) -> Callable[[Record], str]:
     """The same record gets the same answer, in whatever order they come."""
+    known = learned(records)
 
-    def __init__(self, records: Sequence[Record], seed: int):
-        self._answers, self._seed = learned(records), seed
-
-    def __call__(self, record: Record) -> str:
-        seed = sha256(f"{self._seed} {record['id']}".encode()).digest()
-        answers, options = self._answers.get(form_of(record), [""]), record["meta"].get("options") or []
+    def answered(record: Record) -> str:
+        drawn = sha256(f"{seed} {record['id']}".encode()).digest()
+        answers, options = known.get(form_of(record), [""]), record["meta"].get("options") or []
         if options:
             lettered = all(isinstance(each, str) and each in LETTERS for each in answers)
             answers = list(LETTERS[: len(options)]) if lettered else options
-        return written(answers[int(np.random.default_rng(list(seed)).integers(len(answers)))])
+        return written(answers[int(np.random.default_rng(list(drawn)).integers(len(answers)))])
 
-
-class Majority:
-    """The same answer to all questions of a form."""
-
-    def __init__(self, records: Sequence[Record]):
-        self._answers = {form: written(middle(answers)) for form, answers in learned(records).items()}
-
-    def __call__(self, record: Record) -> str:
-        return self._answers.get(form_of(record), "")
+    return answered
 
 
 class Geometry:
@@ -85,27 +74,27 @@ class Geometry:
         """Raises SpatialError: it is no whole record of MultiSPA, or its scene is not given or lacks what it names."""
         form, meta = form_of(record), record["meta"]
         if form not in QUESTION_TYPES or "stamps_ns" not in meta:
-            raise _bad(f"'{form}' is no question about a scene: geometry answers MultiSPA")
+            raise bad(f"'{form}' is no question about a scene: geometry answers MultiSPA")
         try:
             keys = list(zip(meta["stamps_ns"], meta["cameras"], strict=True))
             points = [(image, u, v) for image, (u, v) in zip(meta["pixel_images"], meta["pixels"], strict=True)]
             name = meta["scene"]
         except (KeyError, TypeError, ValueError):
             fields = "scene, a camera for each of stamps_ns, and one of pixel_images for each of pixels"
-            raise _bad(f"record '{record['id']}': its meta should have {fields}") from None
+            raise bad(f"record '{record['id']}': its meta should have {fields}") from None
         scene = self._open(name)
         if strange := [key for key in keys if key not in self._numbers]:
             stamp, camera = strange[0]
-            raise _bad(f"scene '{name}' has no frame of {camera} at {stamp} ns: not the same recording")
+            raise bad(f"scene '{name}' has no frame of {camera} at {stamp} ns: not the same recording")
         numbers = [self._numbers[key] for key in keys]
         cameras = [scene.frames[number].camera for number in numbers]
         for image, u, v in points:
             if not (0 <= image < len(keys) and 0 <= u < cameras[image].width and 0 <= v < cameras[image].height):
-                raise _bad(f"record '{record['id']}': pixel ({u}, {v}) is not in image {image}")
+                raise bad(f"record '{record['id']}': pixel ({u}, {v}) is not in image {image}")
         try:
             return answer(Shown(scene, numbers, points, form, meta.get("label", "")))
         except (IndexError, ValueError):
-            raise _bad(f"record '{record['id']}' has less images or pixels than '{form}' speaks of") from None
+            raise bad(f"record '{record['id']}' has less images or pixels than '{form}' speaks of") from None
         finally:
             for number in numbers:
                 scene.frames[number].release()
@@ -114,7 +103,7 @@ class Geometry:
         if self._scene is None or name != self._name:
             if name not in self._refs:
                 given = ", ".join(sorted(self._refs)[:8]) or "none"
-                raise _bad(f"scene '{name}' is not among the sources given ({given}): name what it was read from")
+                raise bad(f"scene '{name}' is not among the sources given ({given}): name what it was read from")
             self._scene = None
             scene = self._refs[name].open()
             self._scene = replace(scene, tracks=cache(scene.tracks) if scene.tracks else None)
@@ -161,7 +150,3 @@ def written(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return str([round(part) for part in value])
     return f"{round(value, 2):.2f}".rstrip("0").rstrip(".")
-
-
-def _bad(text: str) -> SpatialError:
-    return SpatialError(ErrorCode.BAD_REQUEST, text)

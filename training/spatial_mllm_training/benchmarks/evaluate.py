@@ -11,13 +11,14 @@ from spatial_mllm_ros.cli.terminal import track
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.files import write_whole
 
+from ..multispa.item import bad
 from ..multispa.manifest import JOINED
 from ..multispa.scene import SceneRef
 from .baselines import baseline
 from .journal import Journal, Record, digest
 from .page import render
 from .result import Case, Result, worst
-from .suites import Item, Suite, bad, find_suite, multispa
+from .suites import Item, Suite, find_suite, multispa
 
 Answers = Mapping[str, Any] | Callable[[Record], Any] | str
 """Predictions by id, a function from a record to its answer, or the name of a baseline."""
@@ -59,7 +60,7 @@ def evaluate(
     """
     known = find_suite(suite)
     items = load(known, data, limit)
-    learn = _to_learn_from(known, data) if compare or isinstance(answers, str) else []
+    learn = _to_learn_from(known, data, items) if compare or isinstance(answers, str) else []
     who = name or (answers if isinstance(answers, str) else "predictions" if isinstance(answers, Mapping) else "model")
     notes, failed = [], {}
     if isinstance(answers, Mapping):
@@ -67,7 +68,7 @@ def evaluate(
         if strange := len(answers.keys() - {item.id for item in items}):
             notes.append(f"Predictions about none of these questions: {strange:,}.")
     else:
-        answer = function_of(answers, items, refs, learn)
+        answer = baseline(answers, learn, refs) if isinstance(answers, str) else answers
         if answers in LEARNING:
             said, failed = ask(items, answer)
         else:
@@ -94,21 +95,11 @@ def load(suite: Suite, data: Path, limit: int | None = None) -> list[Item]:
     return items
 
 
-def _to_learn_from(suite: Suite, data: Path) -> list[Record]:
-    """Records of the training split that lies beside questions of ``multispa generate``; elsewhere none."""
+def _to_learn_from(suite: Suite, data: Path, items: Sequence[Item]) -> list[Record]:
+    """Records of the training split where one lies beside questions of ``multispa generate``, then the questions."""
     beside = (data if data.is_dir() else data.parent) / JOINED[0]
     made_here = suite.load is multispa.load and beside.is_file() and beside.stat().st_size
-    return [item.record() for item in suite.load(beside)] if made_here else []
-
-
-def function_of(
-    answers: Answers, items: Sequence[Item], refs: Sequence[SceneRef], learn: Sequence[Record]
-) -> Callable[[Record], Any]:
-    if isinstance(answers, str):
-        return baseline(answers, [*learn, *(item.record() for item in items)], refs)
-    if isinstance(answers, Mapping):
-        return lambda record: answers.get(record["id"])
-    return answers
+    return [item.record() for item in (*(suite.load(beside) if made_here else ()), *items)]
 
 
 def ask(
@@ -175,7 +166,7 @@ def _compare(
 ) -> None:
     """Add a baseline's column to every table, or say why there is none."""
     try:
-        said, failed = ask(items, function_of(name, items, refs, learn))
+        said, failed = ask(items, baseline(name, learn, refs))
     except SpatialError as error:
         result.notes.append(f"No baseline '{name}': {error}")
         return

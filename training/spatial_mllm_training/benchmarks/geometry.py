@@ -170,16 +170,8 @@ def _millimetres(value: float) -> str:
     return f"{value:.0f} mm" if np.isfinite(value) else REFUSAL
 
 
-def _degrees(value: float) -> str:
-    return f"{abs(value):.0f} degrees"
-
-
 def _vector(values: NDArray[np.float64]) -> str:
     return str([round(float(value)) for value in values])
-
-
-def _nearer(shown: Shown) -> str:
-    return "A" if shown.depth(0) < shown.depth(1) else "B"
 
 
 def _thousandths(shown: Shown) -> str:
@@ -199,7 +191,7 @@ def _side(axis: int, positive: str, negative: str) -> Callable[[Shown], str]:
 
 ANSWERS: dict[str, Callable[[Shown], str]] = {
     "depth_estimation": lambda shown: _millimetres(1000 * shown.depth(0)),
-    "depth_comparison": _nearer,
+    "depth_comparison": lambda shown: "A" if shown.depth(0) < shown.depth(1) else "B",
     "correspondence_coordinate": _thousandths,
     "correspondence_choice": _choice,
     "camera_left_right": _side(0, "right", "left"),
@@ -207,8 +199,8 @@ ANSWERS: dict[str, Callable[[Shown], str]] = {
     "camera_forward_back": _side(2, "forward", "backward"),
     "camera_yaw_direction": lambda shown: "right" if shown.turned[0] > 0 else "left",
     "camera_pitch_direction": lambda shown: "up" if shown.turned[1] > 0 else "down",
-    "camera_yaw_degrees": lambda shown: _degrees(shown.turned[0]),
-    "camera_pitch_degrees": lambda shown: _degrees(shown.turned[1]),
+    "camera_yaw_degrees": lambda shown: f"{abs(shown.turned[0]):.0f} degrees",
+    "camera_pitch_degrees": lambda shown: f"{abs(shown.turned[1]):.0f} degrees",
     "camera_distance": lambda shown: _millimetres(float(np.linalg.norm(shown.moved))),
     "camera_vector": lambda shown: _vector(shown.moved),
     "object_distance": lambda shown: _millimetres(float(np.linalg.norm(shown.way))),

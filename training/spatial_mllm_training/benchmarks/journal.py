@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from ..multispa.item import bad
 
 NAME = "answers.jsonl"
 Record = dict[str, Any]
@@ -36,7 +36,7 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
-            raise SpatialError(ErrorCode.BAD_REQUEST, f"another process is writing {folder / NAME}") from None
+            raise bad(f"another process is writing {folder / NAME}") from None
         try:
             self.known = self._load(folder, run) if resume else {}
         except BaseException:
@@ -69,12 +69,10 @@ class Journal:
         if not whole and (first is None or first == run):
             return {}
         if first is None or first.keys() != run.keys():
-            text = f"{folder / NAME} is no journal of answers: give another folder, or --anew to give it up"
-            raise SpatialError(ErrorCode.BAD_REQUEST, text)
+            raise bad(f"{folder / NAME} is no journal of answers: give another folder, or --anew to give it up")
         self._file.truncate(whole)
         if changed := [f"{name} '{first[name]}', not '{run[name]}'" for name in run if first[name] != run[name]]:
-            text = f"{folder} holds answers of {', '.join(changed)}: give another folder, or --anew to give them up"
-            raise SpatialError(ErrorCode.BAD_REQUEST, text)
+            raise bad(f"{folder} holds answers of {', '.join(changed)}: give another folder, or --anew to give them up")
         fields = {"id", "asked", "prediction"}
         return {(v["id"], v["asked"]): v["prediction"] for v in lines if v is not None and v.keys() >= fields}
 

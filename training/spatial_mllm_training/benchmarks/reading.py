@@ -24,6 +24,7 @@ from typing import Any
 
 from spatial_mllm_ros.mllm import AnswerType, Question, Verdict
 from spatial_mllm_ros.mllm.text.parsing import (
+    LENGTH,
     LETTERS,
     MILLIMETRE,
     PIXEL_RANGE,
@@ -40,8 +41,7 @@ MAX_ANSWER = 2000  # characters of an answer that is to be a value
 KINDS = ("scalar", "vector", "pixel", "choice", "text")
 NAMES = {"scalar": "number", "choice": "option"}
 
-_LENGTH = "|".join(sorted((re.escape(name) for name, (unit, _) in UNITS.items() if unit == "m"), key=len, reverse=True))
-_BRACKETS = re.compile(rf"[\[(][^\[\]()]*[\])](?:\s*(?:{_LENGTH})\b)?", re.IGNORECASE)
+_BRACKETS = re.compile(rf"[\[(][^\[\]()]*[\])](?:\s*(?:{LENGTH})\b)?", re.IGNORECASE)
 _NAMED_LETTER = re.compile(r"(?:\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?: is)?:?\s+\(?|^\(?(?=[A-Z][.:)]))([A-Z])\b")
 _MAYBE_ARTICLE = re.compile(r"\bA (?!is\b|was\b)[a-z0-9]")  # "A point ..."
 _ALIASES = {"back": "backward"}

@@ -24,8 +24,8 @@ from spatial_mllm_ros.mllm.text.parsing import ANSWER, THINK, answer_span, plain
 
 from ..benchmarks.reading import KINDS, is_number
 from ..benchmarks.scoring import NORM_SHARE, WIDTH_SHARE, mean_relative_accuracy
-from ..benchmarks.suites import Item, bad, multispa
-from ..multispa.item import NOT_OBSERVED, QUESTION_TYPES
+from ..benchmarks.suites import Item, multispa
+from ..multispa.item import NOT_OBSERVED, QUESTION_TYPES, bad
 from ..sft.records import Record
 
 LIMITS = {"scalar": float(NORM_SHARE), "vector": float(NORM_SHARE), "pixel": float(WIDTH_SHARE)}

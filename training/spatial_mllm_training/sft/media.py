@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spatial_mllm_ros.evenly import evenly
 
+from ..benchmarks.answers import decoded
 from .records import Record, RecordFault
 
 Image = NDArray[np.uint8]  # RGB [H, W, 3]
@@ -17,14 +18,9 @@ VIDEO_RATE = 30.0  # frames per second of a video that does not say
 
 def read_image(source: Path | bytes) -> Image:
     """RGB uint8 [H, W, 3]. Raises RecordFault."""
-    try:
-        data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.fromfile(source, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
+    if (image := decoded(source)) is None:
         raise RecordFault(f"{_name(source)} is missing, or no image that can be decoded")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return image
 
 
 def read_video(path: Path, most: int) -> tuple[list[Image], float]:

@@ -7,8 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
-
+from ...multispa.item import bad
 from ..reading import Reading, read
 from ..tables import Table
 
@@ -99,10 +98,6 @@ def find_suite(name: str) -> Suite:
         raise bad(f"suite '{name}' is none of {', '.join(SUITES)}")
     found: Any = import_module(f".{name.replace('-', '_')}", __package__)
     return found
-
-
-def bad(text: str) -> SpatialError:
-    return SpatialError(ErrorCode.BAD_REQUEST, text)
 
 
 def read_json(path: Path) -> Any:

@@ -32,16 +32,13 @@ def tables(items: Sequence[Item], texts: Sequence[Any], scores: Sequence[dict[st
         "Good is 100 % of what is not answerable and 0 % of what is. The mean of tasks of the last column is the"
         " balanced accuracy."
     )
+    asked = [(item.meta.get("bins") or {}).get("asks") or "any" for item in items]
     forms = [
-        item.question_type if item.question_type != NOT_OBSERVED else f"{NOT_OBSERVED}: {asks(item)}" for item in items
+        item.question_type if item.question_type != NOT_OBSERVED else f"{NOT_OBSERVED}: {kind}"
+        for item, kind in zip(items, asked)
     ]
     order = (*(f"{NOT_OBSERVED}: {kind}" for kind in QUESTION_TYPES), *QUESTION_TYPES)
     return [
         task_table("Refusals", METRICS, answerable, scores, order=("not answerable", "answerable"), note=note),
         task_table("By question", METRICS, forms, scores, order=order),
     ]
-
-
-def asks(item: Item) -> str:
-    """The form of a question that cannot be answered."""
-    return str((item.meta.get("bins") or {}).get("asks") or item.meta.get("asks") or "any")

@@ -9,10 +9,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from ...multispa.item import LETTERS, NOT_OBSERVED, QUESTION_TYPES
+from ...multispa.item import LETTERS, NOT_OBSERVED, QUESTION_TYPES, bad
 from ..scoring import pixel_error, relative_error, within_norm, within_width
 from ..tables import Table, task_table
-from . import Item, bad, read_lines, take
+from . import Item, read_lines, take
 
 TITLE = "MultiSPA"
 MAIN = "accuracy"

@@ -9,10 +9,11 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from ...multispa.item import bad
 from ..language import METRICS as LANGUAGE
 from ..language import exact_match, ptb_scores, refined_match, word_scores
 from ..tables import Row, Table, task_table
-from . import Item, bad, find_media, read_json, take
+from . import Item, find_media, read_json, take
 
 TITLE = "ScanQA"
 MAIN = "EM"
@@ -70,21 +71,21 @@ def topic(question: str) -> str:
 
 def score(item: Item, text: Any) -> dict[str, float]:
     """See ``Suite``."""
-    said = said_of(item, text)
-    exact, refined = exact_match(said, item.answers), refined_match(said, item.answers)
+    return matches(item, text, item.answers)
+
+
+def matches(item: Item, text: Any, references: Sequence[str]) -> dict[str, float]:
+    """The metrics of an answer by these references; one that cannot be read is empty."""
+    said = item.read(text).said
+    exact, refined = exact_match(said, references), refined_match(said, references)
     return {"EM": exact, "refined EM": refined, "error": 2 - exact - refined}
-
-
-def said_of(item: Item, text: Any) -> str:
-    """The answer alone; empty where it cannot be read."""
-    return item.read(text).said
 
 
 def tables(items: Sequence[Item], texts: Sequence[Any], scores: Sequence[dict[str, float]]) -> list[Table]:
     """See ``Suite``."""
     types = [item.question_type for item in items]
     references = {item.id: item.answers for item in items}
-    given = {item.id: said_of(item, text) for item, text in zip(items, texts, strict=True)}
+    given = {item.id: item.read(text).said for item, text in zip(items, texts, strict=True)}
     ptb, words = ptb_scores(references, given), word_scores(references, given)
     columns = {
         "PTB tokens": "lower case, without punctuation: the ScanQA authors' script",

@@ -10,10 +10,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from ..language import exact_match, refined_match
+from ...multispa.item import bad
 from ..tables import Table, task_table
-from . import Item, bad, find_media, read_json, take
-from .scanqa import said_of
+from . import Item, find_media, read_json, take
+from .scanqa import matches
 
 TITLE = "SQA3D"
 MAIN = "EM"
@@ -72,9 +72,7 @@ def first_word(question: str) -> str:
 
 def score(item: Item, text: Any) -> dict[str, float]:
     """See ``Suite``. The first answer counts, as published; there is one."""
-    said = said_of(item, text)
-    exact, refined = exact_match(said, item.answers[:1]), refined_match(said, item.answers[:1])
-    return {"EM": exact, "refined EM": refined, "error": 2 - exact - refined}
+    return matches(item, text, item.answers[:1])
 
 
 def tables(items: Sequence[Item], texts: Sequence[Any], scores: Sequence[dict[str, float]]) -> list[Table]:

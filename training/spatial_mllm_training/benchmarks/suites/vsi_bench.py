@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ...multispa.item import bad
 from ..reading import as_text
 from ..scoring import mean_relative_accuracy, relative_error
 from ..tables import Table, task_table
-from . import Item, bad, find_media, read_lines, take
+from . import Item, find_media, read_lines, take
 
 TITLE = "VSI-Bench"
 MAIN = "score"
