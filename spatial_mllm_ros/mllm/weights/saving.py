@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ...files import left_behind, whole_folder
 from .files import INDEX, WEIGHTS, ModelError, show
 
 SHARD_BYTES = 2_000_000_000
+DESCRIPTION = ("*.json", "*.txt", "*.jinja")  # configuration, tokenizer, processor, chat template
 
 
 @contextmanager
@@ -32,6 +33,13 @@ def new_folder(out: str | Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(out) as part:
         yield part
+
+
+def copy_description(folder: Path, part: Path, without: Collection[str] = ()) -> None:
+    """Copies what is beside a model's weights, but neither their index nor the files that are named."""
+    for file in {file for pattern in DESCRIPTION for file in folder.glob(pattern)}:
+        if file.name not in without and not file.name.endswith(".index.json"):
+            shutil.copyfile(file, part / file.name)
 
 
 def save_shards(folder: Path, tensors: Iterator[tuple[str, Tensor]], limit: int = 0) -> None:

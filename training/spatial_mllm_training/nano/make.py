@@ -20,7 +20,7 @@ from spatial_mllm_ros.cli.terminal import progress
 from spatial_mllm_ros.mllm import load_model
 from spatial_mllm_ros.mllm.families.spatial_mllm.loading import released_name
 from spatial_mllm_ros.mllm.weights.files import read_config
-from spatial_mllm_ros.mllm.weights.saving import new_folder, save_shards, write_json
+from spatial_mllm_ros.mllm.weights.saving import copy_description, new_folder, save_shards, write_json
 
 from ..geometry.train import GeometryRecipe, train_geometry
 from ..grpo.recipe import GrpoRecipe
@@ -31,7 +31,6 @@ from ..multispa.manifest import GenerateOptions
 from ..multispa.sources import open_sources
 from ..multispa.wording import WORD
 from ..runs.recipe import RecipeError, load_recipe
-from ..runs.saving import DESCRIPTION
 from ..sft.recipe import SftRecipe
 from ..sft.train import train_sft
 from .start import make_start
@@ -142,8 +141,7 @@ def ship(model: Path, folder: Path, held: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     trained, _ = load_model(model)
     with new_folder(folder) as part:
-        for file in {file for pattern in DESCRIPTION for file in model.glob(pattern)}:
-            shutil.copyfile(file, part / file.name)
+        copy_description(model, part)
         write_json(part / "config.json", read_config(model) | {"torch_dtype": "bfloat16"})
         weights = trained.named_parameters()
         save_shards(part, ((released_name(name), value.detach().to(torch.bfloat16)) for name, value in weights))

@@ -14,11 +14,9 @@ from spatial_mllm_ros.mllm.encoders.vggt.layers import LayerScale
 from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
 from spatial_mllm_ros.mllm.families.spatial_mllm.loading import released_name
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
-from spatial_mllm_ros.mllm.families.spatial_mllm.tokenizer import SPECIAL_TOKENS
-from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import preprocessor_config, released_config
+from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import control_tokens, released_config, write_model
 from spatial_mllm_ros.mllm.text.forms import LETTER_ONLY, OFFSET, OPTIONS, POINT, SHORT, WITH_UNIT
 from spatial_mllm_ros.mllm.text.parsing import LETTERS
-from spatial_mllm_ros.mllm.weights.saving import new_folder, save_shards, write_json
 
 from ..multispa.dots import COLOURS
 from ..multispa.sources.simulated import LABELS
@@ -77,23 +75,11 @@ def make_start(path: Path, seed: int) -> Path:
     tokenizer = train_tokenizer(texts(), VOCABULARY, sentences())
     base = released_config("tiny")
     config = {**base, **SIZES, "vision_config": {**base["vision_config"], **SIZES["vision_config"]}}
-    named = dict(
-        zip(("pad", "im_start", "eos", "vision_start", "vision_end", "vision_pad", "image", "video"), SPECIAL_TOKENS)
-    )
-    ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in named.items()}
-    ends = {"bos_token_id": ids["pad"], "eos_token_id": ids["eos"], "pad_token_id": ids["pad"]}
-    config |= {**ends, "vocab_size": VOCABULARY}
-    config |= {f"{name}_token_id": ids[name] for name in ("vision_start", "vision_end", "image", "video")}
+    config |= {**control_tokens(tokenizer), "vocab_size": VOCABULARY}
     torch.manual_seed(seed)
     model = new_weights(SpatialMLLMConfig.from_dict(config))
-    with new_folder(path) as part:
-        write_json(part / "config.json", config)
-        write_json(part / "generation_config.json", {**ends, "do_sample": False})
-        write_json(part / "preprocessor_config.json", preprocessor_config(*PIXELS))
-        tokenizer.save_pretrained(part)
-        write_json(part / "chat_template.json", {"chat_template": tokenizer.chat_template})
-        save_shards(part, ((released_name(name), value.detach()) for name, value in model.named_parameters()))
-    return path
+    weights = ((released_name(name), value.detach()) for name, value in model.named_parameters())
+    return write_model(path, config, PIXELS, tokenizer, weights)
 
 
 def texts() -> Iterator[str]:

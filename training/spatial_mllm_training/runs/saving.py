@@ -11,11 +11,8 @@ from torch import Tensor
 
 from spatial_mllm_ros.mllm.families.spatial_mllm.loading import add_adapter, load_model, released_name
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
-from spatial_mllm_ros.mllm.weights.files import INDEX, find_folder, read_config
-from spatial_mllm_ros.mllm.weights.saving import new_folder, save_shards
-
-DESCRIPTION = ("*.json", "*.txt", "*.jinja")  # configuration, tokenizer, processor, chat template
-NOT_KEPT = (INDEX, "calibration.json")  # they speak of the weights that it began with
+from spatial_mllm_ros.mllm.weights.files import find_folder, read_config
+from spatial_mllm_ros.mllm.weights.saving import copy_description, new_folder, save_shards
 
 
 def save_trained(
@@ -49,9 +46,7 @@ def save_trained(
             (part / "README.md").unlink(missing_ok=True)
             return place
         folder = find_folder(base)
-        for file in {file for pattern in DESCRIPTION for file in folder.glob(pattern)}:
-            if file.name not in NOT_KEPT:
-                shutil.copyfile(file, part / file.name)
+        copy_description(folder, part, without=("calibration.json",))  # of the weights that it began with
         config = read_config(folder)
         dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
         save_shards(part, _released(state or model.state_dict(), model.config.tie_word_embeddings, dtype))

@@ -1,6 +1,5 @@
 """A fresh Spatial-MLLM from a Qwen2.5-VL and a VGGT, where training starts (Wu et al. 2025, section 3)."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ from torch import Tensor
 from ....errors import ErrorCode
 from ...encoders.vggt import VGGTConfig
 from ...weights.files import DTYPES, Entry, ModelError, check_names, find_folder, read_config, read_entries, show
-from ...weights.saving import new_folder, save_shards, write_json
+from ...weights.saving import copy_description, new_folder, save_shards, write_json
 from .config import ARCHITECTURE, CONNECTOR, SpatialMLLMConfig
 from .loading import blame, empty_model, module_entries, released_name
 
 QWEN = "Qwen2_5_VLForConditionalGeneration"
 SPATIAL = "spatial_encoder.vggt_model."
-OTHER_FILES = ("*.json", "*.txt", "*.jinja")
 
 
 def join(qwen: str | Path, vggt: str | Path, out: str | Path, seed: int = 0) -> Path:
@@ -51,9 +49,7 @@ def join(qwen: str | Path, vggt: str | Path, out: str | Path, seed: int = 0) -> 
     check_names(seen, from_vggt, vggt)
     dtype = DTYPES.get(str(config.get("torch_dtype") or config.get("dtype")), torch.float32)
     with new_folder(out) as part:
-        for file in sorted({file for pattern in OTHER_FILES for file in language.glob(pattern)}):
-            if file.name != "config.json" and not file.name.endswith(".index.json"):
-                shutil.copyfile(file, part / file.name)
+        copy_description(language, part, without=("config.json",))
         write_json(part / "config.json", config)
         connector = ((name, tensor.to(dtype)) for name, tensor in fresh_connector(ours, seed))
         save_shards(part, (pair for source in (stored(from_qwen), stored(from_vggt), connector) for pair in source))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from ...weights.saving import new_folder, save_shards, write_json
 from .config import ARCHITECTURE, SpatialMLLMConfig
@@ -120,8 +121,14 @@ def make_untrained(path: str | Path, size: str = "tiny", seed: int = 0) -> Path:
         ModelError: ``path`` is there and not empty.
     """
     tokenizer = build_tokenizer()
-    config = released_config(size)
-    for key, token in {
+    config = released_config(size) | control_tokens(tokenizer)
+    config.setdefault("vocab_size", len(tokenizer))
+    return write_model(Path(path), config, PIXELS[size], tokenizer, random_weights(config, seed))
+
+
+def control_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+    """What ``config.json`` says of them."""
+    tokens = {
         "eos_token_id": "<|im_end|>",
         "bos_token_id": "<|endoftext|>",
         "pad_token_id": "<|endoftext|>",
@@ -129,18 +136,27 @@ def make_untrained(path: str | Path, size: str = "tiny", seed: int = 0) -> Path:
         "vision_end_token_id": "<|vision_end|>",
         "image_token_id": "<|image_pad|>",
         "video_token_id": "<|video_pad|>",
-    }.items():
-        config[key] = tokenizer.convert_tokens_to_ids(token)
-    config.setdefault("vocab_size", len(tokenizer))
+    }
+    return {key: int(tokenizer.convert_tokens_to_ids(token)) for key, token in tokens.items()}  # type: ignore[arg-type]
+
+
+def write_model(
+    path: Path,
+    config: dict[str, Any],
+    pixels: tuple[int, int],
+    tokenizer: PreTrainedTokenizerFast,
+    weights: Iterator[tuple[str, Tensor]],
+) -> Path:
+    """Writes every file of a Spatial-MLLM whose frames have ``pixels``, least and most. Raises as ``new_folder``."""
     ends = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     with new_folder(path) as part:
         write_json(part / "config.json", config)
         write_json(part / "generation_config.json", {**ends, "do_sample": False})
-        write_json(part / "preprocessor_config.json", preprocessor_config(*PIXELS[size]))
+        write_json(part / "preprocessor_config.json", preprocessor_config(*pixels))
         tokenizer.save_pretrained(part)
         write_json(part / "chat_template.json", {"chat_template": tokenizer.chat_template})
-        save_shards(part, random_weights(config, seed))
-    return Path(path)
+        save_shards(part, weights)
+    return path
 
 
 def preprocessor_config(min_pixels: int, max_pixels: int) -> dict[str, Any]:
