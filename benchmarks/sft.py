@@ -19,7 +19,7 @@ from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 from spatial_mllm_ros.simulation import make_room
 from spatial_mllm_training.runs.parts import load_speaker, parameter_groups, trainable
 from spatial_mllm_training.runs.recipe import make_recipe
-from spatial_mllm_training.sft.collate import Collator, Settings
+from spatial_mllm_training.sft.collate import Collator
 from spatial_mllm_training.sft.dataset import DataEntry, Mixture
 from spatial_mllm_training.sft.features import FeatureStore, fill, fingerprint
 from spatial_mllm_training.sft.recipe import SftRecipe
@@ -43,7 +43,7 @@ def steps(name: str, path: Path, mixture: Mixture, features: Path) -> Iterator[R
     found = {}
     for kept in (False, True):
         model, processor = load_speaker(str(path))
-        collator = Collator(mixture, processor, Settings(max_frames=FRAMES))
+        collator = Collator(mixture, processor, SftRecipe(max_frames=FRAMES))
         if kept:
             collator.store = FeatureStore(features, fingerprint(model, processor, "float32"))
             seen, count = timed(fill, collator.store, model, clips(collator, mixture.all().tolist()))

@@ -13,8 +13,9 @@ from spatial_mllm_training.grpo.cold_start import Trace, cold_start, keep
 from spatial_mllm_training.grpo.recipe import ColdStartRecipe
 from spatial_mllm_training.runs.recipe import load_recipe, make_recipe
 from spatial_mllm_training.sft import media
-from spatial_mllm_training.sft.collate import Collator, Settings
+from spatial_mllm_training.sft.collate import Collator
 from spatial_mllm_training.sft.dataset import DataEntry, Mixture
+from spatial_mllm_training.sft.recipe import SftRecipe
 
 from .data import ANSWERS, write_records
 from .records import DEPTH, OTHER, WORD
@@ -125,7 +126,7 @@ def test_the_best_of_each_question_is_what_sft_learns(recipe, scripted, tmp_path
     assert record["conversations"][1]["value"] == thought(ANSWERS[1])
     assert [int(image.mean()) for image in media.clip(record, 16)] == [230, 230]
     processor = load_model(recipe().model)[1]
-    tokens = Collator(mixture, processor, Settings("clip", "short")).sample(record).tokens
+    tokens = Collator(mixture, processor, SftRecipe()).sample(record).tokens
     learned = [token for token, label in zip(tokens.ids, tokens.labels) if label != -100]
     assert processor.tokenizer.decode(learned) == thought(ANSWERS[1]) + "<|im_end|>"
     asked = processor.tokenizer.decode([token for token, label in zip(tokens.ids, tokens.labels) if label == -100])

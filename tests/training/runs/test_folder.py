@@ -5,7 +5,6 @@ import json
 import pytest
 
 from spatial_mllm_ros.errors import ErrorCode
-from spatial_mllm_training.runs.files import content_hash
 from spatial_mllm_training.runs.folder import RunError, RunFolder
 from spatial_mllm_training.runs.recipe import RunRecipe
 
@@ -114,13 +113,3 @@ def test_a_finished_run_stays_finished(tmp_path):
     begun(tmp_path / "run").state("finished", steps=5)
     folder = begun(tmp_path / "run", stop=False)
     assert folder.finished and json.loads((tmp_path / "run" / "run.json").read_text())["steps"] == 5
-
-
-def test_hash_is_of_names_and_content_not_of_order(tmp_path):
-    a, b = tmp_path / "a", tmp_path / "b"
-    a.write_bytes(b"one")
-    b.write_bytes(b"two")
-    known = content_hash([a, b])
-    assert known == content_hash([b, a])
-    b.write_bytes(b"twp")
-    assert content_hash([a, b]) != known

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from spatial_mllm_ros.mllm import load_model
-from spatial_mllm_training.sft.collate import Collator, Settings
+from spatial_mllm_training.sft.collate import Collator
 from spatial_mllm_training.sft.dataset import DataEntry, Mixture
 from spatial_mllm_training.sft.media import read_video
+from spatial_mllm_training.sft.recipe import SftRecipe
 from spatial_mllm_training.sft.records import RecordFault
 from spatial_mllm_training.sft.shown import IGNORED
 from tests.closeness import assert_close
@@ -45,7 +46,7 @@ def loss_of(model, batch):
 def test_a_batch_is_its_samples_whatever_the_padding(loaded, mixture, monkeypatch, shown_as, side):
     model, processor = loaded
     monkeypatch.setattr(processor.tokenizer, "padding_side", side)
-    collate = Collator(mixture, processor, Settings(shown_as=shown_as, answers="written"))
+    collate = Collator(mixture, processor, SftRecipe(shown_as=shown_as, answers="written"))
     batch = collate(draws(0, 3, 5))
     alone = [collate(draws(row)) for row in (0, 3, 5)]
     lengths = [one["input_ids"].shape[1] for one in alone]
@@ -60,10 +61,10 @@ def test_a_batch_is_its_samples_whatever_the_padding(loaded, mixture, monkeypatc
 
 def test_clip_and_written_shapes(loaded, mixture):
     _, processor = loaded
-    clip = Collator(mixture, processor, Settings())(draws(0))
+    clip = Collator(mixture, processor, SftRecipe())(draws(0))
     assert clip["video_grid_thw"].tolist() == [[1, 4, 6]] and clip["pixel_values_videos"].shape == (24, 1176)
     assert clip["second_per_grid_ts"].tolist() == [1.0] and "pixel_values" not in clip
-    written = Collator(mixture, processor, Settings(shown_as="written"))(draws(0))
+    written = Collator(mixture, processor, SftRecipe(shown_as="written"))(draws(0))
     assert written["image_grid_thw"].tolist() == [[1, 4, 6]] * 2 and written["pixel_values"].shape == (48, 1176)
     assert "pixel_values_videos" not in written
 
@@ -76,7 +77,7 @@ def test_broken_samples_are_left_out_and_said(loaded, tmp_path):
     unanswered["conversations"].pop()
     unanswered["gt_value"] = None
     (folder / "train.jsonl").write_text("\n".join([*lines[:3], json.dumps(unanswered), "{"]))
-    collate = Collator(Mixture([DataEntry(str(folder))]), loaded[1], Settings())
+    collate = Collator(Mixture([DataEntry(str(folder))]), loaded[1], SftRecipe())
     batch = collate(draws(0, 1, 2, 3, 4))
     assert batch["input_ids"].shape[0] == 1 and len(batch["faults"]) == 4
     assert "byte" in batch["faults"][0] and "no JSON" in batch["faults"][0]
@@ -85,14 +86,14 @@ def test_broken_samples_are_left_out_and_said(loaded, tmp_path):
 
 
 def test_too_long_samples_are_broken(loaded, mixture):
-    collate = Collator(mixture, loaded[1], Settings(max_tokens=20))
+    collate = Collator(mixture, loaded[1], SftRecipe(max_tokens=20))
     batch = collate(draws(0))
     assert batch["faults"][0].endswith("tokens: expected at most max_tokens, 20")
 
 
 def test_a_batch_of_nothing_teaches_nothing(loaded, mixture):
     model, processor = loaded
-    batch = Collator(mixture, processor, Settings())([])
+    batch = Collator(mixture, processor, SftRecipe())([])
     assert (batch["labels"] == IGNORED).all() and loss_of(model, batch) == 0.0
 
 
@@ -102,21 +103,21 @@ def test_a_batch_without_pictures_gets_a_blank_clip_where_processes_train_togeth
     turns = [{"from": "human", "value": "Two and two?"}, {"from": "gpt", "value": "Four."}]
     (tmp_path / "general.jsonl").write_text(json.dumps({"conversations": turns}))
     text = Mixture([DataEntry(str(tmp_path / "general.jsonl"))])
-    plain, blank = (Collator(text, processor, Settings(), blank=on)(draws(0)) for on in (False, True))
+    plain, blank = (Collator(text, processor, SftRecipe(), blank=on)(draws(0)) for on in (False, True))
     assert "video_grid_thw" not in plain and blank["video_grid_thw"].tolist() == [[1, 2, 2]]
     assert plain["question_types"] == blank["question_types"] == ["general"] and not blank["faults"]
     assert (blank["labels"][1] == IGNORED).all() and len(blank["labels"]) == 2
     assert_close(loss_of(model, plain), loss_of(model, blank))
-    together = Collator(mixture, processor, Settings(), blank=True)
+    together = Collator(mixture, processor, SftRecipe(), blank=True)
     assert loss_of(model, together([])) == 0.0 and len(together([])["video_grid_thw"]) == 1
-    assert together(draws(0))["input_ids"].equal(Collator(mixture, processor, Settings())(draws(0))["input_ids"])
+    assert together(draws(0))["input_ids"].equal(Collator(mixture, processor, SftRecipe())(draws(0))["input_ids"])
 
 
 def test_general_text_beside_clips(loaded, questions, tmp_path):
     turns = [{"from": "human", "value": "Two and two?"}, {"from": "gpt", "value": "Four."}]
     (tmp_path / "general.jsonl").write_text(json.dumps({"conversations": turns}))
     mixture = Mixture([DataEntry(str(questions)), DataEntry(str(tmp_path / "general.jsonl"))])
-    batch = Collator(mixture, loaded[1], Settings())([{"source": 0, "row": 0}, {"source": 1, "row": 0}])
+    batch = Collator(mixture, loaded[1], SftRecipe())([{"source": 0, "row": 0}, {"source": 1, "row": 0}])
     assert not batch["faults"] and len(batch["video_grid_thw"]) == 1
     assert batch["question_types"] == ["depth_estimation_dot", "general"]
     assert torch.isfinite(loss_of(loaded[0], batch))
@@ -124,7 +125,7 @@ def test_general_text_beside_clips(loaded, questions, tmp_path):
 
 def test_frames_are_spread_evenly(loaded, tmp_path):
     folder = write_questions(tmp_path / "room", 1, images=7)
-    batch = Collator(Mixture([DataEntry(str(folder))]), loaded[1], Settings(max_frames=4))(draws(0))
+    batch = Collator(Mixture([DataEntry(str(folder))]), loaded[1], SftRecipe(max_frames=4))(draws(0))
     assert batch["video_grid_thw"][0, 0] == 2
 
 
@@ -145,8 +146,8 @@ def test_videos_as_frames_with_their_times(video, loaded):
     turns = [{"from": "human", "value": "<video>\nWhere?"}, {"from": "gpt", "value": "Here."}]
     (video.parent / "data.json").write_text(json.dumps([{"video": video.name, "conversations": turns}]))
     mixture = Mixture([DataEntry(str(video.parent / "data.json"))])
-    written = Collator(mixture, loaded[1], Settings(shown_as="written", max_frames=4))(draws(0))
-    clip = Collator(mixture, loaded[1], Settings(max_frames=4))(draws(0))
+    written = Collator(mixture, loaded[1], SftRecipe(shown_as="written", max_frames=4))(draws(0))
+    clip = Collator(mixture, loaded[1], SftRecipe(max_frames=4))(draws(0))
     assert written["second_per_grid_ts"].tolist() == [1.0] and not written["faults"]  # 2 frames of 0.5 s
     assert torch.equal(written["pixel_values_videos"], clip["pixel_values_videos"])
 
@@ -161,6 +162,6 @@ def test_no_video(tmp_path):
 def test_the_pictures_reach_the_model(loaded, mixture):
     """Another picture gives another loss."""
     model, processor = loaded
-    batch = Collator(mixture, processor, Settings())(draws(0))
+    batch = Collator(mixture, processor, SftRecipe())(draws(0))
     other = dict(batch, pixel_values_videos=processor.pack_scene([picture(50), picture(51)])[0])
     assert abs(float(loss_of(model, batch) - loss_of(model, other))) > 1e-4

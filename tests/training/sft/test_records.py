@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spatial_mllm_training.multispa.records import write_parquet
 from spatial_mllm_training.runs.recipe import RecipeError
-from spatial_mllm_training.sft.records import GENERAL, RecordFault, normal, open_records
+from spatial_mllm_training.sft.records import GENERAL, RecordFault, content_hash, normal, open_records
 
 from .questions import record, write_questions
 
@@ -181,3 +181,13 @@ def test_digest_tells_data_from_other_data(questions, tmp_path):
     with (other / "train.jsonl").open("a") as file:
         file.write("\n")
     assert open_records(questions).digest() != open_records(other).digest()
+
+
+def test_hash_is_of_names_and_content_not_of_order(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"one")
+    b.write_bytes(b"two")
+    known = content_hash([a, b])
+    assert known == content_hash([b, a])
+    b.write_bytes(b"twp")
+    assert content_hash([a, b]) != known

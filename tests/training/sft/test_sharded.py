@@ -10,8 +10,9 @@ import yaml
 from spatial_mllm_ros.mllm import load_model
 from spatial_mllm_training.runs.parts import ModelRecipe, adamw, trainable
 from spatial_mllm_training.runs.recipe import RECIPES
-from spatial_mllm_training.sft.collate import Collator, Settings
+from spatial_mllm_training.sft.collate import Collator
 from spatial_mllm_training.sft.dataset import DataEntry, Mixture
+from spatial_mllm_training.sft.recipe import SftRecipe
 
 from .questions import record, write_questions
 from .training import run_script
@@ -55,7 +56,7 @@ def learner(tiny, folder):
     model = trainable(model, RECIPE)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     mixture = Mixture([DataEntry(str(folder)), DataEntry(f"{folder}/text.jsonl")])
-    return model, Collator(mixture, processor, Settings(shown_as="written"), blank=True)
+    return model, Collator(mixture, processor, SftRecipe(shown_as="written"), blank=True)
 
 
 def loss_of(model, collator, source):

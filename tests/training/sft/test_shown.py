@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
-from spatial_mllm_training.sft.collate import Collator, Settings
+from spatial_mllm_training.sft.collate import Collator
 from spatial_mllm_training.sft.dataset import DataEntry, Mixture
+from spatial_mllm_training.sft.recipe import SftRecipe
 from spatial_mllm_training.sft.records import RecordFault
 from spatial_mllm_training.sft.shown import IGNORED, as_clip, as_written
 
@@ -49,7 +50,7 @@ def test_clip_form_asks_what_the_engine_asks(tiny, questions):
     engine = load_engine(tiny, device="cpu", max_tokens=6, not_observed=1.0)
     mixture = Mixture([DataEntry(str(questions))])
     given = mixture.read(0, 0)
-    sample = Collator(mixture, engine.model.processor, Settings()).sample(given)
+    sample = Collator(mixture, engine.model.processor, SftRecipe()).sample(given)
     prompt = [token for token, label in zip(*sample.tokens) if label == IGNORED]
     import torch
 

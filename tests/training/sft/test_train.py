@@ -51,13 +51,14 @@ def test_it_learns_and_what_is_left_loads(tiny, questions, tmp_path):
 
 def test_loss_of_evaluation_is_the_models_own(tiny, questions, tmp_path):
     """Without learning, it is the mean over all tokens of the held-out answers."""
-    from spatial_mllm_training.sft.collate import Collator, Settings
+    from spatial_mllm_training.sft.collate import Collator
     from spatial_mllm_training.sft.dataset import DataEntry, Mixture
+    from spatial_mllm_training.sft.recipe import SftRecipe
 
     held = [{"path": str(questions), "split": "test"}]
     train_sft(recipe(tiny, questions, steps=1, learning_rate=0.0, evaluate=held, batch=4), tmp_path / "run")
     model, processor = load_model(tiny)
-    collate = Collator(Mixture([DataEntry(str(questions), split="test")]), processor, Settings())
+    collate = Collator(Mixture([DataEntry(str(questions), split="test")]), processor, SftRecipe())
     total = tokens = 0.0
     for row in range(6):
         batch = collate([{"source": 0, "row": row}])

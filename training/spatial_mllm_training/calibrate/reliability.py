@@ -1,6 +1,5 @@
 """A calibration as tables for people, and as a picture."""
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from spatial_mllm_ros.cli.show import plain_table
-from spatial_mllm_ros.files import write_whole
+from spatial_mllm_ros.files import whole
 
 from .measure import Found
 from .scales import bins_of
@@ -45,11 +44,11 @@ def draw(found: Found, path: Path) -> None:
     before, after, right = found.curves
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     figure.suptitle(f"Reliability of {len(right)} answers, {len(bins_of(before))} bins of equal mass")
-    whole = found.kinds["all"]
+    every = found.kinds["all"]
     for axes, sure, error, title in zip(
         figure.subplots(1, 2, sharey=True),
         (before, after),
-        (whole.before, whole.after),
+        (every.before, every.after),
         ("bare", "calibrated"),
         strict=True,
     ):
@@ -59,6 +58,5 @@ def draw(found: Found, path: Path) -> None:
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="confidence", title=f"{title}: error {error:.3f}")
         axes.grid(color="0.9")
     figure.axes[0].set_ylabel("share that is right")
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=120)
-    write_whole(path, data.getvalue())
+    with whole(path) as beside:
+        figure.savefig(beside, format="png", dpi=120)

@@ -11,7 +11,7 @@ from spatial_mllm_ros.cli.options import AsJson, Load, ask_params, load_options
 from spatial_mllm_ros.cli.terminal import Commands, note, out, progress, warn
 from spatial_mllm_ros.errors import SpatialError
 
-from ..multispa.manifest import FORMATS, GenerateOptions
+from ..multispa.manifest import GenerateOptions
 from .calibrate import calibrate
 from .grpo import cold_start, grpo
 from .nano import geometry, nano
@@ -98,8 +98,6 @@ def generate(
 
     if runner not in RUNNERS:
         raise ValueError(f"engine '{runner}': expected {' or '.join(RUNNERS)}")
-    if file_format not in FORMATS:
-        raise ValueError(f"format '{file_format}': expected {', '.join(FORMATS)}")
     wanted = GenerateOptions(
         per_task=per_task,
         seed=seed,
@@ -249,7 +247,3 @@ def tell(what: str, reasons: dict[str, str]) -> None:
         warn(f"{what} {name}: {why}" if what == "scene" else f"{name}: {why}")
     if len(reasons) > SHOWN:
         warn(f"and {len(reasons) - SHOWN} more {what}s; the manifest names all")
-
-
-if __name__ == "__main__":
-    app(prog_name="spatial-mllm-training")

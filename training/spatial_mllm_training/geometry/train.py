@@ -20,7 +20,7 @@ from spatial_mllm_ros.mllm import load_model
 
 from ..multispa.sources import open_sources
 from ..runs.arguments import training_arguments
-from ..runs.callbacks import callbacks, quiet
+from ..runs.callbacks import callbacks
 from ..runs.folder import RunError, RunFolder
 from ..runs.recipe import RecipeError, RunRecipe, entries
 from ..runs.run import run
@@ -91,7 +91,6 @@ class StepTrainer(Trainer):
             train_dataset=batches,
             callbacks=callbacks(recipe, folder, recipe.batch * recipe.accumulate),
         )
-        quiet(self)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Nothing: batches are drawn without end, so the losses are those of clips never seen before."""

@@ -1,7 +1,7 @@
 """Posed views of scenes at the size a model sees them: images, depth, cameras and overlaps, kept on disk and mapped."""
 
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -53,11 +53,16 @@ def make_views(refs: Sequence[SceneRef], size: tuple[int, int], folder: Path, wo
         Why a scene was left out, or an empty text where it is there: one for each scene, as they get ready.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    yield from of_each(partial(_make, size=size, folder=folder), refs, workers)
+
+
+def of_each(make: Callable[[SceneRef], Any], refs: Sequence[SceneRef], workers: int) -> Iterator[Any]:
+    """What is made of each scene, in that many processes; here where it is one."""
     if workers == 1:
-        yield from (_make(ref, size, folder) for ref in refs)
+        yield from map(make, refs)
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(partial(_make, size=size, folder=folder), refs)
+        yield from pool.map(make, refs)
 
 
 def open_views(refs: Sequence[SceneRef], size: tuple[int, int], folder: Path) -> list[Views]:

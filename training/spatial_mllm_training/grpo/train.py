@@ -9,7 +9,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from spatial_mllm_ros.cli.terminal import note
 
 from ..runs.arguments import check_launch, training_arguments
-from ..runs.callbacks import callbacks, is_main, quiet
+from ..runs.callbacks import callbacks, is_main
 from ..runs.folder import RunError, RunFolder
 from ..runs.parts import load_learner, trainable
 from ..runs.run import run
@@ -79,5 +79,4 @@ def train_grpo(recipe: GrpoRecipe, out: str | Path, overwrite: bool = False) -> 
     watching = callbacks(recipe, folder, samples)
     learner = trainable(model, recipe)
     trainer = ClipGRPOTrainer(recipe, learner, arguments, prompts, recipe.functions(), processor, watching)
-    quiet(trainer)
     return run(trainer, folder, recipe.model, adapter=recipe.adapter)

@@ -1,7 +1,6 @@
 """What the views of a room show of its things, so that their sizes can be asked for; kept beside the views."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from spatial_mllm_ros.files import whole
 from spatial_mllm_ros.geometry.poses import inverse, transform
 
-from ..geometry.views import Views, name_of, open_views
+from ..geometry.views import Views, name_of, of_each, open_views
 from ..multispa.scene import Scene, SceneRef
 from ..multispa.tasks.not_observed import absent
 from ..multispa.tasks.object_size import PIXELS, SHOWN, SMALLEST, asked_things, boxed
@@ -78,12 +77,7 @@ def things_of(scene: Scene, views: Views) -> Things:
 
 def make_things(refs: Sequence[SceneRef], size: tuple[int, int], folder: Path, workers: int = 1) -> Iterator[None]:
     """Writes what the views show that ``make_views`` left there; one step a scene, those that are there are kept."""
-    make = partial(_make, size=size, folder=folder)
-    if workers == 1:
-        yield from map(make, refs)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(make, refs)
+    return of_each(partial(_make, size=size, folder=folder), refs, workers)
 
 
 def open_things(refs: Sequence[SceneRef], size: tuple[int, int], folder: Path) -> list[Things]:

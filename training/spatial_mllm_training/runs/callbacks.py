@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
-from transformers import PrinterCallback, TrainerCallback
+from transformers import TrainerCallback
 from transformers.integrations import TensorBoardCallback  # pyright: ignore[reportPrivateImportUsage]
 from transformers.trainer_callback import ExportableState
 
@@ -46,11 +46,6 @@ def callbacks(recipe: RunRecipe, folder: RunFolder, samples: int) -> list[Traine
 def is_main() -> bool:
     """Whether this is the process, of those that train together, that writes files."""
     return not _together() or torch.distributed.get_rank() == 0
-
-
-def quiet(trainer: Any) -> None:
-    """Takes away what prints every log as a dictionary; the progress line tells it."""
-    trainer.remove_callback(PrinterCallback)
 
 
 def release(trainer: Any) -> None:
@@ -163,9 +158,7 @@ class Curves(TrainerCallback):
         if is_main():
             self._write(state)
 
-    def on_train_end(self, args, state, control, **kwargs):
-        if is_main():
-            self._write(state)
+    on_train_end = on_save
 
     def _write(self, state) -> None:
         write_curves(self.path, state.log_history)

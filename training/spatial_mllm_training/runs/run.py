@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from peft import PeftModel
-from transformers import Trainer
+from transformers import PrinterCallback, Trainer
 
 from spatial_mllm_ros.cli.terminal import note
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
@@ -23,6 +23,7 @@ def run(trainer: Trainer, folder: RunFolder, base: str, model: Model | None = No
         model: what is written; None: what the trainer trains.
         adapter: that was merged into that model before.
     """
+    trainer.remove_callback(PrinterCallback)  # it prints every log as a dictionary; the progress line tells it
     newest = folder.newest()
     if newest and is_main():
         note(f"going on from {newest.name}")

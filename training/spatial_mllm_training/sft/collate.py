@@ -16,25 +16,11 @@ from spatial_mllm_ros.mllm.families.spatial_mllm.seen import Seen
 from . import media
 from .dataset import Mixture
 from .features import FeatureStore, Stored
+from .recipe import SftRecipe
 from .records import Record, RecordFault
 from .shown import IGNORED, Tokens, as_clip, as_written
 
 Batch = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How records are shown.
-
-    Attributes:
-        shown_as: ``clip`` or ``written``. answers: ``short`` or ``written``. Records may bring their own.
-        max_frames: of a clip or video. max_tokens: of a sample, 0: no bound; longer ones are left out.
-    """
-
-    shown_as: str = "clip"
-    answers: str = "short"
-    max_frames: int = 16
-    max_tokens: int = 0
 
 
 @dataclass
@@ -61,6 +47,7 @@ class Collator:
     """Draws (source and row of a mixture) to a batch; what ``DataLoader`` calls, also in other processes.
 
     Args:
+        recipe: how records are shown, unless they bring their own.
         store: what the frozen encoders saw; pixels are read only where that lacks something of a batch.
         blank: whether a batch without pictures gets a clip that teaches nothing. Processes that train together wait
             for each other wherever weights are used: all of them have to use the same.
@@ -70,11 +57,11 @@ class Collator:
         self,
         mixture: Mixture,
         processor: Processor,
-        settings: Settings,
+        recipe: SftRecipe,
         store: FeatureStore | None = None,
         blank: bool = False,
     ):
-        self.mixture, self.processor, self.settings = mixture, processor, settings
+        self.mixture, self.processor, self.recipe = mixture, processor, recipe
         self.store, self.blank = store, blank
 
     def __call__(self, draws: Sequence[dict[str, int]]) -> Batch:
@@ -102,7 +89,7 @@ class Collator:
 
     def sample(self, record: Record, stored: Stored | None = None) -> Sample:
         """One record as numbers. Raises RecordFault or SpatialError where that cannot be."""
-        how = record.get("answers", self.settings.answers)
+        how = record.get("answers", self.recipe.answers)
         if self.is_clip(record):
             pictures = [self._clip(record, stored)]
             tokens = as_clip(record, how, self.processor, pictures[0].grid)
@@ -110,15 +97,15 @@ class Collator:
             pictures = self._written(record)
             grids = {kind: [p.grid for p in pictures if p.kind == kind] for kind in ("image", "video")}
             tokens = as_written(record, how, self.processor, grids)  # type: ignore[arg-type]
-        if self.settings.max_tokens and len(tokens.ids) > self.settings.max_tokens:
-            most = self.settings.max_tokens
+        if self.recipe.max_tokens and len(tokens.ids) > self.recipe.max_tokens:
+            most = self.recipe.max_tokens
             raise RecordFault(f"{record['id']}: {len(tokens.ids)} tokens: expected at most max_tokens, {most}")
         return Sample(tokens, pictures, record["question_type"])
 
     def is_clip(self, record: Record) -> bool:
         """Whether a record is shown as one clip; without pictures there is none."""
         shown = bool(record["images"] or record["videos"])
-        return shown and record.get("shown_as", self.settings.shown_as) == "clip"
+        return shown and record.get("shown_as", self.recipe.shown_as) == "clip"
 
     def _stored(self, records: Sequence[Record]) -> list[Stored | None]:
         """What the store has of all clips of a batch, or nothing: a batch has pixels, or has none."""
@@ -126,7 +113,7 @@ class Collator:
         if self.store is None or not all(self.is_clip(record) for record in records):
             return nothing
         try:
-            keys = [self.store.key(media.content(record, self.settings.max_frames)) for record in records]
+            keys = [self.store.key(media.content(record, self.recipe.max_frames)) for record in records]
         except RecordFault:
             return nothing  # it is said where the sample is made
         found = [self.store.get(key) for key in keys]
@@ -135,7 +122,7 @@ class Collator:
     def _clip(self, record: Record, stored: Stored | None) -> Picture:
         if stored is not None and stored.seen.complete:
             return Picture("video", stored.grid, None, seen=stored.seen)
-        pixels, grid = self.processor.pack_scene(media.clip(record, self.settings.max_frames))
+        pixels, grid = self.processor.pack_scene(media.clip(record, self.recipe.max_frames))
         return Picture("video", tuple(grid[0].tolist()), pixels, seen=stored.seen if stored else None)
 
     def _written(self, record: Record) -> list[Picture]:
@@ -144,7 +131,7 @@ class Collator:
             pixels, grid = pack([media.read_image(image)], *limits)
             pictures.append(Picture("image", grid, pixels))
         for video in record["videos"]:
-            frames, step = media.read_video(video, self.settings.max_frames)
+            frames, step = media.read_video(video, self.recipe.max_frames)
             pixels, grid = pack(frames, *limits)
             pictures.append(Picture("video", grid, pixels, PAIR * step))
         return pictures

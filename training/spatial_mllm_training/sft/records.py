@@ -9,13 +9,13 @@
 import json
 import mmap
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..runs.files import content_hash
 from ..runs.recipe import RecipeError
 
 Record = dict[str, Any]
@@ -143,6 +143,17 @@ class TableRecords:
 
     def digest(self) -> str:
         return content_hash(self._files)
+
+
+def content_hash(paths: Iterable[Path]) -> str:
+    """One digest of the names and bytes of some files, in the order of their names. Raises OSError."""
+    digest = blake2b(digest_size=16)
+    for path in sorted(paths):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while data := file.read(1 << 20):
+                digest.update(data)
+    return digest.hexdigest()
 
 
 def normal(values: Any, root: Path, name: str) -> Record:

@@ -19,12 +19,12 @@ from spatial_mllm_ros.mllm.families.base import Processor
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 
 from ..runs.arguments import check_launch, training_arguments
-from ..runs.callbacks import callbacks, is_main, quiet
+from ..runs.callbacks import callbacks, is_main
 from ..runs.folder import RunError, RunFolder
 from ..runs.parts import load_learner, trainable
 from ..runs.run import run
 from . import media
-from .collate import Collator, Settings
+from .collate import Collator
 from .dataset import Mixture
 from .features import FeatureStore, fill, fingerprint
 from .recipe import SftRecipe
@@ -71,9 +71,8 @@ def train_sft(recipe: SftRecipe, out: str | Path, overwrite: bool = False) -> Pa
         return folder.trained
     model, processor = load_learner(recipe)
     draws = mixture.draws(steps * samples, recipe.seed)
-    settings = Settings(recipe.shown_as, recipe.answers, recipe.max_frames, recipe.max_tokens)
-    learned = Collator(mixture, processor, settings, blank=processes > 1)
-    measured = Collator(held, processor, settings, blank=processes > 1) if held else None
+    learned = Collator(mixture, processor, recipe, blank=processes > 1)
+    measured = Collator(held, processor, recipe, blank=processes > 1) if held else None
     set_seed(recipe.seed)
     if recipe.features:
         nn.Module.to(model, arguments.device)
@@ -90,7 +89,6 @@ def train_sft(recipe: SftRecipe, out: str | Path, overwrite: bool = False) -> Pa
         processing_class=processor,
         callbacks=callbacks(recipe, folder, samples),
     )
-    quiet(trainer)
     return run(trainer, folder, recipe.model, adapter=recipe.adapter)
 
 
@@ -116,7 +114,7 @@ def keep_features(
 
 def clips(collator: Collator, draws: list[list[int]]) -> Iterator[tuple[str, Any]]:
     """Key and pixels of every clip; broken ones are told when they are trained on."""
-    most = collator.settings.max_frames
+    most = collator.recipe.max_frames
     for source, row in draws:
         try:
             record = collator.mixture.read(source, row)
