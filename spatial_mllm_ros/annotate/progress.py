@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import os
 import pickle
 import shutil
 import struct
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..files import write_whole
 from ..recordings.errors import BagError, BagWarning, writing
 
 RECORD = struct.Struct("<qI")  # stamp, length of what follows
@@ -65,9 +65,7 @@ class Progress:
         frozen = pickle.dumps(state)
         with writing(self._out):
             self._records.flush()
-            beside = self.folder / "state.new"
-            beside.write_bytes(pickle.dumps((self._key, done, self._records.tell(), frozen)))
-            os.replace(beside, self.folder / "state")
+            write_whole(self.folder / "state", pickle.dumps((self._key, done, self._records.tell(), frozen)))
         return pickle.loads(frozen)
 
     def records(self) -> Iterator[tuple[int, bytes]]:

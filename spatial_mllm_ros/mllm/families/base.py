@@ -97,7 +97,7 @@ class Processor(Protocol):
 
     Attributes:
         tokenizer: a fast one of transformers.
-        scene_pixels: least and most pixels of a frame of a clip.
+        clip_pixels: least and most pixels of a frame of a clip.
         image_token_id, video_token_id: what stands for one piece of an image, or of a pair of frames.
     """
 
@@ -106,9 +106,9 @@ class Processor(Protocol):
     video_token_id: int
 
     @property
-    def scene_pixels(self) -> tuple[int, int]: ...
+    def clip_pixels(self) -> tuple[int, int]: ...
 
-    def pack_scene(self, frames: Frames, sizes: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+    def pack_clip(self, frames: Frames, sizes: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Patches float32 [t * h * w, values] of one clip, and its grid int64 [1, 3]: t, h, w."""
         ...
 

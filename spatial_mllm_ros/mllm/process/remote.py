@@ -25,7 +25,7 @@ from .child import Child
 from .lifetime import Lifetime, ModelState
 from .protocol import Message
 from .sending import send_frames
-from .ticket import Ticket, scene
+from .ticket import Ticket, clip_key
 
 ENGINE = "spatial_mllm_ros.mllm.answering.engine:load_engine"
 CLOSED = "the node is shutting down"
@@ -37,10 +37,10 @@ MOST_WINDOWS = 2  # geometry jobs that may wait
 class ModelProcess:
     """Loads the model of ``params`` in a process of its own, and keeps that running until closed.
 
-    Frames are decoded, and sent, only where the process does not know the scene yet. One job is in work at a time:
+    Frames are decoded, and sent, only where the process does not know the clip yet. One job is in work at a time:
     first questions, in the order they came, then windows of geometry, motion, then warming up. A process that ends
     takes the question in work with it (FAILED) and is started again, later and later while it does not stay alive. A
-    question that is late while its scene is encoded leaves that to be finished for the next one, unless it is about
+    question that is late while its clip is encoded leaves that to be finished for the next one, unless it is about
     another.
 
     Args:
@@ -135,11 +135,11 @@ class ModelProcess:
 
     def _values(self, question: Question, frames: Sequence[Frame], epoch: int) -> tuple:
         asked = question.text, question.options, question.answer_type, question.with_reasoning
-        return (scene(frames, epoch), *asked, self.params.not_observed)
+        return (clip_key(frames, epoch), *asked, self.params.not_observed)
 
     def warm(self, frames: Sequence[Frame], epoch: int = 0) -> Future[None]:
-        """Encode a scene while nothing else is to be done; a later call takes the place of one that waits."""
-        ticket = Ticket("warm", frames, (scene(frames, epoch),), wake=self._notify)
+        """Encode a clip while nothing else is to be done; a later call takes the place of one that waits."""
+        ticket = Ticket("warm", frames, (clip_key(frames, epoch),), wake=self._notify)
         with self._changed:
             for earlier in self._queues["warm"]:
                 earlier.canceled = True
@@ -262,7 +262,7 @@ class ModelProcess:
         return SpatialError(ErrorCode.TIMEOUT, f"no answer within {ticket.seconds:g} s; it was {ticket.stage}")
 
     def _go_on_encoding(self, late: Ticket) -> None:
-        """A question that is late leaves its scene to be encoded to the end, where the next one finds it."""
+        """A question that is late leaves its clip to be encoded to the end, where the next one finds it."""
         if late is self._running and late.kind == "ask" and late.stage == "encoding":
             self._running = Ticket("warm", late.frames, late.values[:1], wake=self._notify)
 
@@ -276,7 +276,7 @@ class ModelProcess:
         return [lambda: ticket.future.set_result(outcome)]
 
     def _make_room(self) -> list[Callable[[], None]]:
-        """A question waits neither for the warming up of another scene nor for motion."""
+        """A question waits neither for the warming up of another clip nor for motion."""
         running, questions = self._running, self._queues["ask"]
         if running is None or running.kind not in ("warm", "motion") or not questions:
             return []

@@ -53,6 +53,6 @@ class Ticket:
         self.future.add_done_callback(lambda _: callback(self))
 
 
-def scene(frames: Sequence[Frame], epoch: int) -> tuple:
-    """What tells the scene of these frames from every other, while the same model is loaded."""
+def clip_key(frames: Sequence[Frame], epoch: int) -> tuple:
+    """What tells the clip of these frames from every other, while the same model is loaded."""
     return epoch, *(frame.key for frame in frames)

@@ -27,7 +27,7 @@ from .protocol import Channel, Message, Packed
 NICE = 10
 PR_SET_PDEATHSIG = 1
 TEXT_EVERY = 0.05  # s between two pieces of an answer that is being generated
-SCENES = 256  # scenes whose decodable frames are remembered
+CLIPS = 256  # clips whose decodable frames are remembered
 PACKAGE = "spatial_mllm_ros"
 DETAILS = "the node's log has the details"
 
@@ -40,7 +40,7 @@ class Worker:
         self._inbox: SimpleQueue[Message] = SimpleQueue()
         self._told: set[tuple] = set()  # places where something unexpected was raised
         self._canceled = 0  # the latest job that is not wanted any more
-        self._shown: OrderedDict[Any, Sequence[int]] = OrderedDict()  # scene -> which of its frames could be decoded
+        self._shown: OrderedDict[Any, Sequence[int]] = OrderedDict()  # clip -> which of its frames could be decoded
         Thread(target=self._listen, name="listener", daemon=True).start()
 
     def _listen(self) -> None:
@@ -109,7 +109,7 @@ class Worker:
         self._channel.send("loading", stage, float(fraction))
 
     def _ask(self, message: Message) -> None:
-        """A question about a scene, whose frames are sent for only if it is not known yet."""
+        """A question about a clip, whose frames are sent for only if it is not known yet."""
         number, key, text, options, answer_type, with_reasoning, not_observed = message.values
         seconds = self._encode(number, key)
         self._channel.send("stage", number, "generating")
@@ -147,7 +147,7 @@ class Worker:
         self._channel.send("done", number)
 
     def _encode(self, number: int, key: Any) -> float:
-        """Make sure that a scene is known; seconds that took, 0 where it was."""
+        """Make sure that a clip is known; seconds that took, 0 where it was."""
         if key in self._shown and self._engine.has(key):
             self._shown.move_to_end(key)
             return 0.0
@@ -155,7 +155,7 @@ class Worker:
         images = self._images(number)
         seconds = self._engine.encode(key, images.arrays, stop=lambda: self._canceled == number)
         self._shown[key] = images.values[1]
-        if len(self._shown) > SCENES:
+        if len(self._shown) > CLIPS:
             self._shown.popitem(last=False)
         return seconds
 

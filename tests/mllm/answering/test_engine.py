@@ -54,7 +54,7 @@ def scene(engine) -> str:
 @torch.inference_mode()
 def uncached(engine: Engine, images: list, ids: list[int]) -> torch.Tensor:
     """What follows each of the prompt's tokens after the clip, by the model alone on all of it, [len(ids), V]."""
-    pixels, grid = engine.model.processor.pack_scene(images)
+    pixels, grid = engine.model.processor.pack_clip(images)
     whole = torch.tensor([engine.model.processor.prefix_ids(grid[0].tolist()) + ids])
     out = engine.model.network(input_ids=whole, pixel_values_videos=pixels, video_grid_thw=grid, use_cache=False)
     return out.logits[0, -len(ids) :].log_softmax(-1)
@@ -63,7 +63,7 @@ def uncached(engine: Engine, images: list, ids: list[int]) -> torch.Tensor:
 @torch.inference_mode()
 def generated(engine: Engine, images: list, question: Question) -> list[int]:
     """Greedy tokens of transformers' own generate on the whole prompt."""
-    pixels, grid = engine.model.processor.pack_scene(images)
+    pixels, grid = engine.model.processor.pack_clip(images)
     whole = torch.tensor([engine.model.processor.prefix_ids(grid[0].tolist()) + engine.model.question_ids(question)])
     limits = {"max_new_tokens": TOKENS, "do_sample": False}
     out = engine.model.network.generate(whole, pixel_values_videos=pixels, video_grid_thw=grid, **limits)

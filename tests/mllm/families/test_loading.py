@@ -153,7 +153,7 @@ def test_a_folder_as_it_is_released(released, model):
     loaded, processor = load_model(released)
     assert torch.equal(logits(loaded), logits(model))
     assert len(loaded.generation_config.eos_token_id) == 2
-    assert processor.pixels == (3136, 12845056) and processor.scene_pixels == TRAINED_PIXELS
+    assert processor.pixels == (3136, 12845056) and processor.clip_pixels == TRAINED_PIXELS
     prompt = processor.prefix_ids((1, 2, 2)) + processor.question_ids(Question("Where is <|im_end|>?"))
     assert processor.tokenizer.decode(prompt).startswith(
         "<|im_start|>system\nBe helpful.<|im_end|>\n<|im_start|>user\n"

@@ -168,8 +168,8 @@ def test_loads_a_released_folder(released, processor):
 
 def test_scenes_have_the_trained_size_where_the_checkpoint_allows(released, processor):
     wide = SpatialMLLMProcessor.from_pretrained(released)
-    assert wide.scene_pixels == TRAINED_PIXELS and processor.scene_pixels == SMALL
-    values, grid = wide.pack_scene(noise(1, 240, 320, 3))
+    assert wide.clip_pixels == TRAINED_PIXELS and processor.clip_pixels == SMALL
+    values, grid = wide.pack_clip(noise(1, 240, 320, 3))
     height, width = (14 * int(n) for n in grid[0, 1:])
     assert TRAINED_PIXELS[0] <= height * width <= TRAINED_PIXELS[1]
     assert grid.shape == (1, 3) and values.shape == (4 * count_tokens(grid[0].tolist()), 1176)

@@ -31,7 +31,7 @@ def test_asked_as_the_engine_asks(tmp_path, processor, reasoning):
     for number in (0, 1):
         prompt = asked(number)
         frame = np.full((56, 56, 3), SHADES[number], np.uint8)
-        pixels, grid = processor.pack_scene([frame, frame])
+        pixels, grid = processor.pack_clip([frame, frame])
         torch.testing.assert_close(prompt.pixels, pixels, atol=0, rtol=0)
         question = Question("What is this?", answer_type=1, with_reasoning=reasoning)  # TEXT
         assert prompt.ids == processor.prefix_ids(grid[0].tolist()) + processor.question_ids(question)

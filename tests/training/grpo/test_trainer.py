@@ -156,7 +156,7 @@ def test_another_clip_gives_other_log_probabilities(make, clips):
     with torch.no_grad():
         before = logps(trainer, outputs, rows)
         turned = [np.flip(frame, 0).copy() for frame in clips[0]]
-        other = replace(trainer.prompts(0), pixels=trainer.processing_class.pack_scene(turned)[0])
+        other = replace(trainer.prompts(0), pixels=trainer.processing_class.pack_clip(turned)[0])
         trainer._clips[0] = see(trainer.model, other)
         after = logps(trainer, outputs, rows)
     assert (before[:4] - after[:4]).abs().max() > 1e-2

@@ -31,7 +31,7 @@ RECORDS = [
 
 def alone(model, processor, images, asked):
     """Losses of one record's answer tokens by a plain forward pass."""
-    pixels, grid = processor.pack_scene(images)
+    pixels, grid = processor.pack_clip(images)
     tokens = as_clip(asked, "short", processor, grid[0].tolist())
     out = model(
         input_ids=torch.tensor([tokens.ids]),

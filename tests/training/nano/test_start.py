@@ -24,14 +24,14 @@ def test_it_has_at_most_12_million_parameters(loaded):
 def test_frames_of_a_common_camera_get_its_size(loaded):
     _, processor = loaded
     frame = torch.zeros(480, 640, 3, dtype=torch.uint8).numpy()
-    _, grid = processor.pack_scene([frame, frame])
+    _, grid = processor.pack_clip([frame, frame])
     assert grid[0].tolist() == [1, SIZE[0] // 14, SIZE[1] // 14]
 
 
 def test_signals_neither_vanish_nor_explode(loaded):
     model, processor = loaded
     frames = torch.randint(0, 255, (4, 480, 640, 3), dtype=torch.uint8).numpy()
-    pixels, grid = processor.pack_scene(list(frames))
+    pixels, grid = processor.pack_clip(list(frames))
     with torch.no_grad():
         tokens = model.model.get_video_features(pixels, grid).pooler_output[0]
         pose = model.model.spatial_encoder.vggt_model(torch.rand(1, 2, 3, *SIZE)).pose_enc

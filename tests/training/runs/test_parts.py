@@ -109,7 +109,7 @@ def test_frozen_encoders_are_not_differentiated(tiny, lora, visual):
     model.model.spatial_encoder.vggt_model.aggregator.register_forward_hook(
         lambda *call: found.update(spatial=call[2][model.config.spatial_layer].requires_grad)
     )
-    model.model.get_video_features(*processor.pack_scene(np.zeros((2, 56, 84, 3), np.uint8)))
+    model.model.get_video_features(*processor.pack_clip(np.zeros((2, 56, 84, 3), np.uint8)))
     assert found == {"visual": visual, "spatial": False, "connector": True}
 
 

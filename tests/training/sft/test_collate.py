@@ -163,5 +163,5 @@ def test_the_pictures_reach_the_model(loaded, mixture):
     """Another picture gives another loss."""
     model, processor = loaded
     batch = Collator(mixture, processor, SftRecipe())(draws(0))
-    other = dict(batch, pixel_values_videos=processor.pack_scene([picture(50), picture(51)])[0])
+    other = dict(batch, pixel_values_videos=processor.pack_clip([picture(50), picture(51)])[0])
     assert abs(float(loss_of(model, batch) - loss_of(model, other))) > 1e-4

@@ -156,7 +156,7 @@ def test_filling_sees_each_clip_once(tiny, tmp_path, monkeypatch):
     model, processor = load_model(tiny)
     store = FeatureStore(tmp_path, "f")
     frames = np.zeros((2, 56, 84, 3), np.uint8)
-    clips = [("a", lambda: processor.pack_scene(frames)), ("b", lambda: processor.pack_scene(frames + 9))]
+    clips = [("a", lambda: processor.pack_clip(frames)), ("b", lambda: processor.pack_clip(frames + 9))]
     assert fill(store, model, clips) == 2
     monkeypatch.setattr(model.model, "see", None)
     assert fill(store, model, [*clips, *clips]) == 0

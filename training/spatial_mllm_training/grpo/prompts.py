@@ -40,7 +40,7 @@ def prompt_of(record: Record, images: Sequence[NDArray[np.uint8]], processor: Pr
     """As ``Engine.ask`` asks. Raises RecordFault or SpatialError where that cannot be, or there is no answer."""
     item_of(record)
     question = replace(question_in(record), with_reasoning=reasoning)
-    pixels, grid = processor.pack_scene(images)
+    pixels, grid = processor.pack_clip(images)
     ids = processor.prefix_ids(grid[0].tolist()) + processor.question_ids(question)
     return Prompt(record, ids, pixels, grid)
 

@@ -48,7 +48,7 @@ class Rows:
 
 def rows(clips: Sequence[tuple[Any, Sequence[Record]]], processor: Processor, config: SpatialMLLMConfig) -> Rows:
     """Tensors of clips, images uint8 [S, H, W, 3] with their questions each."""
-    packed = [pack(images, *processor.scene_pixels) for images, _ in clips]
+    packed = [pack(images, *processor.clip_pixels) for images, _ in clips]
     grid = packed[0][1]
     prefix = processor.prefix_ids(grid)
     start, delta = rope_index(config, torch.tensor([prefix]), video_grids=[grid], seconds=[PAIR / CLIP_RATE])

@@ -122,11 +122,11 @@ class Collator:
     def _clip(self, record: Record, stored: Stored | None) -> Picture:
         if stored is not None and stored.seen.complete:
             return Picture("video", stored.grid, None, seen=stored.seen)
-        pixels, grid = self.processor.pack_scene(media.clip(record, self.recipe.max_frames))
+        pixels, grid = self.processor.pack_clip(media.clip(record, self.recipe.max_frames))
         return Picture("video", tuple(grid[0].tolist()), pixels, seen=stored.seen if stored else None)
 
     def _written(self, record: Record) -> list[Picture]:
-        limits, pictures = self.processor.scene_pixels, []
+        limits, pictures = self.processor.clip_pixels, []
         for image in record["images"]:
             pixels, grid = pack([media.read_image(image)], *limits)
             pictures.append(Picture("image", grid, pixels))

@@ -139,7 +139,7 @@ def fingerprint(
     model: SpatialMLLMForConditionalGeneration, processor: Processor, dtype: str, keep: str = "both"
 ) -> str:
     """Tells encoders from others: weights, the layer that is fused, the sizes of frames, the computation's dtype."""
-    digest = blake2b(f"{model.config.spatial_layer} {processor.scene_pixels} {dtype}".encode(), digest_size=12)
+    digest = blake2b(f"{model.config.spatial_layer} {processor.clip_pixels} {dtype}".encode(), digest_size=12)
     for encoder in ("spatial_encoder", "visual") if keep == "both" else ("spatial_encoder",):
         for name, tensor in model.parts[encoder].state_dict().items():
             digest.update(name.encode())
@@ -158,7 +158,7 @@ def fill(
     """Sees clips that are not kept yet, until there is no more room.
 
     Args:
-        clips: keys, and functions that give pixels and grid of a clip, as ``pack_scene`` does.
+        clips: keys, and functions that give pixels and grid of a clip, as ``pack_clip`` does.
     Returns:
         How many were added.
     """

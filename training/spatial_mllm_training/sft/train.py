@@ -126,4 +126,4 @@ def clips(collator: Collator, draws: list[list[int]]) -> Iterator[tuple[str, Any
 
 
 def _packed(processor: Processor, record: dict[str, Any], most: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return processor.pack_scene(media.clip(record, most))
+    return processor.pack_clip(media.clip(record, most))

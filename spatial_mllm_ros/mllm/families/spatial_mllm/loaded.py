@@ -58,7 +58,7 @@ class SpatialMLLM:
         """As the Protocol says; ``stop`` is asked before packing, the encoders and the language model."""
         check(stop)
         network, model = self.network, self.network.model
-        patches, grid = (tensor.to(network.device) for tensor in self.processor.pack_scene(images, pixels))
+        patches, grid = (tensor.to(network.device) for tensor in self.processor.pack_clip(images, pixels))
         ids = torch.tensor([self.processor.prefix_ids(grid[0].tolist())], device=network.device)
         check(stop)
         embeds = model.embed(ids, model.encode(ids, pixel_values_videos=patches, video_grid_thw=grid))

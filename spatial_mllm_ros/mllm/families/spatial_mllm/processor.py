@@ -98,7 +98,7 @@ class SpatialMLLMProcessor(ProcessorMixin):
         return size["shortest_edge"], size["longest_edge"]
 
     @property
-    def scene_pixels(self) -> tuple[int, int]:
+    def clip_pixels(self) -> tuple[int, int]:
         """Least and most pixels of a frame of a scene that is asked about.
 
         What released models were trained with, where the checkpoint's own range leaves room for it (Qwen2.5-VL's does),
@@ -107,13 +107,13 @@ class SpatialMLLMProcessor(ProcessorMixin):
         low, high = self.pixels
         return TRAINED_PIXELS if low <= TRAINED_PIXELS[0] and TRAINED_PIXELS[1] <= high else (low, high)
 
-    def pack_scene(self, frames: Frames, sizes: tuple[int, int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def pack_clip(self, frames: Frames, sizes: tuple[int, int] | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """``pixel_values_videos`` float32 [N,1176] and ``video_grid_thw`` int64 [1,3] of one scene; see ``pack``.
 
         Args:
-            sizes: least and most pixels of a frame, instead of ``scene_pixels``.
+            sizes: least and most pixels of a frame, instead of ``clip_pixels``.
         """
-        values, grid = pack(frames, *(sizes or self.scene_pixels))
+        values, grid = pack(frames, *(sizes or self.clip_pixels))
         return values, torch.tensor([grid])
 
     def prefix_ids(self, grid: Sequence[int]) -> list[int]:
