@@ -221,7 +221,7 @@ def dense_loss(said: Tensor, truth: Tensor, confidence: Tensor, known: Tensor) -
 
 
 def encode_poses(batch: Batch) -> Tensor:
-    """Pose encodings [B, S, 9] of the true cameras; see ``mllm.vggt.poses``."""
+    """Pose encodings [B, S, 9] of the true cameras; see ``mllm.encoders.vggt.poses``."""
     height, width = batch.depth.shape[2:]
     rotation = batch.first_from_camera[..., :3, :3].transpose(-1, -2)
     translation = -rotation @ batch.first_from_camera[..., :3, 3:]
