@@ -44,7 +44,7 @@ def robot():
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Starts node processes; whatever still runs at the end of the module is killed."""
+    """Starts node processes; whatever still runs at the end of the module is ended."""
     from .process import NodeProcess
 
     started: list[NodeProcess] = []
@@ -56,4 +56,4 @@ def start(tmp_path_factory):
 
     yield start
     for process in started:
-        process.kill()
+        process.end()

@@ -85,10 +85,14 @@ class NodeProcess:
         self._reader.join(seconds)
         return code
 
-    def kill(self) -> None:
+    def end(self) -> None:
+        """By a signal: of one that is killed others believe for seconds that it listens, and send to it."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.wait()
+            try:
+                self.signal()
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.wait()
 
 
 class Robot:
