@@ -34,7 +34,7 @@ KILTED = ("ros-ament-cmake-ros-core==0.14.5", "ros-ament-package==0.17.2", "ros-
 KILTED_WHEELS = wheels("kilted", "9.1.2", "5.5.1", "2.7.3", *KILTED)
 # The model. Bounded where its insides are reached into: CONTRIBUTING.md has the table.
 MODEL = [
-    "torch>=2.6",
+    "torch>=2.6,<3",
     "transformers>=5.20.2,<5.25",
     "tokenizers>=0.23.1",
     "safetensors>=0.8",

@@ -148,4 +148,4 @@ def test_a_model_that_cannot_be_loaded_is_named_as_it_was_given(call, model, fil
 
 def test_without_torch_the_command_that_installs_it_is_said(film, model):
     done = run("ask", film, "What?", "--model", model, code=1, start=without_module("torch"))
-    assert "pip install 'torch>=2.6' --index-url" in error_of(done) and "whl/cpu" in error_of(done)
+    assert "pip install 'torch<3,>=2.6' --index-url" in error_of(done) and "whl/cpu" in error_of(done)
