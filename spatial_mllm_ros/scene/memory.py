@@ -127,7 +127,7 @@ class FrameMemory:
             self._forget()
             return update
 
-    def add_geometry(self, aligned: Aligned, cleared: int = 0) -> int:
+    def add_geometry(self, aligned: Aligned, cleared: int) -> None:
         """Let frames compete for a place among the selected ones by the geometry that a map gave them.
 
         They may be forgotten by now; one that is held already stays as it is. Where their section lies elsewhere than
@@ -136,10 +136,8 @@ class FrameMemory:
 
         Args:
             cleared: the value of :attr:`cleared` when the frames were taken; nothing is done once it is another.
-        Returns:
-            Growth of ``voxels_covered``.
         """
-        gain = self._move(aligned.section, aligned.gauge, cleared)
+        self._move(aligned.section, aligned.gauge, cleared)
         for p, keys in zip(aligned.placed, aligned.voxels, strict=True):
             with self._lock:
                 if self.cleared == cleared and p.frame.key not in self._held:
@@ -147,26 +145,23 @@ class FrameMemory:
                     if update.accepted:
                         self._placed[p.frame.key] = p
                         self._nbytes += p.nbytes
-                    gain += update.gain
                     self._forget()
-        return gain
 
     def placed(self, camera: str) -> list[Placed]:
         """The held frames of a camera that have their geometry from a map, in no order."""
         with self._lock:
             return [p for p in self._placed.values() if p.frame.camera.name == camera]
 
-    def _move(self, section: int, gauge: Gauge, cleared: int) -> int:
+    def _move(self, section: int, gauge: Gauge, cleared: int) -> None:
         """Note where a section lies and, where it lay elsewhere, build the sampler from the held frames again."""
         with self._lock:
             if self.cleared != cleared:
-                return 0
-            before, known = self._sampler.voxels_covered, self._gauges.get(section, gauge)
+                return
+            known = self._gauges.get(section, gauge)
             used = {WORLD, *(p.section for p in self._placed.values())}
             self._gauges = {key: old for key, old in self._gauges.items() if key in used} | {section: gauge}
             if known is not gauge:
                 self._index_again(section)
-            return self._sampler.voxels_covered - before
 
     def _offer(self, frame: Frame, keys: NDArray[np.int64]) -> Update:
         update = self._sampler.add_voxels(frame.key, keys)

@@ -3,9 +3,9 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
-from time import monotonic, perf_counter
+from time import monotonic
 
 from ..config import Config
 from ..coverage import Update
@@ -37,13 +37,11 @@ class Processed:
         update: what the sampler did with it.
         rewards: one for every target that its camera shows.
         reset: time had jumped back, so memory and targets were cleared before.
-        seconds: time spent by step: ``coverage`` (with decoding of depth) and ``motion``.
     """
 
     update: Update
     rewards: list[Reward]
-    reset: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
+    reset: bool
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,11 @@ class WindowResult:
     Attributes:
         accepted: its frames are in the map and compete for selection.
         reason: why not, or how far the map had drifted; else empty.
-        gain: growth of coverage.
         residual: how far it disagreed with the map and the known poses, of depth.
     """
 
     accepted: bool
     reason: str = ""
-    gain: int = 0
     residual: float = 0.0
 
 
@@ -113,16 +109,14 @@ class SpatialPipeline:
         with self._lock:
             self._targets.decode(frame)  # broken bytes are found before anything has changed
         self._map.world_known |= frame.world_from_camera is not None
-        start = perf_counter()
         if self._wants_window(frame):
             self._waiting.offer(frame)
         update = self.memory.add(frame)
-        middle = perf_counter()
         with self._lock:
             rewards = self._targets.update(frame, _give_up)
             self._targets.asked.look(frame)
         frame.release()
-        return Processed(update, rewards, jumped, {"coverage": middle - start, "motion": perf_counter() - middle})
+        return Processed(update, rewards, jumped)
 
     def _wants_window(self, frame: Frame) -> bool:
         source = self.config.coverage.source
@@ -164,9 +158,9 @@ class SpatialPipeline:
                 return self._refused(outcome.kind, str(outcome))
             drifted = outcome.residual > self.config.vggt.max_residual
             self.windows["accepted after drift" if drifted else "accepted"] += 1
-        gain = self.memory.add_geometry(outcome, cleared)
+        self.memory.add_geometry(outcome, cleared)
         reason = f"a place seen before was off by {outcome.residual:.1%} of depth" if drifted else ""
-        return WindowResult(True, reason, gain, outcome.residual)
+        return WindowResult(True, reason, outcome.residual)
 
     def _refused(self, kind: str, reason: str) -> WindowResult:
         self.windows[kind] += 1
@@ -186,11 +180,6 @@ class SpatialPipeline:
     def epoch(self) -> int:
         """Changes whenever memory is forgotten; stamps may come again then, of other frames."""
         return self._epoch
-
-    @property
-    def targets(self) -> list[str]:
-        """Labels of what rewards follow."""
-        return self._targets.labels
 
     def set_target(self, target: Target) -> int:
         """Follow a camera, or what moves in a region of its image, from a moment on; a known label is replaced.

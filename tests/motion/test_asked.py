@@ -203,7 +203,7 @@ class TestPipeline:
         pipeline = self.pipeline("mllm")
         assert all(pipeline.process(frame(now)).rewards == [] for now in (0, 0.5, 1.5))
         assert pipeline.set_target(Target("mug", roi=(0, 0, 40, 40), stamp_ns=5)) == 0
-        assert pipeline.targets == ["camera", "mug"]
+        assert pipeline._targets.labels == ["camera", "mug"]
         asked = [pipeline.next_motion(), pipeline.next_motion()]
         assert {a.target.label for a in asked} == {"camera", "mug"}
         assert pipeline.add_motion(asked[0], said(0.5), 0.5).valid

@@ -72,7 +72,7 @@ def test_a_region_catches_up_with_the_past():
     assert poster.valid and poster.reference_ns == frame(3).stamp_ns
     assert poster.distance < 0.02
     assert rewards["camera"].distance == pytest.approx(0.2)
-    assert p.targets == ["camera", "poster"]
+    assert p._targets.labels == ["camera", "poster"]
 
 
 def test_measured_camera_motion():
@@ -155,7 +155,7 @@ def test_a_reset_while_a_target_is_set_forgets_it(monkeypatch):
     assert (
         refused(p.set_target, Target("box", roi=(8, 8, 48, 32), stamp_ns=frame(0).stamp_ns)).code is ErrorCode.NO_FRAMES
     )
-    assert p.targets == ["camera"]
+    assert p._targets.labels == ["camera"]
 
 
 def test_a_target_that_takes_too_long_says_so(monkeypatch):
@@ -179,7 +179,7 @@ def test_a_target_that_fails_takes_nothing_with_it(monkeypatch):
     monkeypatch.setattr("spatial_mllm_ros.motion.rewards.RegionTarget.update", fail)
     camera, box = p.process(wall(1, 0.1)).rewards
     assert camera.valid and not box.valid and box.reward == 0
-    assert p.targets == ["camera"] and p.memory.state().frames_seen == 2
+    assert p._targets.labels == ["camera"] and p.memory.state().frames_seen == 2
 
 
 def test_a_point_is_followed_to_the_last_frame_with_depth():
