@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .room import BASE_FRAME, BASE_NS, WORLD_FRAME, Room, make_room
+from .room import BASE_FRAME, BASE_NS, WORLD_FRAME, Room
 
 CHUNK = 4  # frames a worker renders at a time
 AHEAD = 3  # chunks in work per worker; bounds what waits in memory
@@ -40,7 +40,7 @@ def simulate(
         workers: processes that render; None is one a processor, 1 renders in this process.
         overwrite: whether what is at ``path`` may be replaced.
         progress: called with (frames done, frames in all).
-        room: size, fps, duration, cameras, pushes and noise of :func:`make_room`.
+        room: size, fps, duration, cameras, pushes and noise of :class:`Room`.
 
     Returns:
         The room that was recorded.
@@ -54,14 +54,14 @@ def simulate(
     from ..recordings.writer import BagWriter
     from .messages import Messages
 
-    made, write = make_room(seed, **room), Messages()
+    made, write = Room(seed, **room), Messages()
     total = len(made) * len(made.cameras)
     with BagWriter(path, overwrite=overwrite) as bag:
         mounts = [(BASE_FRAME, c.frame_id, made.base_from_camera[c.name]) for c in made.cameras]
         bag.write("/tf_static", write.transforms(BASE_NS, mounts), BASE_NS)
         bag.add_topic(Topic("/objects/markers", "visualization_msgs/msg/MarkerArray", qos=LATCHED))
         bag.write("/objects/markers", write.markers(BASE_NS, made.objects), BASE_NS)
-        for index, images in enumerate(_encoded(made, partial(make_room, seed, **room), workers or cpu_count() or 1)):
+        for index, images in enumerate(_encoded(made, partial(Room, seed, **room), workers or cpu_count() or 1)):
             stamp = int(made.stamps[index])
             base = made.camera_path.world_from_base(stamp)
             bag.write("/tf", write.transforms(stamp, [(WORLD_FRAME, BASE_FRAME, base)]), stamp)

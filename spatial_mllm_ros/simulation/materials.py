@@ -1,6 +1,6 @@
 """Looks of surfaces: which texture, in which colours."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -92,13 +92,13 @@ class Material:
     seed: int = 0
     glow: float = 0.0
     gloss: float = 0.0
-    row: NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    @property
+    def row(self) -> NDArray[np.float64]:
+        """float64 [14], as patterns.py has it."""
         colors = [self.colors[min(i, len(self.colors) - 1)] for i in range(3)]
         numbers = [self.scale, self.amount, float(self.seed), self.glow, self.gloss]
-        row = np.concatenate([linear(np.array(colors)).ravel(), numbers])
-        object.__setattr__(self, "row", row)
+        return np.concatenate([linear(np.array(colors)).ravel(), numbers])
 
 
 def linear(srgb: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -50,11 +50,6 @@ class Push:
         out[:2, 3] += chord * np.array([np.cos(self.heading + angle / 2), np.sin(self.heading + angle / 2)])
         return out
 
-    @property
-    def distance(self) -> float:
-        """Straight distance between its places before and after, metres."""
-        return float(np.linalg.norm(self.at(1.0)[:3, 3] - self.at(0.0)[:3, 3]))
-
 
 def plan_pushes(rng: Rng, room: Layout, count: int, base_ns: int, duration: float) -> list[Push]:
     """Up to count pushes of different things, one after another, that touch nothing on their way.

@@ -70,25 +70,50 @@ class SimFrame:
 
 
 class Room:
-    """See :func:`make_room`.
+    """A furnished room with a camera that walks through it and things that are pushed.
+
+    Args:
+        seed: the same seed is the same room, walk and noise on every machine.
+        size: (width, height) of the images, pixels, 16 to 4096.
+        fps: frames a second, up to 240; duration: seconds, up to 3600; at least two frames.
+        cameras: 1 (``camera``) to 4 (``front``, ``left``, ``right``, ``rear``, fixed to base_link).
+        pushes: things pushed one after another, 0 to 5; None chooses by the duration. Fewer where there is no room.
+        noise: multiple of the sensors' noise; 0 gives exact depth without holes and clean images.
 
     Attributes:
         objects: list of SimObject; camera_path: CameraPath of base_link; cameras: list of Camera;
         base_from_camera: fixed mounts, float64 [4, 4] by camera name; stamps: int64 [T] nanoseconds.
+
+    Raises:
+        ValueError: an argument out of range; the message says what would be right.
     """
 
     def __init__(
         self,
-        seed: int,
-        size: tuple[int, int],
-        fps: float,
-        duration: float,
-        cameras: int,
-        pushes: int | None,
-        noise: float,
+        seed: int = 0,
+        size: tuple[int, int] = (640, 480),
+        fps: float = 30,
+        duration: float = 10,
+        cameras: int = 1,
+        pushes: int | None = None,
+        noise: float = 1.0,
     ):
-        self.seed, self.noise = seed, noise
-        rng = np.random.default_rng(seed)
+        _check("seed", seed, int, 0, 2**63 - 1)
+        if not (isinstance(size, (tuple, list)) and len(size) == 2):
+            raise ValueError(f"size = {size!r}: expected (width, height) in pixels")
+        for side in size:
+            _check("size", side, int, 16, 4096)
+        _check("fps", fps, float, 0.1, 240)
+        _check("duration", duration, float, 0.01, 3600)
+        if round(duration * fps) < 2:
+            raise ValueError(f"duration = {duration} s at {fps} frames a second: expected at least two frames")
+        _check("cameras", cameras, int, 1, len(CAMERA_NAMES))
+        if pushes is not None:
+            _check("pushes", pushes, int, 0, MOST)
+        _check("noise", noise, float, 0, 100)
+        self.seed, self.noise = int(seed), float(noise)
+        fps, duration = float(fps), float(duration)
+        rng = np.random.default_rng(self.seed)
         self.layout = furnish(rng)
         count = int(np.clip(duration / 3, 1, 3)) if pushes is None else pushes
         planned = plan_pushes(rng, self.layout, count, BASE_NS, duration)
@@ -98,7 +123,8 @@ class Room:
             for i, p in enumerate(self.layout.placed)
         ]
         self.stamps = BASE_NS + np.round(np.arange(round(duration * fps)) * 1e9 / fps).astype(np.int64)
-        self.cameras = [_camera(name, *size) for name in (("camera",) if cameras == 1 else CAMERA_NAMES[:cameras])]
+        names = ("camera",) if cameras == 1 else CAMERA_NAMES[:cameras]
+        self.cameras = [_camera(name, *map(int, size)) for name in names]
         self.base_from_camera = {c.name: _mount(CAMERA_YAWS[c.name], cameras > 1) for c in self.cameras}
         self.camera_path: CameraPath = plan_path(rng, self.layout, planned, BASE_NS, duration, self._seen)
         self._lamps = _lamps(rng, self.layout)
@@ -185,44 +211,7 @@ class Room:
         return hits / len(steps)
 
 
-def make_room(
-    seed: int = 0,
-    size: tuple[int, int] = (640, 480),
-    fps: float = 30,
-    duration: float = 10,
-    cameras: int = 1,
-    pushes: int | None = None,
-    noise: float = 1.0,
-) -> Room:
-    """A furnished room with a camera that walks through it and things that are pushed.
-
-    Args:
-        seed: the same seed is the same room, walk and noise on every machine.
-        size: (width, height) of the images, pixels, 16 to 4096.
-        fps: frames a second, up to 240; duration: seconds, up to 3600; at least two frames.
-        cameras: 1 (``camera``) to 4 (``front``, ``left``, ``right``, ``rear``, fixed to base_link).
-        pushes: things pushed one after another, 0 to 5; None chooses by the duration. Fewer where there is no room.
-        noise: multiple of the sensors' noise; 0 gives exact depth without holes and clean images.
-
-    Raises:
-        ValueError: an argument out of range; the message says what would be right.
-    """
-    _check("seed", seed, int, 0, 2**63 - 1)
-    if not (isinstance(size, (tuple, list)) and len(size) == 2):
-        raise ValueError(f"size = {size!r}: expected (width, height) in pixels")
-    for side in size:
-        _check("size", side, int, 16, 4096)
-    _check("fps", fps, float, 0.1, 240)
-    _check("duration", duration, float, 0.01, 3600)
-    if round(duration * fps) < 2:
-        raise ValueError(f"duration = {duration} s at {fps} frames a second: expected at least two frames")
-    _check("cameras", cameras, int, 1, len(CAMERA_NAMES))
-    if pushes is not None:
-        _check("pushes", pushes, int, 0, MOST)
-    _check("noise", noise, float, 0, 100)
-    return Room(
-        int(seed), (int(size[0]), int(size[1])), float(fps), float(duration), int(cameras), pushes, float(noise)
-    )
+make_room = Room
 
 
 def _check(name: str, value: object, kind: type, low: float, high: float) -> None:
