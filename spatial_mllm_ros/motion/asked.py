@@ -10,7 +10,7 @@ from ..errors import BadMessage, ErrorCode, SpatialError, bad
 from ..frames import Frame
 from ..mllm.question import Answer, AnswerType, Question, Verdict
 from ..mllm.text.parsing import PIXEL_RANGE
-from .body import clipped
+from .body import Region, clipped
 from .rewards import Reward
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 NOT_CALIBRATED = "it has no confidence from which on its answers are motion rewards: spatial-mllm-training calibrate"
 SOURCE = "mllm"
-Region = tuple[float, float, float, float]  # x, y, width, height, pixels
 # In the words of MultiSPA (Xu et al., 2025), which models are trained with: training/.../multispa/templates.
 CAMERA_MOVED = (
     "Compare the two views and reason about the motion of the camera."

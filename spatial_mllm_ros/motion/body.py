@@ -24,6 +24,7 @@ REFILL_NS = 500_000_000
 SPACING = 4.0  # pixels between points
 CANDIDATES = 8  # for each point
 ENOUGH = 2  # times the least number of points: then those near depth edges are left out
+Region = tuple[float, float, float, float]  # x, y, width, height, pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class RegionBody:
         SpatialError: BAD_REQUEST for a region outside the image, NO_GEOMETRY where it lacks texture or depth.
     """
 
-    def __init__(self, frame: PosedFrame, roi: tuple[int, int, int, int], params: MotionParams):
+    def __init__(self, frame: PosedFrame, roi: Region, params: MotionParams):
         self._params = params
         pixels, self._selective = _region_points(frame, roi, params)
         self._tracker = PointTracker(params)
@@ -155,7 +156,7 @@ class RegionBody:
         self._seen_ns = np.concatenate([self._seen_ns[kept], np.full(usable.sum(), frame.stamp_ns)])
 
 
-def clipped(roi: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
+def clipped(roi: Region, width: int, height: int) -> tuple[int, int, int, int]:
     """The part of a region (x, y, width, height) in an image: left, top, and right and bottom excluded; pixels.
 
     Raises:
@@ -168,9 +169,7 @@ def clipped(roi: tuple[float, float, float, float], width: int, height: int) -> 
     return left, top, right, bottom
 
 
-def _region_points(
-    frame: PosedFrame, roi: tuple[int, int, int, int], params: MotionParams
-) -> tuple[NDArray[np.float64], bool]:
+def _region_points(frame: PosedFrame, roi: Region, params: MotionParams) -> tuple[NDArray[np.float64], bool]:
     """Corners with depth inside the region, clipped to the image."""
     gray = frame.gray
     x, y, w, h = (int(n) for n in roi)

@@ -23,14 +23,14 @@ def depth_noise(depth: NDArray) -> NDArray:
 
 def lift(frame: PosedFrame, pixels: NDArray) -> NDArray[np.float64]:
     """World points [N, 3] metres of colour pixels [N, 2], NaN where depth has no sure reading; needs depth and pose."""
-    return transform(frame.world_from_camera, unproject(frame.camera, pixels, 1 / _planes(frame, pixels)[:, 0]))
+    return transform(frame.world_from_camera, unproject(frame.camera, pixels, 1 / planes_at(frame, pixels)[:, 0]))
 
 
 def lift_surface(
     frame: PosedFrame, pixels: NDArray
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """World points like :func:`lift`, and the steps [N, 3] along the surface that are one pixel right and one down."""
-    planes = _planes(frame, pixels)
+    planes = planes_at(frame, pixels)
     points = transform(frame.world_from_camera, unproject(frame.camera, pixels, 1 / planes[:, 0]))
     steps = []
     for axis, offset in enumerate(np.eye(2)):
@@ -41,27 +41,28 @@ def lift_surface(
 
 def on_surface(frame: PosedFrame, pixels: NDArray) -> NDArray[np.bool_]:
     """Whether all that flow sees around colour pixels [N, 2] lies on one surface, bool [N]."""
-    return np.isfinite(_planes(frame, pixels, WINDOW_RADIUS, FLAWLESS)[:, 0])
+    return np.isfinite(planes_at(frame, pixels, WINDOW_RADIUS, FLAWLESS)[:, 0])
 
 
-def plane_at(
-    image: NDArray[np.float32], pixels: NDArray, radius: int = RADIUS, filled: float = MIN_FILLED
+def planes_at(
+    frame: PosedFrame, pixels: NDArray, radius: int = RADIUS, filled: float = MIN_FILLED
 ) -> NDArray[np.float64]:
-    """The plane through the readings around sub-pixel positions.
+    """The planes through the readings around colour pixels.
 
     Inverse depth is linear in the image on any plane, so it is fitted; readings far from the fit are dropped once.
 
     Args:
-        image: [H, W] metres, 0 or NaN = no reading.
-        pixels: [N, 2] (u, v) in pixels of that image.
-        radius: of the square that is looked at.
+        pixels: [N, 2] (u, v) of the colour image.
+        radius: of the square that is looked at, pixels of the depth image.
         filled: share of it that must have readings on the plane.
     Returns:
-        float64 [N, 3]: inverse depth 1/m, and its change per pixel right and down; NaN where readings are missing or do
-        not lie on one surface (depth edges), or for NaN positions.
+        float64 [N, 3]: inverse depth 1/m, and its change per colour pixel right and down; NaN where readings are
+        missing or do not lie on one surface (depth edges), or for NaN positions.
     """
+    image, camera = frame.depth, frame.depth_camera
+    scale = np.array([camera.width / frame.camera.width, camera.height / frame.camera.height])
     height, width = image.shape
-    pixels = np.asarray(pixels, np.float64).reshape(-1, 2)
+    pixels = (np.asarray(pixels, np.float64).reshape(-1, 2) + 0.5) * scale - 0.5
     centre = np.rint(np.where(np.isfinite(pixels), pixels, -radius - 1).clip(-1e6, 1e6)).astype(int)
     steps = np.arange(-radius, radius + 1)
     u = centre[:, :1] + np.tile(steps, len(steps))
@@ -84,13 +85,5 @@ def plane_at(
         spread = np.sqrt((np.square(off) * used).sum(axis=1) / used.sum(axis=1).clip(1))
         used = used & (off < 3 * noise[:, None])
     good = (used.mean(axis=1) >= filled) & (spread < 2 * noise) & (plane[:, 0, 0] > 1e-3)
-    out[fit] = np.where(good[:, None], plane[..., 0], np.nan)
+    out[fit] = np.where(good[:, None], plane[..., 0], np.nan) * [1, *scale]
     return out
-
-
-def _planes(
-    frame: PosedFrame, pixels: NDArray, radius: int = RADIUS, filled: float = MIN_FILLED
-) -> NDArray[np.float64]:
-    """Planes at colour pixels, per colour pixel."""
-    scale = np.array([frame.depth_camera.width / frame.camera.width, frame.depth_camera.height / frame.camera.height])
-    return plane_at(frame.depth, (pixels + 0.5) * scale - 0.5, radius, filled) * [1, *scale]

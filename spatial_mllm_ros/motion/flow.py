@@ -13,9 +13,7 @@ EDGE = 0.1  # of the strongest direction: with less, a point slides along a line
 _STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.01)
 
 
-def corners(
-    gray: NDArray[np.uint8], count: int, spacing: float, mask: NDArray[np.uint8] | None = None
-) -> NDArray[np.float64]:
+def corners(gray: NDArray[np.uint8], count: int, spacing: float, mask: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Up to ``count`` points that can be followed, float64 [N, 2] pixels, strongest first (Shi and Tomasi 1994).
 
     Args:
@@ -24,7 +22,7 @@ def corners(
     """
     wanted = np.zeros(gray.shape, np.uint8)
     inner = (slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    wanted[inner] = 255 if mask is None else mask[inner]
+    wanted[inner] = mask[inner]
     u, v, width, height = cv2.boundingRect(wanted)
     if not width:
         return np.zeros((0, 2))

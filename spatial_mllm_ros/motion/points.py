@@ -63,19 +63,19 @@ class PointTracker:
         """Begin with points at pixels [N, 2] of a frame that has image, depth and pose."""
         self._still.update(frame)
         self._gray = frame.gray
-        return self.add(frame, pixels)
+        return self.add(frame, pixels, np.eye(4))
 
-    def add(self, frame: PosedFrame, pixels: NDArray, motion: NDArray | None = None) -> Tracks:
+    def add(self, frame: PosedFrame, pixels: NDArray, motion: NDArray) -> Tracks:
         """Follow more points from pixels [N, 2] of the newest frame on.
 
         Args:
-            motion: [4, 4], the rigid motion of their body since the start, None where there was none.
+            motion: [4, 4], the rigid motion of their body since the start.
         Returns:
             Tracks of these points alone.
         """
         pixels = np.array(pixels, np.float64).reshape(-1, 2)
         world, right, down = lift_surface(frame, self._still.correct(frame, pixels))
-        back = inverse(motion) if motion is not None else np.eye(4)
+        back = inverse(motion)
         turn = back[:3, :3].T
         self._patches.add(frame.gray, pixels, transform(back, world), right @ turn, down @ turn)
         self._pixels, self._world = np.concatenate([self._pixels, pixels]), np.concatenate([self._world, world])
@@ -91,7 +91,7 @@ class PointTracker:
         self._patches.keep(which)
         self._pixels, self._world, self._seen_ns = self._pixels[which], self._world[which], self._seen_ns[which]
 
-    def step(self, frame: PosedFrame, motion: NDArray | None = None, body: NDArray[np.bool_] | None = None) -> Tracks:
+    def step(self, frame: PosedFrame, motion: NDArray, body: NDArray[np.bool_]) -> Tracks:
         """Follow into the next frame, which has image, depth and pose and the image size of the first.
 
         Args:
@@ -99,12 +99,9 @@ class PointTracker:
                 other points are looked for where they were at the start, and where they were last seen.
         """
         self._still.update(frame)
-        patches, turn = self._patches, np.eye(3)
-        expected, right, down = patches.points, patches.right, patches.down
-        if motion is not None and body is not None:
-            chosen, turn = body[:, None], motion[:3, :3].T
-            expected = np.where(chosen, transform(motion, expected), expected)
-            right, down = np.where(chosen, right @ turn, right), np.where(chosen, down @ turn, down)
+        patches, chosen, turn = self._patches, body[:, None], motion[:3, :3].T
+        expected = np.where(chosen, transform(motion, patches.points), patches.points)
+        right, down = (np.where(chosen, along @ turn, along) for along in (patches.right, patches.down))
         middle, steps = self._still.appear(frame, expected, right, down)
         last, _ = self._still.appear(frame, self._world, right, down)
         begin = np.where(np.isfinite(last), last, self._pixels)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..config import MotionParams
 from ..errors import no_geometry
 from ..frames import Frame
-from .body import RegionBody
+from .body import Region, RegionBody
 from .posed import posed, unusable
 
 CERTAIN = 5  # standard errors below which a step is no travel
@@ -128,7 +128,7 @@ class RegionTarget:
         self,
         label: str,
         frame: Frame,
-        roi: tuple[int, int, int, int],
+        roi: Region,
         goal: NDArray | None = None,
         params: MotionParams | None = None,
     ):

@@ -12,7 +12,8 @@ from ..config import Config
 from ..errors import ErrorCode, SpatialError, bad
 from ..frames import Frame
 from ..recordings.errors import BagWarning
-from .asked import AskedTargets, Region
+from .asked import AskedTargets
+from .body import Region
 from .rewards import CameraTarget, RegionTarget, Reward
 
 if TYPE_CHECKING:
@@ -205,8 +206,7 @@ class Targets:
         goal = None if target.goal is None else np.array(target.goal, np.float64)
         if target.roi is None:
             return CameraTarget(target.label, goal, self._params)
-        x, y, width, height = (int(v) for v in target.roi)
-        return RegionTarget(target.label, frame, (x, y, width, height), goal, self._params)
+        return RegionTarget(target.label, frame, target.roi, goal, self._params)
 
     def set(self, target: Target, frame: Frame | None, follower: Follower | None) -> None:
         """Follow a checked target; its label may be known, and is replaced then.
