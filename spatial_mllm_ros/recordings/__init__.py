@@ -6,7 +6,6 @@ from .info import recording_info
 from .kinds import read_any
 from .reader import FrameReader, read_frames
 from .recording import Recording, messages
-from .topics import find_cameras
 from .writer import BagWriter
 
 __all__ = [
@@ -15,7 +14,6 @@ __all__ = [
     "BagWriter",
     "FrameReader",
     "Recording",
-    "find_cameras",
     "messages",
     "read_any",
     "read_frames",

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from ..config import CameraParams, Config
@@ -41,12 +40,6 @@ class Sources:
         params = {n: CameraParams(t.image, "raw", t.depth, "raw", t.camera_info) for n, t in self.cameras.items()}
         pose = replace(base.pose, **self.poses.params())
         return replace(base, cameras=list(self.cameras), camera_params=params, pose=pose)
-
-
-def find_cameras(path: str | Path) -> dict[str, CameraTopics]:
-    """Cameras of a recording, by name; empty where there is none. Raises BagError where it is no recording."""
-    with Recording(path) as recording:
-        return _Finder(recording).cameras()
 
 
 def find_sources(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spatial_mllm_ros.config import build
 from spatial_mllm_ros.errors import BadMessage
-from spatial_mllm_ros.recordings import BagError, BagWarning, FrameReader, find_cameras, read_frames
+from spatial_mllm_ros.recordings import BagError, BagWarning, FrameReader, read_frames, recording_info
 
 from .recordings import (
     FORMATS,
@@ -109,7 +109,7 @@ def test_several_cameras_come_in_one_order_of_time(tmp_path):
         if "depth" not in topic and topic != "/tf"
     ]
     recording = write_ros2(tmp_path / "r", sorted(front + rear, key=lambda m: m[1]))
-    found = find_cameras(recording)
+    found = recording_info(recording).cameras
     assert list(found) == ["front", "rear"]
     assert found["front"].depth == "/robot/front/depth/image_rect_raw"
     assert found["rear"].depth == ""
@@ -128,7 +128,7 @@ def test_names_of_well_known_drivers(tmp_path):
         messages = []
         for topic, message in topics.items():
             messages.append((topic, START, message))
-        return find_cameras(write_ros2(tmp_path / name, messages))
+        return recording_info(write_ros2(tmp_path / name, messages)).cameras
 
     realsense = cameras(
         "realsense",
