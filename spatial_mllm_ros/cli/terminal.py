@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -36,7 +36,8 @@ class Commands(typer.Typer):
         except Exception as error:
             if self.debug:
                 err.print_exception()
-            fail(explain(error))
+            say("error", explain(error))
+            sys.exit(1)
 
 
 def explain(error: Exception) -> str:
@@ -52,11 +53,6 @@ def explain(error: Exception) -> str:
     if isinstance(error, (SpatialError, ValueError)):
         return str(error)
     return f"unexpected {type(error).__name__}: {error} (--debug before the command shows where)"
-
-
-def fail(text: str, code: int = 1) -> NoReturn:
-    say("error", text)
-    sys.exit(code)
 
 
 def say(kind: str, text: str) -> None:
@@ -78,36 +74,30 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
-class Lines:
-    """Progress where there is no terminal: a plain line, at most every ``LINE_SECONDS``.
+def lines(what: str) -> Callable[[float, float | None], None]:
+    """Progress where there is no terminal: a plain line, at most every ``LINE_SECONDS``, fractions as a percentage."""
+    begun = said = monotonic()
 
-    Args:
-        what: is being done.
-        clock: seconds.
-    """
-
-    def __init__(self, what: str, clock: Callable[[], float] = monotonic):
-        self._what, self._clock = what, clock
-        self._begun = self._said = clock()
-
-    def move(self, done: float, total: float | None) -> None:
-        """So much of ``total`` is done; fractions are told as a percentage."""
-        if (now := self._clock()) - self._said < LINE_SECONDS:
+    def move(done: float, total: float | None) -> None:
+        nonlocal said
+        if (now := monotonic()) - said < LINE_SECONDS:
             return
-        self._said = now
+        said = now
         if not total:
-            note(f"{self._what}: {done:.0f}")
+            note(f"{what}: {done:.0f}")
             return
         part = f"{100 * done / total:.0f} %" if total <= 1 else f"{done:.0f} of {total:.0f}"
-        left = (now - self._begun) * (total / done - 1) if done else 0.0
-        note(f"{self._what}: {part}, about {left / 60:.0f} min left" if left >= 60 else f"{self._what}: {part}")
+        left = (now - begun) * (total / done - 1) if done else 0.0
+        note(f"{what}: {part}, about {left / 60:.0f} min left" if left >= 60 else f"{what}: {part}")
+
+    return move
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[float, float | None], None]]:
     """A progress bar on a terminal, a line now and then elsewhere; yields a function (done, total) that moves it."""
     if not err.is_terminal:
-        yield Lines(what).move
+        yield lines(what)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as bar:

@@ -69,14 +69,15 @@ def test_nothing_moves_where_nobody_looks(monkeypatch):
 def test_into_a_file_goes_a_line_now_and_then(monkeypatch, total, done, lines):
     kept, now = io.StringIO(), [100.0]
     monkeypatch.setattr(terminal, "err", Console(file=kept, markup=False, width=20))
-    told = terminal.Lines("asking", lambda: now[0])
-    told.move(done / 2, total)
+    monkeypatch.setattr(terminal, "monotonic", lambda: now[0])
+    move = terminal.lines("asking")
+    move(done / 2, total)
     now[0] += 9.9
-    told.move(done / 2, total)
+    move(done / 2, total)
     assert not kept.getvalue()
     now[0] += 0.1
-    told.move(done, total)
-    told.move(done, total)
+    move(done, total)
+    move(done, total)
     assert kept.getvalue().splitlines() == lines
 
 
