@@ -53,11 +53,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Selected:
-    """A selected frame with the voxels it adds in greedy order, those it sees, and those that it alone sees."""
+    """A selected frame with the voxels it adds in greedy order, and those that it alone sees."""
 
     frame: Frame
     gain: int
-    voxels: int
     unique: int
 
 
@@ -75,21 +74,27 @@ class Coverage:
 
 @dataclass
 class Analysis:
-    """Everything the page shows. Times in nanoseconds, timings in milliseconds; ``shown`` are the frames of answers."""
+    """Everything the page shows. Times in nanoseconds, timings in milliseconds; ``shown`` are the frames of answers.
+
+    ``stamps_ns`` are those of the first and the last frame, ``cameras`` the number of frames of each.
+    """
 
     config: Config
-    frames: int
-    stamps_ns: tuple[int, int]
-    cameras: dict[str, int]
-    world_frame: str
-    coverage: Coverage
-    selected: list[Selected]
     floor: FloorMap
-    series: list[Series]
-    timing: dict[str, NDArray[np.float64]]
-    notes: list[str]
-    asked: Sequence[Asked] = ()
+    asked: Sequence[Asked]
+    stamps_ns: tuple[int, int] = (0, 0)
+    cameras: Counter[str] = field(default_factory=Counter)
+    world_frame: str = ""
+    coverage: Coverage = field(default_factory=Coverage)
+    selected: list[Selected] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
+    timing: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     shown: dict[FrameKey, Frame] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> int:
+        return self.cameras.total()
 
     @property
     def voxels_seen(self) -> int:
@@ -120,32 +125,25 @@ class Recorder:
         asked: Sequence[Asked] = (),
         engine: "Engine | None" = None,
     ):
-        self.config = config
         self._engine = judge_of(engine, config.motion.source)
-        self._asked = asked
+        self._analysis = Analysis(config, FloorMap(config.coverage.voxel_size), asked)
         self._wanted = {key for question in asked for key in question.evidence}
-        self._shown: dict[FrameKey, Frame] = {}
         self._cover = Cover(config.coverage)
         self._history: Thinned[tuple[FrameKey, NDArray[np.int64]]] = Thinned(2048)
-        self._floor = FloorMap(config.coverage.voxel_size)
-        self._coverage = Coverage()
         motion = replace(config.motion, source="both" if self._engine else "geometry")  # the page has both curves
         self._targets = Targets(replace(config, motion=motion), targets, config.cameras)
         self._pushed = [t for t in tracks if t.name not in self._targets.labels]
         self._series: dict[str, Series] = {}
         self._failed: dict[str, str] = {}
         self._timing: dict[str, list[float]] = {stage: [] for stage in STAGES}
-        self._cameras: Counter[str] = Counter()
-        self._first_ns = self._last_ns = 0
-        self._world = ""
 
     def add(self, frame: Frame) -> None:
-        self._first_ns = self._first_ns or frame.stamp_ns
-        self._last_ns = frame.stamp_ns
-        self._world = self._world or frame.world_frame
-        self._cameras[frame.camera.name] += 1
+        a = self._analysis
+        a.stamps_ns = (a.stamps_ns[0] or frame.stamp_ns, frame.stamp_ns)
+        a.world_frame = a.world_frame or frame.world_frame
+        a.cameras[frame.camera.name] += 1
         if frame.key in self._wanted:
-            self._shown[frame.key] = frame
+            a.shown[frame.key] = frame
         spent: dict[str, float] = defaultdict(float)
         try:
             with measured(spent, "decode"):
@@ -172,11 +170,11 @@ class Recorder:
         with measured(spent, "select"):
             self._cover.offer(frame, voxels)
         self._history.add((frame.key, voxels))
-        self._floor.add(frame, voxels)
-        sampler = self._cover.sampler
-        self._coverage.stamps_ns.append(frame.stamp_ns)
-        self._coverage.seen.append(int(sampler.voxels_seen))
-        self._coverage.streaming.append(int(sampler.voxels_covered))
+        self._analysis.floor.add(frame, voxels)
+        sampler, coverage = self._cover.sampler, self._analysis.coverage
+        coverage.stamps_ns.append(frame.stamp_ns)
+        coverage.seen.append(int(sampler.voxels_seen))
+        coverage.streaming.append(int(sampler.voxels_covered))
 
     def _follow(self, frame: Frame) -> None:
         """Rewards of the frame, and a series for each target that begins in it."""
@@ -211,28 +209,17 @@ class Recorder:
         self._failed[target.label] = str(error)
 
     def result(self, notes: Iterable[str] = ()) -> Analysis:
-        selected = self._selected()
-        shown = [s.frame for s in selected]
-        self._floor.finish(shown, [self._cover.sampler.voxels(frame.key) for frame in shown])
+        a = self._analysis
+        a.selected = self._selected()
+        best = [s.frame for s in a.selected]
+        a.floor.finish(best, [self._cover.sampler.voxels(frame.key) for frame in best])
         for label, why in self._failed.items():
             self._series[label].failed = why
-        add_baselines(self._coverage, self._history.items, self.config.coverage.frames)
-        total = self._cameras.total()
-        return Analysis(
-            config=self.config,
-            frames=total,
-            stamps_ns=(self._first_ns, self._last_ns),
-            cameras=dict(self._cameras),
-            world_frame=self._world,
-            coverage=self._coverage,
-            selected=selected,
-            floor=self._floor,
-            series=list(self._series.values()),
-            timing={stage: np.array(values) for stage, values in self._timing.items() if values},
-            notes=[*self._notes(total), *notes],
-            asked=self._asked,
-            shown=self._shown,
-        )
+        add_baselines(a.coverage, self._history.items, a.config.coverage.frames)
+        a.series = list(self._series.values())
+        a.timing = {stage: np.array(values) for stage, values in self._timing.items() if values}
+        a.notes = [*self._notes(), *notes]
+        return a
 
     def _selected(self) -> list[Selected]:
         frames, gains = self._cover.best()
@@ -242,20 +229,20 @@ class Recorder:
         keys, counts = np.unique(np.concatenate(voxels), return_counts=True)
         alone = keys[counts == 1]
         return [
-            Selected(frame, gain, seen.size, int(np.isin(seen, alone, assume_unique=True).sum()))
+            Selected(frame, gain, int(np.isin(seen, alone, assume_unique=True).sum()))
             for frame, gain, seen in zip(frames, gains, voxels, strict=True)
         ]
 
-    def _notes(self, total: int) -> Iterator[str]:
+    def _notes(self) -> Iterator[str]:
         for reason, count in self._cover.skipped.most_common():
-            yield f"{count} of {total} frames added nothing to coverage: {reason}."
+            yield f"{count} of {self._analysis.frames} frames added nothing to coverage: {reason}."
         if self._history.every > 1:
             yield f"Offline greedy and uniform sampling were given 1 of {self._history.every} frames."
         for series in self._series.values():
             if series.failed:
                 yield f"Target “{series.target.label}” could not be followed: {series.failed}"
-        for question in self._asked:
-            if gone := sum(key not in self._shown for key in question.evidence):
+        for question in self._analysis.asked:
+            if gone := sum(key not in self._analysis.shown for key in question.evidence):
                 yield f"{gone} frames of the answer to “{question.question.text}” are not in this recording."
         for name in [*(t.label for t in self._targets.waiting if t.roi), *(t.name for t in self._pushed)]:
             yield f"Target “{name}” was never started: no frame at or after its time."
