@@ -33,7 +33,9 @@ class Diagnostics:
         statuses += [self._processing(seconds), self._memory_status(config)]
         statuses.append(self._process("model", self._models.answers, {"ask.model": self._models.answers.model}))
         if self._models.geometry is not None:
-            statuses.append(self._geometry(self._models.geometry, config))
+            windows = {f"windows: {what}": n for what, n in self._pipeline.windows.most_common()}
+            values: dict[str, object] = {"vggt.model": config.geometry_model, **windows}
+            statuses.append(self._process("geometry", self._models.geometry, values))
         array = DiagnosticArray(status=statuses)
         array.header.stamp = stamp
         return array
@@ -84,11 +86,6 @@ class Diagnostics:
             "voxels covered": state.voxels_covered,
         }
         return self._status("memory", OK, f"{state.nbytes / 1e6:.1f} MB of frames", values)
-
-    def _geometry(self, model: ModelProcess, config: Config) -> DiagnosticStatus:
-        values: dict[str, object] = {"vggt.model": config.geometry_model}
-        values |= {f"windows: {what}": n for what, n in self._pipeline.windows.most_common()}
-        return self._process("geometry", model, values)
 
     def _process(self, part: str, model: ModelProcess, values: dict[str, object]) -> DiagnosticStatus:
         state = model.state

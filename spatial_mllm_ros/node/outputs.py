@@ -50,7 +50,8 @@ class Outputs:
     def changed(self, again: bool = False) -> None:
         """Selection and coverage, as after frames got their geometry from a window."""
         self.selection(again)
-        self.status()
+        status = convert.coverage_status(self._memory.state(), self._dropped(), self._age_ns, self._world_frame)
+        self.coverage.publish(status)
 
     def forgotten(self) -> None:
         """After memory was reset."""
@@ -64,10 +65,6 @@ class Outputs:
         if again or keys != self._published:
             self._published = keys
             self.selected.publish(convert.selected_frames(selected, stamp_ns, self._world_frame))
-
-    def status(self) -> None:
-        status = convert.coverage_status(self._memory.state(), self._dropped(), self._age_ns, self._world_frame)
-        self.coverage.publish(status)
 
     def picture(self) -> None:
         """Markers, where somebody looks at them."""

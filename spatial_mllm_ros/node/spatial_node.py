@@ -51,8 +51,7 @@ class SpatialNode(LifecycleNode):
 
     def hang_up(self) -> None:
         """Cancel every question, and let their clients know, while there is an executor to do so."""
-        if self._session is not None:
-            self._session.hang_up()
+        self._in_session(Session.hang_up)
 
     def end(self) -> None:
         """Stop work and close everything, whatever the state; the node can only be destroyed afterwards."""
@@ -64,13 +63,13 @@ class SpatialNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> Result:
         super().on_activate(state)  # from here on publishers speak
-        result = self._step("activate", self._activate)
+        result = self._step("activate", lambda: self._in_session(Session.activate))
         if result != SUCCESS:
             super().on_deactivate(state)
         return result
 
     def on_deactivate(self, state: LifecycleState) -> Result:
-        result = self._step("deactivate", self._deactivate)
+        result = self._step("deactivate", lambda: self._in_session(Session.deactivate))
         super().on_deactivate(state)
         return result
 
@@ -103,13 +102,9 @@ class SpatialNode(LifecycleNode):
         warm_up(self.config)
         self._session = Session(self, self.config, self.engine)
 
-    def _activate(self) -> None:
+    def _in_session(self, do: Callable[[Session], None]) -> None:
         if self._session is not None:
-            self._session.activate()
-
-    def _deactivate(self) -> None:
-        if self._session is not None:
-            self._session.deactivate()
+            do(self._session)
 
     def _close(self) -> None:
         session, self._session = self._session, None
@@ -118,6 +113,5 @@ class SpatialNode(LifecycleNode):
 
     def _parameters_changed(self, _changed) -> None:
         if self.config is not None:
-            self.config = parameters.read(self, self.config.cameras)
-            if self._session is not None:
-                self._session.update(self.config)
+            self.config = config = parameters.read(self, self.config.cameras)
+            self._in_session(lambda session: session.update(config))
