@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import merge
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +25,7 @@ from ..recordings.recording import Recording, require
 from ..recordings.topic import Topic, offered_qos
 from ..recordings.types import ODOMETRY, POSE, REWARD, TRANSFORMS, typestore
 from ..recordings.writer import BagWriter
+from ..versions import PACKAGE, version_of
 from .progress import Progress, fingerprint, progress_folder
 
 if TYPE_CHECKING:
@@ -195,15 +195,9 @@ def reward_cdr(reward: Reward, world_frame: str) -> memoryview:
     x, y, z = (float(v) for v in reward.displacement)
     message = t[REWARD](
         header=header,
-        target=reward.target,
         reference_stamp=_time(reward.reference_ns),
-        valid=bool(reward.valid),
-        distance=float(reward.distance),
-        path_length=float(reward.path_length),
         displacement=t["geometry_msgs/msg/Vector3"](x, y, z),
-        reward=float(reward.reward),
-        confidence=float(reward.confidence),
-        source=reward.source,
+        **reward.plain(),
     )
     return typestore().serialize_cdr(message, REWARD, little_endian=True)
 
@@ -230,17 +224,13 @@ def _key(
     source: Path, config: Config, targets: Collection[Target], copied: list[Topic], engine: "Engine | None"
 ) -> dict[str, str]:
     """All that rewards depend on."""
-    try:
-        own = version("spatial_mllm_ros")
-    except PackageNotFoundError:
-        own = "source"
     return {
         "the recording": fingerprint(source),
         "the parameters": repr(config),
         "the targets": repr(list(targets)),
         "the copied topics": repr([topic.name for topic in copied]),
         "the model": _model(engine) if engine else "",
-        "the software": f"{own} {np.__version__} {cv2.__version__}",
+        "the software": f"{version_of(PACKAGE) or 'source'} {np.__version__} {cv2.__version__}",
     }
 
 

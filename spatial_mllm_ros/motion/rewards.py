@@ -1,6 +1,7 @@
 """Rewards for motion: how far a target has come, frame by frame."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,11 @@ class Reward:
     confidence: float = 0.0
     source: str = "geometry"
     reason: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """The fields of the message that are no messages themselves."""
+        numbers = {name: float(getattr(self, name)) for name in ("distance", "path_length", "reward", "confidence")}
+        return {"target": self.target, "valid": bool(self.valid), "source": self.source, **numbers}
 
 
 class _Account:

@@ -69,13 +69,7 @@ def coverage_status(state: CoverageState, dropped: int, age_ns: int | None, worl
 def motion_reward(reward: Reward, world_frame: str) -> MotionReward:
     return MotionReward(
         header=header(reward.stamp_ns, world_frame),
-        target=reward.target,
         reference_stamp=time(reward.reference_ns),
-        valid=reward.valid,
-        distance=float(reward.distance),
-        path_length=float(reward.path_length),
         displacement=vector(reward.displacement),
-        reward=float(reward.reward),
-        confidence=float(reward.confidence),
-        source=reward.source,
+        **reward.plain(),
     )
