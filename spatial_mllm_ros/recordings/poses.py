@@ -22,10 +22,6 @@ class PoseSource:
     child_frame: str = ""
     world_frame: str = ""
 
-    def params(self) -> dict[str, str]:
-        """What is known of the parameters below ``pose``."""
-        return {name: value for name, value in vars(self).items() if value}
-
 
 def find_poses(
     recording: Recording,

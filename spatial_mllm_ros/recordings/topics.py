@@ -38,7 +38,7 @@ class Sources:
         """The parameters for reading it: those of ``base``, with these cameras and this source of poses."""
         base = base or Config()
         params = {n: CameraParams(t.image, "raw", t.depth, "raw", t.camera_info) for n, t in self.cameras.items()}
-        pose = replace(base.pose, **self.poses.params())
+        pose = replace(base.pose, **{name: value for name, value in vars(self.poses).items() if value})
         return replace(base, cameras=list(self.cameras), camera_params=params, pose=pose)
 
 
