@@ -1,5 +1,6 @@
 """Error codes of the interface and the exception that carries one of them to the caller."""
 
+from collections.abc import Collection
 from enum import IntEnum
 
 
@@ -28,6 +29,13 @@ class SpatialError(Exception):
 
 def bad(text: str) -> SpatialError:
     return SpatialError(ErrorCode.BAD_REQUEST, text)
+
+
+def check_cameras(cameras: Collection[str], known: Collection[str]) -> None:
+    """Raises BAD_REQUEST for a camera that is not among those known."""
+    for camera in cameras:
+        if camera not in known:
+            raise bad(f"camera '{camera[:64]}' is unknown; known are {', '.join(known)}")
 
 
 def no_geometry(text: str) -> SpatialError:

@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from ..config import describe
-from ..errors import ErrorCode, SpatialError, bad
+from ..errors import ErrorCode, SpatialError, bad, check_cameras
 from ..messages import stamp_ns
 from ..mllm.question import AnswerType, Question
 
@@ -26,8 +26,7 @@ def check_question(request: Any, cameras: list[str]) -> Question:
     kind = request.answer_type
     kind = AnswerType(kind) if kind in set(AnswerType) else kind  # Question says what is wrong with another
     question = Question(request.question, tuple(request.options), kind, request.with_reasoning)
-    for camera in request.cameras:
-        check_camera(camera, cameras)
+    check_cameras(request.cameras, cameras)
     if len(set(request.cameras)) != len(request.cameras):
         raise bad("cameras: a name is repeated")
     start, end = time_ns("start", request.start), time_ns("end", request.end)
@@ -46,17 +45,13 @@ def check_range(field: str, value: float, parameter: str) -> None:
         raise bad(f"{field} = {value:g}: expected {p['low'] or 1:g} to {p['high']:g}{unit}, or 0 for {parameter}")
 
 
-def check_camera(camera: str, cameras: list[str]) -> None:
-    if camera not in cameras:
-        raise bad(f"camera '{camera[:64]}' is unknown; known are {', '.join(cameras)}")
-
-
 def the_camera(camera: str, cameras: list[str]) -> str:
     """The camera asked for; empty means the only one."""
     if not camera and len(cameras) > 1:
         raise bad(f"camera is empty, but there are several: {', '.join(cameras)}")
-    check_camera(camera or cameras[0], cameras)
-    return camera or cameras[0]
+    camera = camera or cameras[0]
+    check_cameras([camera], cameras)
+    return camera
 
 
 def time_ns(field: str, time: Any) -> int:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from ..config import Config, CoverageParams
 from ..coverage import StreamingCoverageSampler, Update, depth_voxel_keys
-from ..errors import ErrorCode, SpatialError, bad
+from ..errors import ErrorCode, SpatialError, bad, check_cameras
 from ..evenly import evenly
 from ..frames import Frame
 from ..geometry.cameras import ray_grid
 from ..geometry.poses import Matrix
-from ..mapping import WORLD, WORLD_GAUGE, Aligned, Gauge, Placed
+from ..mapping.placed import WORLD, WORLD_GAUGE, Gauge, Placed
+from ..mapping.window_map import Aligned
 
 NEAREST_NS = 500_000_000  # how far the nearest frame may be from a moment that was asked for
 FrameKey = tuple[int, str]
@@ -199,7 +200,7 @@ class FrameMemory:
         Raises:
             SpatialError: BAD_REQUEST for an unknown camera or start after end, NO_FRAMES where nothing is left.
         """
-        self._check_cameras(cameras)
+        check_cameras(cameras, self.config.cameras)
         end_ns = end_ns or 2**63
         if start_ns > end_ns:
             raise bad("start is after end")
@@ -227,7 +228,7 @@ class FrameMemory:
         Raises:
             SpatialError: BAD_REQUEST for an unknown camera, NO_FRAMES where none lies within half a second.
         """
-        self._check_cameras([camera])
+        check_cameras([camera], self.config.cameras)
         with self._lock:
             held = [f for f in (*self._recent, *self._held.values()) if f.camera.name == camera]
             span = self._span()
@@ -314,12 +315,6 @@ class FrameMemory:
             self._nbytes -= placed.nbytes
         if not any(f is frame for f in self._recent):
             self._nbytes -= frame.nbytes
-
-    def _check_cameras(self, cameras: Collection[str]) -> None:
-        unknown = [c for c in cameras if c not in self.config.cameras]
-        if unknown:
-            known = ", ".join(self.config.cameras)
-            raise bad(f"camera '{unknown[0][:64]}' is unknown; known are {known}")
 
     def _span(self) -> str:
         held = [f.stamp_ns for f in (*self._recent, *self._held.values())]

@@ -13,7 +13,9 @@ from ..errors import ErrorCode, SpatialError, bad, no_geometry
 from ..evenly import evenly
 from ..frames import Frame
 from ..geometry.window import WindowGeometry
-from ..mapping import FrameWindows, Refused, WindowMap
+from ..mapping.anchors import Refused
+from ..mapping.window_map import WindowMap
+from ..mapping.windows import FrameWindows
 from ..mllm.question import Answer
 from ..motion.asked import MotionQuestion
 from ..motion.camera import CameraMotion, camera_motion

@@ -7,7 +7,8 @@ import pytest
 
 from spatial_mllm_ros.errors import BadMessage
 from spatial_mllm_ros.frames import Frame, Pixels
-from spatial_mllm_ros.mapping import FrameWindows, WindowMap
+from spatial_mllm_ros.mapping.window_map import WindowMap
+from spatial_mllm_ros.mapping.windows import FrameWindows
 
 from ..geometry.room import CAMERAS, START_NS, frames_of, walk
 from .robot import VOXEL, Robot, books_are_right, broken, config
