@@ -4,8 +4,9 @@ The node and the bag reader feed the same assembler, so that a live run and an o
 """
 
 from collections import Counter, deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -79,6 +80,24 @@ class FrameAssembler:
         self._tolerance = int(config.sync.tolerance * 1e9)
         self._max_wait = int(config.pose.max_wait * 1e9)
         self._posed_child: str | None = None
+
+    def feeder(self, kind: str, camera: str = "") -> Callable[[Any, int], None]:
+        """What is called with each message of a topic: ``feed(message, now_ns)``.
+
+        Args:
+            kind: ``image``, ``depth``, ``camera_info``, ``pose``, ``tf`` or ``tf_static``.
+            camera: name of the camera it belongs to; empty for poses and transforms.
+        """
+        if kind == "image":
+            return partial(self.add_color, camera)
+        feed = {
+            "depth": partial(self.add_depth, camera),
+            "camera_info": partial(self.add_info, camera),
+            "tf": self.add_transforms,
+            "tf_static": partial(self.add_transforms, static=True),
+            "pose": self.add_odometry if self.config.pose.source == "odometry" else self.add_pose,
+        }[kind]
+        return lambda msg, _now_ns: feed(msg)
 
     def add_color(self, camera: str, msg: Any, now_ns: int) -> None:
         """A colour Image or CompressedImage; a broken one is dropped and counted, never raised."""

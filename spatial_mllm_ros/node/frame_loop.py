@@ -12,7 +12,7 @@ from ..assembler import FrameAssembler
 from ..errors import BadMessage
 from ..frames import Frame
 from ..scene.pipeline import Processed, SpatialPipeline
-from .inputs import Inputs, feeder
+from .inputs import Inputs
 
 IDLE_TURN = 0.05  # s; frames that wait for a pose are given up within this time of pose.max_wait
 DECODERS = 2  # threads that decode depth, half of the work, while an earlier frame is processed
@@ -62,8 +62,7 @@ class FrameLoop:
 
     def start(self, inputs: Inputs) -> None:
         self._inputs = inputs
-        source = self._assembler.config.pose.source
-        self._feeds = [(stream, feeder(self._assembler, stream, source)) for stream in inputs.streams]
+        self._feeds = [(stream, self._assembler.feeder(stream.kind, stream.camera)) for stream in inputs.streams]
         self._decoders = ThreadPoolExecutor(DECODERS, "decoder")
         self._stopping.clear()
         self._thread = Thread(target=self._run, name="frame loop")

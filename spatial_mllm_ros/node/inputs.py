@@ -1,8 +1,6 @@
 """Subscriptions: callbacks only store, the frame loop takes. What does not fit pushes out the oldest and is counted."""
 
 from collections import deque
-from collections.abc import Callable
-from functools import partial
 from threading import Event, Lock
 from time import monotonic, monotonic_ns
 from typing import Any
@@ -15,7 +13,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from ..assembler import FrameAssembler
 from ..config import CameraParams, Config
 from .input_thread import InputThread
 
@@ -135,20 +132,6 @@ def transform_streams(config: Config) -> list[Stream]:
     type_ = Odometry if config.pose.source == "odometry" else PoseStamped
     qos = QoSProfile(depth=100, reliability=SENSOR)
     return [static, moving, Stream("pose", "", "pose.topic", config.pose.topic, type_, qos, TRANSFORMS_WAITING)]
-
-
-def feeder(assembler: FrameAssembler, stream: Stream, pose_source: str) -> Callable[[Any, int], None]:
-    """What the frame loop calls with each message of a stream: ``feed(message, arrival_ns)``."""
-    if stream.kind == "image":
-        return partial(assembler.add_color, stream.camera)
-    feed = {
-        "depth": partial(assembler.add_depth, stream.camera),
-        "camera_info": partial(assembler.add_info, stream.camera),
-        "tf": assembler.add_transforms,
-        "tf_static": partial(assembler.add_transforms, static=True),
-        "pose": assembler.add_odometry if pose_source == "odometry" else assembler.add_pose,
-    }[stream.kind]
-    return lambda msg, _arrival_ns: feed(msg)
 
 
 def below(camera: str, topic: str) -> str:

@@ -1,8 +1,8 @@
 """Frames of a recording, in order of time, with what is not named found by itself."""
 
 import warnings
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from heapq import heappop, heappush
@@ -15,9 +15,8 @@ from ..frames import Frame
 from .errors import BagWarning
 from .poses import is_static, transform_messages
 from .recording import Recording
-from .topic import Topic
 from .topics import find_sources
-from .types import ODOMETRY, POSE, TRANSFORMS
+from .types import TRANSFORMS
 
 PATIENCE = 0.5  # s; a recording has no deadline: images wait longer for late poses than they would live
 
@@ -66,8 +65,10 @@ class FrameReader(AbstractContextManager["FrameReader"]):
         held: list[tuple[tuple[int, str], int, Frame]] = []
         slack = int(self.config.pose.max_wait * 1e9) if len(self.config.cameras) > 1 else 0
         newest = count = jumps = 0
-        for topic, now, message in self.recording.decoded(self._wanted()):
-            self._feed(assembler, topic, message, now)
+        feeds = self._feeds(assembler)
+        for topic, now, message in self.recording.decoded(feeds):
+            for feed in feeds[topic.name]:
+                feed(message, now)
             if assembler.jumps != jumps:
                 jumps, newest = assembler.jumps, 0
                 while held:
@@ -91,25 +92,18 @@ class FrameReader(AbstractContextManager["FrameReader"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _wanted(self) -> set[str]:
-        cameras = {name for topics in self.sources.cameras.values() for name in vars(topics).values()}
-        transforms = {t.name for t in self.recording.topics.values() if t.type == TRANSFORMS}
-        return (cameras | transforms | {self.sources.poses.topic}) - {""}
-
-    def _feed(self, assembler: FrameAssembler, topic: Topic, message: Any, now_ns: int) -> None:
-        if topic.type == TRANSFORMS:
-            assembler.add_transforms(message, is_static(topic.name))
-        elif topic.type == ODOMETRY:
-            assembler.add_odometry(message)
-        elif topic.type == POSE:
-            assembler.add_pose(message)
+    def _feeds(self, assembler: FrameAssembler) -> dict[str, list[Callable[[Any, int], None]]]:
+        """What takes the messages of each topic that is read; one may serve several cameras."""
+        feeds = defaultdict(list)
+        for t in self.recording.topics.values():
+            if t.type == TRANSFORMS:
+                feeds[t.name].append(assembler.feeder("tf_static" if is_static(t.name) else "tf"))
+        feeds[self.sources.poses.topic].append(assembler.feeder("pose"))
         for camera, topics in self.sources.cameras.items():
-            if topic.name == topics.camera_info:
-                assembler.add_info(camera, message)
-            elif topic.name == topics.depth:
-                assembler.add_depth(camera, message)
-            elif topic.name == topics.image:
-                assembler.add_color(camera, message, now_ns)
+            for kind, name in vars(topics).items():
+                feeds[name].append(assembler.feeder(kind, camera))
+        feeds.pop("", None)  # no depth, or no topic of poses
+        return feeds
 
 
 def read_frames(
