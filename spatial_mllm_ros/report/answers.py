@@ -4,12 +4,11 @@ from math import isnan
 from typing import Any
 
 from ..frames import Frame
-from ..mllm import Answer, AnswerType, Verdict
+from ..mllm import Answer, AnswerType
 from ..scene.asking import Asked
 from ..scene.memory import FrameKey
 from .pictures import data_uri
 
-VERDICTS = {Verdict.ANSWERED: "answered", Verdict.NOT_OBSERVED: "not observed", Verdict.UNSURE: "unsure"}
 THUMBNAIL = 168  # pixels wide
 
 
@@ -24,7 +23,7 @@ def answer_card(asked: Asked, frames: dict[FrameKey, Frame], start_ns: int) -> d
         "options": [(text, index == answer.choice) for index, text in enumerate(question.options)],
         "truth": asked.truth,
         "right": {None: "", True: "right", False: "wrong"}[asked.right],
-        "verdict": VERDICTS[answer.verdict],
+        "verdict": answer.verdict.name.lower().replace("_", " "),
         "confidence": f"{answer.confidence:.2f}",
         "share": round(100 * min(1.0, max(0.0, answer.confidence)), 1),
         "reasoning": answer.reasoning,
@@ -34,7 +33,7 @@ def answer_card(asked: Asked, frames: dict[FrameKey, Frame], start_ns: int) -> d
             {
                 "time": f"{(stamp - start_ns) / 1e9:.2f} s",
                 "camera": camera,
-                "image": thumbnail(frames.get((stamp, camera)), mark if number == 0 else None),
+                "image": data_uri(frames.get((stamp, camera)), THUMBNAIL, mark=mark if number == 0 else None),
             }
             for number, (stamp, camera) in enumerate(asked.evidence)
         ],
@@ -57,7 +56,3 @@ def detail(asked: Asked) -> str:
     if asked.question.answer_type == AnswerType.PIXEL:
         return "marked in the first frame"
     return f"{x:.3f} m right, {y:.3f} m down, {z:.3f} m forward, seen from the first frame"
-
-
-def thumbnail(frame: Frame | None, mark: tuple[float, float] | None) -> str:
-    return "" if frame is None else data_uri(frame, THUMBNAIL, mark=mark)

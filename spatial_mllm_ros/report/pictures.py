@@ -13,17 +13,17 @@ OUTLINE = (((255, 255, 255), 5), ((109, 79, 194), 2))  # colour and thickness: v
 
 
 def data_uri(
-    frame: Frame,
+    frame: Frame | None,
     width: int,
     roi: tuple[float, float, float, float] | None = None,
     mark: tuple[float, float] | None = None,
 ) -> str:
-    """The colour image as a JPEG data URI at most ``width`` pixels wide, or an empty string.
+    """The colour image as a JPEG data URI at most ``width`` pixels wide, or an empty string where there is none.
 
     A region (x, y, width, height), in pixels of the image, is outlined; a point ``mark``, as fractions of its width and
     height, is circled.
     """
-    if (image := picture(frame)) is None:
+    if frame is None or (image := picture(frame)) is None:
         return ""
     scale = min(1.0, width / image.shape[1])
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
