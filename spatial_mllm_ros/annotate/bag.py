@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import merge
@@ -162,18 +162,14 @@ def _decoded(frames: Iterable[Frame], needed: Callable[[Frame], tuple[bool, bool
         return frame
 
     with ThreadPoolExecutor(2) as pool:
-        waiting: deque[Future[Frame] | Frame] = deque()
+        waiting: deque[Callable[[], Frame]] = deque()
         for frame in frames:
             image, depth = needed(frame)
-            waiting.append(pool.submit(decode, frame, depth) if image else frame)
+            waiting.append(pool.submit(decode, frame, depth).result if image else lambda ready=frame: ready)
             if len(waiting) > AHEAD:
-                yield _result(waiting.popleft())
+                yield waiting.popleft()()
         while waiting:
-            yield _result(waiting.popleft())
-
-
-def _result(frame: Future[Frame] | Frame) -> Frame:
-    return frame.result() if isinstance(frame, Future) else frame
+            yield waiting.popleft()()
 
 
 def _write(recording: Recording, copied: list[Topic], kept: Progress, out: Path) -> None:
@@ -191,12 +187,10 @@ def _write(recording: Recording, copied: list[Topic], kept: Progress, out: Path)
 def reward_cdr(reward: Reward, world_frame: str) -> memoryview:
     """A MotionReward, serialised."""
     t = typestore().types
-    header = t["std_msgs/msg/Header"](_time(reward.stamp_ns), world_frame)
-    x, y, z = (float(v) for v in reward.displacement)
     message = t[REWARD](
-        header=header,
+        header=t["std_msgs/msg/Header"](_time(reward.stamp_ns), world_frame),
         reference_stamp=_time(reward.reference_ns),
-        displacement=t["geometry_msgs/msg/Vector3"](x, y, z),
+        displacement=t["geometry_msgs/msg/Vector3"](*map(float, reward.displacement)),
         **reward.plain(),
     )
     return typestore().serialize_cdr(message, REWARD, little_endian=True)
