@@ -1,7 +1,6 @@
 """Arguments and options that several commands share."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -9,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import AskParams, Config, LoadParams, build, describe
+from ..config import AskParams, Config, build, describe
 
 PARAMETERS = describe()
 DEFAULT = Config().coverage
 MOTION = Config().motion
 ASK = Config().ask
-LOAD = tuple(f.name for f in fields(LoadParams) if f.name != "model")
+LOAD = tuple(ASK.options)
 Command = Callable[..., None]
 
 
