@@ -270,12 +270,8 @@ def build(values: dict[str, Any]) -> Config:
         ValueError: an unknown name (with the nearest right one), a wrong type, or a value out of range.
     """
     cameras = values.get("cameras", Config().cameras)
-    if (
-        not isinstance(cameras, list)
-        or not cameras
-        or len(set(cameras)) != len(cameras)
-        or not all(isinstance(c, str) and c for c in cameras)
-    ):
+    named = isinstance(cameras, list) and all(isinstance(c, str) and c for c in cameras)
+    if not named or not cameras or len(set(cameras)) != len(cameras):
         raise ValueError(f"cameras = {cameras!r}: expected a list of distinct names, at least one")
     for camera in cameras:
         if camera in {n.split(".")[0] for n in describe()}:

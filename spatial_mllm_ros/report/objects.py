@@ -27,12 +27,11 @@ class ObjectTrack:
 
     def pose(self, stamp_ns: int) -> NDArray[np.float64]:
         """Pose at a time, float64 [4, 4]; the first or last one outside the track."""
-        after = int(np.clip(np.searchsorted(self.stamps_ns, stamp_ns), 1, max(1, len(self.stamps_ns) - 1)))
-        if len(self.stamps_ns) == 1:
-            return self.world_from_object[0]
-        t0, t1 = self.stamps_ns[after - 1], self.stamps_ns[after]
+        after = min(int(np.searchsorted(self.stamps_ns, stamp_ns)), len(self.stamps_ns) - 1)
+        before = max(after - 1, 0)
+        t0, t1 = self.stamps_ns[before], self.stamps_ns[after]
         alpha = float(np.clip((stamp_ns - t0) / max(1, t1 - t0), 0, 1))
-        return interpolate(self.world_from_object[after - 1], self.world_from_object[after], alpha)
+        return interpolate(self.world_from_object[before], self.world_from_object[after], alpha)
 
     def distance_since(self, stamp_ns: int, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64]:
         """How far the object's origin is from where it was at ``stamp_ns``, metres [N]."""

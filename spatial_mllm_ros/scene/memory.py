@@ -245,14 +245,10 @@ class FrameMemory:
 
     def recent(self, camera: str = "", after_ns: int = 0, until_ns: int = 0) -> list[Frame]:
         """Recent frames of one camera (or all) with after_ns < stamp <= until_ns (0: no end), in order of arrival."""
+        until_ns = until_ns or 2**63
         with self._lock:
-            return [
-                f
-                for f in self._recent
-                if f.stamp_ns > after_ns
-                and f.stamp_ns <= (until_ns or 2**63)
-                and (not camera or f.camera.name == camera)
-            ]
+            within = [f for f in self._recent if after_ns < f.stamp_ns <= until_ns]
+        return [f for f in within if camera in ("", f.camera.name)]
 
     @property
     def selected(self) -> list[Selected]:
