@@ -6,6 +6,7 @@ the smallest bin first, and what it cannot fill goes to the larger ones. A candi
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -113,24 +114,17 @@ def cell_quotas(available: NDArray[np.int64], codes: NDArray[np.int64], total: i
 
 def _cells(table: pa.Table) -> tuple[NDArray[np.int64], list[Cell]]:
     """The cell of each row, int64 [N], and the cells, in an order that their content alone decides."""
-    kind_of_row, kinds = _encoded(table["question_type"])
-    bins_of_row, texts = _encoded(table["bins"])
-    pairs, pair_of_row = np.unique(kind_of_row * len(texts) + bins_of_row, return_inverse=True)
-    parsed = [json.loads(text) for text in texts]
-    plain = [json.dumps(bins, sort_keys=True) for bins in parsed]
-    keys = {(kinds[pair // len(texts)], plain[pair % len(texts)]): parsed[pair % len(texts)] for pair in pairs}
-    number = {key: i for i, key in enumerate(sorted(keys))}
-    cell_of_pair = np.array([number[kinds[pair // len(texts)], plain[pair % len(texts)]] for pair in pairs], np.int64)
-    return cell_of_pair[pair_of_row] if len(pairs) else pair_of_row, [(key[0], keys[key]) for key in number]
+    kind_of_row, kinds = _ranked(table["question_type"])
+    bins_of_row, bins = _ranked(table["bins"], lambda text: json.dumps(json.loads(text), sort_keys=True))
+    cells, cell_of_row = np.unique(kind_of_row * len(bins) + bins_of_row, return_inverse=True)
+    return cell_of_row, [(kinds[cell // len(bins)], json.loads(bins[cell % len(bins)])) for cell in cells.tolist()]
 
 
-def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
-    """Index of each row's text among the different ones, and those."""
-    column = column.dictionary_encode().unify_dictionaries()
-    if not len(column):
-        return np.zeros(0, np.int64), []
-    indices = [chunk.indices.to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.concatenate(indices).astype(np.int64), column.chunk(0).dictionary.to_pylist()
+def _ranked(column: pa.ChunkedArray, plain: Callable[[str], str] = str) -> tuple[NDArray[np.int64], list[str]]:
+    """Rank of each row's text among the different ones, int64 [N], and those, sorted; all of one plain text are one."""
+    column = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    texts, rank = np.unique([plain(text) for text in column.dictionary.to_pylist()], return_inverse=True)
+    return rank[column.indices.to_numpy()], texts.tolist()
 
 
 def _codes(bins: list[dict[str, Any]]) -> NDArray[np.int64]:

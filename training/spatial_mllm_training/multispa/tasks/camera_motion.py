@@ -60,13 +60,13 @@ def between(
 def _asked(kind: str, first: NDArray[np.float64], second: NDArray[np.float64], up: NDArray[np.float64] | None):
     """Which of P pairs have a clear answer, their bins, each [P], and the candidate of a pair about two frames."""
     place, yaw, pitch = relative(first, second)
-    distance = np.linalg.norm(place, axis=1)
-    asked, bins = _question(kind, place, distance, yaw, pitch)
+    asked, bins, truth, output, words = _question(kind, place, yaw, pitch)
     asked &= _as_people_say(kind, first, second, up, place, yaw, pitch)
 
     def candidate(k: int, frames: tuple[int, int]) -> Candidate:
         chosen = {name: values[k].item() for name, values in bins.items()}
-        return _candidate(kind, frames, place[k], distance[k].item(), yaw[k].item(), pitch[k].item(), chosen)
+        facts = {"direction": chosen["direction"]} if kind.endswith("degrees") else {}
+        return Candidate(kind, frames, truth[k].tolist(), output, options=words, bins=chosen, facts=facts)
 
     return np.flatnonzero(asked), bins, candidate
 
@@ -95,12 +95,11 @@ def _as_people_say(
     pitch: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
     """Where the vertical of the room tells the same as the axes of the first camera, bool [P]."""
-    everything = np.ones(len(first), bool)
     if kind == "camera_up_down" and up is not None:
         risen = (second[:, :3, 3] - first[:, :3, 3]) @ up
         return (risen * place[:, 1] < 0) & (np.abs(risen) >= LEAST_MOVED)
     if not kind.startswith(("camera_yaw", "camera_pitch")):
-        return everything
+        return np.ones(len(first), bool)
     turn, other = (yaw, pitch) if kind.startswith("camera_yaw") else (pitch, yaw)
     if up is None:
         return np.abs(other) <= MOST_OTHER
@@ -115,38 +114,27 @@ def _as_people_say(
     return np.abs(by_room - turn) <= np.maximum(AGREE, AGREE_SHARE * np.abs(turn))
 
 
-def _question(kind: str, place: NDArray, distance: NDArray, yaw: NDArray, pitch: NDArray):
-    """For which pairs the question has a clear answer, bool [P], and their bins, each [P]."""
+def _question(kind: str, place: NDArray, yaw: NDArray, pitch: NDArray):
+    """For which pairs the question has a clear answer, bool [P], their bins and answers, each [P]; output, options."""
+    distance = np.linalg.norm(place, axis=1)
     far = (distance / DISTANCE_BIN).astype(np.int64)
     if kind in PLACES:
         axis, words = PLACES[kind]
         along = place[:, axis]
         clear = (np.abs(along) >= LEAST_MOVED) & (np.abs(along) >= LEAST_SHARE * distance)
-        return clear, {"answer": np.where(along > 0, words[1], words[0]), "distance": far}
+        said = np.where(along > 0, words[1], words[0])
+        return clear, {"answer": said, "distance": far}, said, "text", words
     if kind in ("camera_distance", "camera_vector"):
         main = np.abs(place).argmax(axis=1)
         more = np.take_along_axis(place, main[:, None], axis=1)[:, 0] > 0
-        words = np.array([words for _, words in PLACES.values()])
-        return distance >= LEAST_MOVED, {"direction": words[main, more.astype(int)], "distance": far}
+        directions = np.array([words for _, words in PLACES.values()])[main, more.astype(int)]
+        whole, output = (distance, "scalar") if kind == "camera_distance" else (place, "vector")
+        bins = {"direction": directions, "distance": far}
+        return distance >= LEAST_MOVED, bins, np.rint(1000 * whole) + 0.0, output, ()
     about, _, asks = kind.rpartition("_")
-    turn = yaw if about == "camera_yaw" else pitch
+    turn, words = yaw if about == "camera_yaw" else pitch, TURNS[about]
     clear = (np.abs(turn) >= LEAST_TURNED) & ((about != "camera_yaw") | (np.abs(pitch) <= STEEPEST))
-    words = np.where(turn > 0, TURNS[about][1], TURNS[about][0])
-    name = "answer" if asks == "direction" else "direction"
-    return clear, {name: words, "degrees": (np.abs(turn) / DEGREES_BIN).astype(np.int64)}
-
-
-def _candidate(kind: str, frames: tuple[int, int], place: NDArray, distance: float, yaw: float, pitch: float, bins):
-    if kind in PLACES:
-        return Candidate(kind, frames, bins["answer"], "text", options=PLACES[kind][1], bins=bins)
-    if kind == "camera_distance":
-        return Candidate(kind, frames, float(round(1000 * distance)), "scalar", bins=bins)
-    if kind == "camera_vector":
-        vector = (np.rint(1000 * place) + 0.0).tolist()
-        return Candidate(kind, frames, vector, "vector", bins=bins)
-    about, _, asks = kind.rpartition("_")
+    said, degrees = np.where(turn > 0, words[1], words[0]), (np.abs(turn) / DEGREES_BIN).astype(np.int64)
     if asks == "direction":
-        return Candidate(kind, frames, bins["answer"], "text", options=TURNS[about], bins=bins)
-    turn = yaw if about == "camera_yaw" else pitch
-    facts = {"direction": bins["direction"]}
-    return Candidate(kind, frames, float(round(abs(turn))), "scalar", bins=bins, facts=facts)
+        return clear, {"answer": said, "degrees": degrees}, said, "text", words
+    return clear, {"direction": said, "degrees": degrees}, np.rint(np.abs(turn)), "scalar", ()
