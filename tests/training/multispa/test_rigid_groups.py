@@ -8,11 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spatial_mllm_training.multispa import rigid_groups as module
-from spatial_mllm_training.multispa.rigid_groups import distance_changes, noise_of, rigid_groups
+from spatial_mllm_training.multispa.rigid_groups import distance_changes, noise_of
 from spatial_mllm_training.multispa.scene import Tracks
 from spatial_mllm_training.multispa.tracks import moving_groups
 
 from ..scenes import body_tracks
+
+
+def rigid_groups(points, visible=None):
+    """Of points that are seen all the time, where nothing else is said."""
+    return module.rigid_groups(points, np.ones(points.shape[:2], bool) if visible is None else visible)
 
 
 def rand_index(truth, found):

@@ -22,20 +22,18 @@ MAX_FRAMES = 96  # of longer recordings, evenly spread ones are looked at
 MAX_POINTS = 1200  # are clustered; those beyond join the group they fit. Bounds the matrix to 12 MB.
 
 
-def rigid_groups(points: NDArray, visible: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+def rigid_groups(points: NDArray, visible: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Number of the moving rigid group of each point, int64 [P], from 0 and larger groups first; -1 still or in none.
 
     Args:
         points: in the world, [T, P, 3] metres; NaN where not known.
-        visible: bool [T, P]; positions elsewhere are not used. None: all that are known.
+        visible: bool [T, P]; positions elsewhere are not used.
     """
-    points = np.array(points, np.float64)
+    points = np.where(visible[..., None], np.asarray(points, np.float64), np.nan)
     frames, count = points.shape[:2]
     groups = np.full(count, -1, np.int64)
     if frames < 2:
         return groups
-    if visible is not None:
-        points[~visible] = np.nan
     slack = SIGMAS * noise_of(points)
     points = points[evenly(frames, MAX_FRAMES)]
     paths = np.ascontiguousarray(points.transpose(1, 0, 2))

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_mllm_ros.files import whole
-from spatial_mllm_ros.geometry.poses import inverse, transform
+from spatial_mllm_ros.geometry.poses import transform
 
 from ..geometry.views import Views, name_of, of_each, open_views
 from ..multispa.scene import Scene, SceneRef
 from ..multispa.tasks.not_observed import absent
-from ..multispa.tasks.object_size import PIXELS, SHOWN, SMALLEST, asked_things, boxed
+from ..multispa.tasks.object_size import SHOWN, SMALLEST, asked_things, boxed, reach
 
 AXES = ("height", "width", "length")
 FILE = "things.npz"
@@ -49,28 +49,19 @@ class Things:
 def things_of(scene: Scene, views: Views) -> Things:
     """What views show of the things of their scene, by the boxes of these."""
     asked = asked_things(scene)
-    count, kept = len(views.images), {axis: i for i, axis in enumerate(AXES)}
-    low = np.full((count, len(asked), 3), np.inf, np.float32)
+    order = np.array([[axes[axis] for axis in AXES] for axes in asked.values()], np.int64).reshape(-1, 3)
+    size = np.array([scene.things[k].size[axes] for k, axes in zip(asked, order)]).reshape(-1, 3)
+    low = np.full((len(views.images), *order.shape), np.inf, np.float32)
     high = -low
-    size = np.zeros((len(asked), 3))
-    for row, (k, axes) in enumerate(asked.items()):
-        size[row] = [scene.things[k].size[axes[axis]] for axis in AXES]
     height, width = views.images.shape[1:3]
     v, u = (grid.ravel() for grid in np.mgrid[0:height:STEP, 0:width:STEP])
-    for i in range(count):
+    for i, world_from_camera in enumerate(views.world_from_camera):
         fx, fy, cx, cy = views.intrinsics[i]
         z = views.depth[i][v, u].astype(np.float64)
-        seen = z > 0
-        local = np.stack([(u - cx) / fx * z, (v - cy) / fy * z, z], axis=1)[seen]
-        points = transform(views.world_from_camera[i], local)
-        owner = boxed(scene, points)
-        for row, (k, axes) in enumerate(asked.items()):
-            mine = points[owner == k]
-            if len(mine) >= PIXELS * len(u):
-                thing = scene.things[k]
-                inside = transform(inverse(thing.world_from_thing), mine).clip(-thing.size / 2, thing.size / 2)
-                order = [axes[axis] for axis in kept]
-                low[i, row], high[i, row] = inside.min(axis=0)[order], inside.max(axis=0)[order]
+        local = np.stack([(u - cx) / fx * z, (v - cy) / fy * z, z], axis=1)[z > 0]
+        points = transform(world_from_camera, local)
+        ends = reach(scene, list(asked), points, boxed(scene, points), len(u))
+        low[i], high[i] = (np.take_along_axis(end, order, axis=1) for end in ends)
     labels = tuple(scene.things[k].label for k in asked)
     return Things(labels, tuple(absent(scene)) if labels else (), size, low, high)
 

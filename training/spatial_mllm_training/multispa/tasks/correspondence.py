@@ -39,14 +39,18 @@ def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: in
             bins: dict[str, int | str] = {"overlap": int(overlaps[k]), "place": int(cells[best])}
             point = Point(0, *here[best].tolist())
             if kind == "correspondence_coordinate":
-                yield _coordinate((i, j), point, there[best], camera.width, camera.height, bins)
+                truth = thousandths(there[best], camera.width, camera.height)
+                facts = {"answer_pixel": there[best].tolist()}
+                yield Candidate(kind, (i, j), truth, "pixel", "coordinate", (point,), bins=bins, facts=facts)
             else:
                 others = index.samples(j, OTHERS, rng)
                 wrong = wrong_points(there[best], others, camera.width, rng, count=len(LETTERS) - 1)
                 if wrong is None:
                     continue
                 right = int(rng.integers(len(LETTERS)))
-                yield _choice((i, j), point, np.insert(wrong, right, there[best], axis=0), LETTERS[right], bins)
+                points = point, *choices(np.insert(wrong, right, there[best], axis=0))
+                bins["answer"] = LETTERS[right]
+                yield Candidate(kind, (i, j), LETTERS[right], "choice", "dot", points, bins=bins)
             made[kind] += 1
             used[kind, int(cells[best])] += 1
 
@@ -59,15 +63,3 @@ def thousandths(pixel: NDArray[np.int64], width: int, height: int) -> list[float
 def choices(pixels: NDArray[np.int64]) -> tuple[Point, ...]:
     """Pixels [4, 2] of the second image as lettered points."""
     return tuple(Point(1, *pixel, name=letter) for pixel, letter in zip(pixels.tolist(), LETTERS))
-
-
-def _coordinate(frames, point: Point, pixel: NDArray[np.int64], width: int, height: int, bins):
-    facts = {"answer_pixel": pixel.tolist()}
-    truth = thousandths(pixel, width, height)
-    return Candidate(TYPES[0], frames, truth, "pixel", "coordinate", (point,), bins=bins, facts=facts)
-
-
-def _choice(frames, point: Point, pixels: NDArray[np.int64], letter: str, bins):
-    return Candidate(
-        TYPES[1], frames, letter, "choice", "dot", (point, *choices(pixels)), bins={**bins, "answer": letter}
-    )

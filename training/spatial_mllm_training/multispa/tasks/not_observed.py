@@ -89,7 +89,7 @@ def _hidden_points(scene: Scene, index: SceneIndex, rng: np.random.Generator, co
         if made == count:
             return
         bins: dict[str, int | str] = {"asks": form}
-        if form in OBJECT_MOTION:  # of any two images, like those that have an answer
+        if tracks is not None and form in OBJECT_MOTION:  # of any two images, like those that have an answer
             i, j = int(rng.choice(starts)), int(rng.choice(index.numbers))
             pixels, world = _moving_points(tracks, moving, i, j, rng)
         else:
@@ -117,11 +117,9 @@ def _hidden_points(scene: Scene, index: SceneIndex, rng: np.random.Generator, co
 
 
 def _moving_points(
-    tracks: Tracks | None, moving: NDArray[np.int64], i: int, j: int, rng: np.random.Generator
+    tracks: Tracks, moving: NDArray[np.int64], i: int, j: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Points of moving bodies that frame i shows: their pixels [N, 2] there, and where they are in frame j."""
-    if tracks is None:
-        return np.empty((0, 2), np.int64), np.empty((0, 3))
     shown = rng.permutation(moving[tracks.visible[i, moving]])[:POINTS]
     return np.rint(tracks.pixels[i, shown]).astype(np.int64), tracks.points[j, shown]
 

@@ -4,19 +4,17 @@ Points are those that were followed; a displacement is one in the world, told in
 spread over bodies and over bins of distance; half of them run back in time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-
-from spatial_mllm_ros.frames import Frame
 
 from ..covisibility import SceneIndex
 from ..item import OBJECT_MOTION, Candidate, Point
 from ..rigid_groups import STILL
 from ..scene import Scene, Tracks
 from ..spread import spread
-from ..tracks import Shown, moving_groups, shown_points
+from ..tracks import moving_groups, shown_points
 
 TYPES = OBJECT_MOTION
 NEEDS = ("pose", "tracks")
@@ -33,12 +31,11 @@ def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: in
     tracks = scene.tracks()
     groups = moving_groups(tracks)
     bodies = np.unique(groups[groups >= 0])
-    found = [_moves(scene.frames, tracks, np.flatnonzero(groups == body), rng) for body in bodies]
+    found = [_moves(index, tracks, np.flatnonzero(groups == body), rng) for body in bodies]
     if not found:
         return
-    shown, ways = [shown for shown, _ in found], np.concatenate([way for _, way in found])
-    group = np.repeat(bodies, [len(way) for _, way in found])
-    frames, pixels = (np.concatenate([getattr(s, part) for s in shown]) for part in ("frames", "pixels"))
+    frames, pixels, ways = (np.concatenate(parts) for parts in zip(*found))
+    group = np.repeat(bodies, [len(way) for *_, way in found])
     far = np.searchsorted(EDGES, np.linalg.norm(ways, axis=1), side="right")
     for kind in TYPES:
         for k in _chosen(group, far, count, rng).tolist():
@@ -46,15 +43,16 @@ def propose(scene: Scene, index: SceneIndex, rng: np.random.Generator, count: in
 
 
 def _moves(
-    frames: Sequence[Frame], tracks: Tracks, members: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[Shown, NDArray[np.float64]]:
-    """Points of one body, and their ways [N, 3] in the first camera's axes, metres, where pixels show them well."""
+    index: SceneIndex, tracks: Tracks, members: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Frames and pixels of points of one body, as in ``Shown``, where pixels show them well; and their ways [N, 3] in
+    the first camera's axes, metres."""
     shown = shown_points(tracks, members, rng)
     if not len(shown.point):
-        return shown, np.empty((0, 3))
+        return shown.frames, shown.pixels, np.empty((0, 3))
     used = np.unique(shown.frames)
-    cameras = [frames[i].camera for i in used.tolist()]
-    poses = np.stack([_pose(frames[i]) for i in used.tolist()])
+    cameras = [index.scene.frames[i].camera for i in used.tolist()]
+    poses = np.stack([index.pose(i) for i in used.tolist()])
     at = np.searchsorted(used, shown.frames)
     ends = tracks.points[shown.frames, shown.point[:, None]]
     ways = (poses[at[:, 0], :3, :3].transpose(0, 2, 1) @ (ends[:, 1] - ends[:, 0])[..., None])[..., 0]
@@ -65,12 +63,7 @@ def _moves(
     error = (shown.rounding * depths / focal).sum(axis=1)
     inside = ((shown.pixels >= 0) & (shown.pixels < sizes)).all(axis=(1, 2))
     good = inside & ((distance < STILL) | (error <= MAX_ROUNDING * distance))
-    return Shown(shown.frames[good], shown.point[good], shown.pixels[good], shown.rounding[good]), ways[good]
-
-
-def _pose(frame: Frame) -> NDArray[np.float64]:
-    assert frame.world_from_camera is not None
-    return frame.world_from_camera
+    return shown.frames[good], shown.pixels[good], ways[good]
 
 
 def _chosen(

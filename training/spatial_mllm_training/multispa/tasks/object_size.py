@@ -5,7 +5,7 @@ length is the longer and width the shorter horizontal side of its box. An extent
 of the thing reaches from one end of it to the other, or nearly.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +93,7 @@ def _sets(available: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
 
 
 def _reach(scene: Scene, index: SceneIndex, number: int, asked: list[int]) -> tuple[NDArray, NDArray]:
-    """What a frame shows of things: corners of it in their own frames, two float64 [K, 3]; infinite for too little."""
+    """What a frame shows of things, see :func:`reach`."""
     camera = scene.frames[number].camera
     step = max(1, camera.width // COLUMNS)
     v, u = (grid.ravel() for grid in np.mgrid[0 : camera.height : step, 0 : camera.width : step])
@@ -104,11 +104,24 @@ def _reach(scene: Scene, index: SceneIndex, number: int, asked: list[int]) -> tu
     else:
         points = index.world(number, np.stack([u, v], axis=1))
         owner = boxed(scene, points)
+    known = np.isfinite(points[:, 2])
+    return reach(scene, asked, points[known], owner[known], len(u))
+
+
+def reach(
+    scene: Scene, asked: Sequence[int], points: NDArray[np.float64], owner: NDArray, pixels: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far points [N, 3] of things ``owner`` [N] reach of those that are asked about, along the axes of their boxes.
+
+    Args:
+        pixels: that were looked at.
+    Returns:
+        The least and the largest of each axis, float64 [K, 3] metres; infinite for too little.
+    """
     low, high = np.full((len(asked), 3), np.inf), np.full((len(asked), 3), -np.inf)
     for row, k in enumerate(asked):
         mine, thing = points[owner == k], scene.things[k]
-        mine = mine[np.isfinite(mine[:, 2])]
-        if len(mine) >= PIXELS * len(u):
+        if len(mine) >= PIXELS * pixels:
             local = transform(inverse(thing.world_from_thing), mine).clip(-thing.size / 2, thing.size / 2)
             low[row], high[row] = local.min(axis=0), local.max(axis=0)
     return low, high
