@@ -13,7 +13,9 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from spatial_mllm_ros.doctor import usable_cores
 
@@ -213,9 +215,6 @@ def _split(
 
 def _choose(splits: dict[str, str], options: GenerateOptions, out: Path) -> dict[str, NDArray[np.int64]]:
     """Second phase: rows of the table of each shard, int64 [N] ascending, balanced over all shards of a split."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     from .balance import choose
 
     names: dict[str, list[str]] = defaultdict(list)

@@ -26,6 +26,7 @@ from spatial_mllm_ros.files import whole_folder, write_whole
 from spatial_mllm_ros.frames import Frame
 from spatial_mllm_ros.scene.selection import jpeg
 
+from .dots import draw, is_drawn
 from .item import NOT_OBSERVED, Candidate, Point
 from .manifest import GenerateOptions, State, digest, working
 from .records import Record, line, record, write_parquet
@@ -39,9 +40,7 @@ QUALITY = 90  # of JPEG
 OVERSAMPLE = 2  # candidates of a type in a scene, for each of its share of the questions
 LEAST, MOST = 8, 4096  # of them
 
-CANDIDATES = pa.schema(
-    [("id", pa.string()), ("question_type", pa.string()), ("bins", pa.string()), ("candidate", pa.string())]
-)
+CANDIDATES = pa.schema([(name, pa.string()) for name in ("id", "question_type", "bins", "candidate")])
 
 
 def _held(work: Callable[..., State]) -> Callable[..., State]:
@@ -207,8 +206,6 @@ def _worded(
 
 def _drawn(candidate: Candidate, image: int) -> tuple[Point, ...]:
     """The points that are drawn on one of its images; none on an image that others can share."""
-    from .dots import is_drawn
-
     there = (point for point in candidate.points if point.image == image)
     return tuple(point for point in there if is_drawn(point, candidate.referring, candidate.output))
 
@@ -240,8 +237,6 @@ def _write_images(scene: Scene, candidates: list[Candidate], folder: Path, fault
 def _encoded(
     frame: Frame, wanted: dict[str, tuple[Candidate, int]], faults: Counter[str]
 ) -> Iterator[tuple[str, bytes]]:
-    from .dots import draw
-
     try:
         plain = frame.decoded()
         if plain is None:

@@ -8,7 +8,7 @@ degrees, or text, and all of them are read back by ``spatial_mllm_ros.mllm.text.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -60,11 +60,10 @@ class Template:
     """A text with ``{fields}``."""
 
     text: str
-    fields: frozenset[str]
 
-    @classmethod
-    def of(cls, text: str) -> "Template":
-        return cls(text, frozenset(field for _, field, _, _ in Formatter().parse(text) if field is not None))
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        return frozenset(field for _, field, _, _ in Formatter().parse(self.text) if field is not None)
 
 
 def word(candidate: Candidate, size: tuple[int, int], rng: np.random.Generator, brief: bool = False) -> Worded:
@@ -89,7 +88,7 @@ def word(candidate: Candidate, size: tuple[int, int], rng: np.random.Generator, 
     notes = _notes(form, listed, question, rng)
     said = [question.text] if brief else [_pick(texts["descriptions"], known, form, rng).text, question.text]
     said += [_pick(templates("notes")[note], known, form, rng).text for note in notes if not brief or note in CHOICES]
-    said = [_start(text.format_map(known)) for text in said]
+    said = [text[:1].upper() + text[1:] for text in (text.format_map(known) for text in said)]
     gt_value, values = _truth(candidate, form, options, listed)
     if candidate.question_type == NOT_OBSERVED:
         answers = templates(NOT_OBSERVED)["answers"]["thing" if candidate.label else "point"]
@@ -108,7 +107,7 @@ def templates(name: str) -> dict[str, Any]:
     def parsed(node: Any) -> Any:
         if isinstance(node, dict):
             return {key: parsed(value) for key, value in node.items()}
-        return [Template.of(text) for text in node]
+        return [Template(text) for text in node]
 
     path = Path(__file__).parent / "templates" / f"{name}.yaml"
     return parsed(yaml.safe_load(path.read_text("utf-8")))
@@ -138,7 +137,8 @@ def _known(
         "these_images": "this image" if shown == 1 else f"these {several}",
         "colour": COLOURS[""][0],
     }
-    known |= {name: str(candidate.facts[name]) for name in ("direction",) if name in candidate.facts}
+    if "direction" in candidate.facts:
+        known["direction"] = candidate.facts["direction"]
     if candidate.label:
         known["label"] = candidate.label
     if candidate.options and len(options) == 2:
@@ -213,8 +213,3 @@ def _is_readable(label: str) -> bool:
     number = parse(f"The {label} is 7 mm tall.", Question("How tall?", answer_type=AnswerType.NUMBER))
     refusal = parse(f"The {label} is not visible.", Question("?"))
     return number.verdict == Verdict.ANSWERED and refusal.verdict == Verdict.NOT_OBSERVED
-
-
-def _start(text: str) -> str:
-    """With a capital letter at its start."""
-    return text[:1].upper() + text[1:]

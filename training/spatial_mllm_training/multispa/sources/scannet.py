@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.geometry.poses import is_rigid
+from spatial_mllm_ros.recordings.images import image_files
 
 from ..item import bad
 from ..scene import Scene, Thing
+from ..splits import SCANS
 from . import stored
 from .scannet_things import read_things
 from .usable import NO_DEPTH, ROUNDING, content_key, listing, usable
@@ -31,7 +33,6 @@ from .usable import NO_DEPTH, ROUNDING, content_key, listing, usable
 MILLIMETRE = 0.001
 RATE = 30  # Hz
 UP = np.array([0.0, 0.0, 1.0])
-IMAGES = (".jpg", ".jpeg", ".png")
 GROUPS, SEGMENTS, MESH = ".aggregation.json", "_vh_clean_2.0.010000.segs.json", "_vh_clean_2.ply"
 
 
@@ -52,28 +53,25 @@ class ScanNetRef:
             SpatialError: no calibration, no frame, or depth and colour of different shapes.
         """
         with stored.reading(self.name):
-            return self._open()
-
-    def _open(self) -> Scene:
-        colors, depths = _numbered(self.path / "color"), _numbered(self.path / "depth")
-        if not colors:
-            raise bad(f"{self.name} has no image in color/: expected color/0.jpg and so on")
-        alignment, dropped = self._alignment(), Counter[str]()
-        if both := colors.keys() & depths.keys():
-            dropped += Counter({NO_DEPTH: len(colors) - len(both)})  # which forgets zeros
-            colors = {i: file for i, file in colors.items() if i in both}
-        frames = self._frames(colors, depths if both else {}, np.eye(4) if alignment is None else alignment)
-        frames, lacks = usable(frames, dropped)
-        things, why_none = self._things(alignment)
-        lacks |= {"things": why_none} if why_none else {}
-        lacks["tracks"] = "a scan stands still"
-        poses = [file for i in colors if (file := self._pose(i)).is_file()]
-        content = listing([*colors.values(), *depths.values()])
-        key = content_key(self.source, content, *(file.read_bytes() for file in poses))
-        up = None if alignment is None else UP
-        return Scene(
-            self.name, self.source, frames, key, things=things, lacks=lacks, dropped=dict(dropped), world_up=up
-        )
+            colors, depths = _numbered(self.path / "color"), _numbered(self.path / "depth")
+            if not colors:
+                raise bad(f"{self.name} has no image in color/: expected color/0.jpg and so on")
+            alignment, dropped = self._alignment(), Counter[str]()
+            if both := colors.keys() & depths.keys():
+                dropped += Counter({NO_DEPTH: len(colors) - len(both)})  # which forgets zeros
+                colors = {i: file for i, file in colors.items() if i in both}
+            frames = self._frames(colors, depths if both else {}, np.eye(4) if alignment is None else alignment)
+            frames, lacks = usable(frames, dropped)
+            things, why_none = self._things(alignment)
+            lacks |= {"things": why_none} if why_none else {}
+            lacks["tracks"] = "a scan stands still"
+            poses = [file for i in colors if (file := self._pose(i)).is_file()]
+            content = listing([*colors.values(), *depths.values()])
+            key = content_key(self.source, content, *(file.read_bytes() for file in poses))
+            up = None if alignment is None else UP
+            return Scene(
+                self.name, self.source, frames, key, things=things, lacks=lacks, dropped=dict(dropped), world_up=up
+            )
 
     def _frames(self, colors: dict[int, Path], depths: dict[int, Path], world_from_scan: NDArray) -> list[Frame]:
         size = stored.usual_size([*colors.values()])
@@ -116,24 +114,17 @@ class ScanNetRef:
         return values.reshape(4, 4)
 
     def _things(self, alignment: NDArray[np.float64] | None) -> tuple[Sequence[Thing], str]:
-        missing = [ending for ending in (GROUPS, SEGMENTS, MESH) if self._beside(ending) is None]
-        if missing:
+        files = {ending: file for ending in (GROUPS, SEGMENTS, MESH) if (file := self._beside(ending))}
+        if missing := [ending for ending in (GROUPS, SEGMENTS, MESH) if ending not in files]:
             return (), f"the scan has no {' and no '.join(missing)}"
         if alignment is None:
             return (), "without axisAlignment its boxes would not stand upright"
-        groups, segments, mesh = (self._beside(ending) for ending in (GROUPS, SEGMENTS, MESH))
-        assert groups and segments and mesh
-        things = read_things(groups, segments, mesh, alignment)
+        things = read_things(files[GROUPS], files[SEGMENTS], files[MESH], alignment)
         return things, "" if things else "no object of the scan is annotated"
 
     def _beside(self, ending: str) -> Path | None:
-        scan = next((name for name in (self.path.name, self.path.parent.name) if is_scan(name)), self.path.name)
+        scan = next((name for name in (self.path.name, self.path.parent.name) if SCANS.fullmatch(name)), self.path.name)
         return next((file for at in (self.path, self.path.parent) if (file := at / f"{scan}{ending}").is_file()), None)
-
-
-def is_scan(name: str) -> bool:
-    """Whether a folder is named as ScanNet names its scans."""
-    return re.fullmatch(r"scene\d{4}_\d{2}", name) is not None
 
 
 def find(path: Path) -> list[Path]:
@@ -144,6 +135,4 @@ def find(path: Path) -> list[Path]:
 
 def _numbered(folder: Path) -> dict[int, Path]:
     """Images by the number that they are named with, in its order; empty where there is no such folder."""
-    files = folder.iterdir() if folder.is_dir() else ()
-    named = {int(file.stem): file for file in files if file.stem.isdigit() and file.suffix.lower() in IMAGES}
-    return dict(sorted(named.items()))
+    return dict(sorted((int(file.stem), file) for file in image_files(folder) if file.stem.isdigit()))
