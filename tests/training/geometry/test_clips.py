@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the model needs torch")
 
+from spatial_mllm_training.geometry import clips
 from spatial_mllm_training.geometry.clips import LEAST_OVERLAP, ClipBatches, Phase, choose, recolour, resized
 from spatial_mllm_training.geometry.losses import first_points
 
@@ -20,6 +21,11 @@ def on_walls(batch, origin):
     world = points @ torch.from_numpy(origin[:3, :3]).T + torch.from_numpy(origin[:3, 3])
     away = (torch.from_numpy(HALF) - world.abs()).abs().min(dim=-1).values
     return away[batch.depth[0] > 0]
+
+
+def poses_and_mirrored():
+    mirror = np.diag([-1.0, 1, 1, 1])
+    return [world for pose in box_views().world_from_camera for world in (pose, mirror @ pose @ mirror)]
 
 
 def test_batches_depend_on_their_number_alone():
@@ -38,25 +44,20 @@ def test_a_batch_has_as_many_frames_as_asked_for():
     assert shapes == {(8, 1), (4, 2), (2, 4)}
 
 
-@pytest.mark.parametrize("augment", [False, True])
-def test_points_of_all_frames_lie_on_the_walls(augment):
+def test_points_of_all_frames_lie_on_the_walls(monkeypatch):
     """In the first camera's frame, so also after mirroring: the box is its own mirror image."""
-    batches = ClipBatches([box_views()], [Phase(6, SIZE)], seed=1, clip_frames=2, lengths={2: 1.0}, augment=augment)
-    mirror = np.diag([-1.0, 1, 1, 1])
+    monkeypatch.setattr(clips, "LENGTHS", {2: 1.0})
+    batches = ClipBatches([box_views()], [Phase(6, SIZE)], seed=1, clip_frames=2)
     for i in range(6):
-        batch = batches[i]
-        fits = []
-        for pose in batches.scenes[0].world_from_camera:
-            for world in (pose, mirror @ pose @ mirror):
-                fits.append(float(on_walls(batch, world).max()))
+        fits = [float(on_walls(batches[i], pose).max()) for pose in poses_and_mirrored()]
         assert min(fits) < 0.01  # float16 depth: 2 mm at 4 m
 
 
-def test_a_resized_clip_shows_the_same_walls():
-    batch = ClipBatches([box_views()], [Phase(1, SIZE)], seed=1, clip_frames=2, lengths={2: 1.0}, augment=False)[0]
-    small = resized(batch, (14, 28))
+def test_a_resized_clip_shows_the_same_walls(monkeypatch):
+    monkeypatch.setattr(clips, "LENGTHS", {2: 1.0})
+    small = resized(ClipBatches([box_views()], [Phase(1, SIZE)], seed=1, clip_frames=2)[0], (14, 28))
     assert small.images.shape[-2:] == small.depth.shape[-2:] == (14, 28)
-    whole = [float(on_walls(small, pose).median()) for pose in box_views().world_from_camera]
+    whole = [float(on_walls(small, pose).median()) for pose in poses_and_mirrored()]
     assert min(whole) < 0.03  # depth is that of the nearest pixel, at most half of one away
 
 

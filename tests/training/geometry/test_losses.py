@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="the model needs torch")
 
 from spatial_mllm_ros.mllm.encoders.vggt import VGGT, VGGTConfig, decode_poses
 from spatial_mllm_ros.mllm.encoders.vggt.dense_head import signed_expm1, signed_log1p
-from spatial_mllm_training.geometry.clips import ClipBatches, Phase
+from spatial_mllm_training.geometry import clips
 from spatial_mllm_training.geometry.losses import (
     CONFIDENCE,
     GeometryLoss,
@@ -33,8 +33,9 @@ PATCHES = ("patch_depth", "patch_points", "shared_points")
 
 
 @pytest.fixture
-def batch():
-    return ClipBatches([box_views()], [Phase(1, SIZE)], seed=1, clip_frames=4, lengths={2: 1.0}, augment=False)[0]
+def batch(monkeypatch):
+    monkeypatch.setattr(clips, "LENGTHS", {2: 1.0})
+    return clips.ClipBatches([box_views()], [clips.Phase(1, SIZE)], seed=1, clip_frames=4)[0]
 
 
 def test_encoded_poses_are_read_back(batch):

@@ -13,7 +13,7 @@ from spatial_mllm_ros.mllm import load_model
 from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 from spatial_mllm_training.geometry import train
 from spatial_mllm_training.geometry.clips import ClipBatches, Phase
-from spatial_mllm_training.geometry.train import GeometryRecipe, train_geometry
+from spatial_mllm_training.geometry.train import GeometryRecipe, on_device, train_geometry
 from spatial_mllm_training.geometry.views import identity, make_views, open_views
 from spatial_mllm_training.runs.recipe import RecipeError, make_recipe
 from tests.closeness import assert_close
@@ -115,5 +115,5 @@ def test_views_are_made_once_and_anew_for_another_recording(tmp_path):
 
 def test_a_batch_goes_to_a_device_whole():
     batch = ClipBatches([box_views()], [Phase(1, SIZE, alone=True)], seed=0, clip_frames=4)[0]
-    moved = batch.to("meta")
+    moved = on_device(batch, "meta")
     assert moved.alone and all(value.device.type == "meta" for value in (moved.images, moved.depth, moved.intrinsics))

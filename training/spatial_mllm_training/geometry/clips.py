@@ -15,6 +15,7 @@ from .views import Views
 
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 LEAST_OVERLAP, WIDE = 0.06, 0.35  # of a pair; what questions are asked about is in between
+LENGTHS = {1: 0.05, 2: 0.7, 4: 0.25}  # frames of a clip -> share of the batches
 WIDE_SHARE = 0.6  # of clips, whose frames share no more than WIDE
 
 
@@ -36,11 +37,6 @@ class Batch:
     intrinsics: Tensor
     alone: bool = False
 
-    def to(self, device: torch.device | str) -> "Batch":
-        """The same on a device."""
-        poses, intrinsics = self.first_from_camera.to(device), self.intrinsics.to(device)
-        return Batch(self.images.to(device), self.depth.to(device), poses, intrinsics, self.alone)
-
 
 @dataclass(frozen=True)
 class Phase:
@@ -61,32 +57,19 @@ class ClipBatches(Dataset):
     """Batch number i is drawn by the seed and i alone, so a run that goes on sees what it would have seen.
 
     Args:
-        lengths: frames of a clip -> how often, in parts.
-        clip_frames: frames in a batch; the number of its clips follows.
-        augment: mirror some clips and change their colours.
         phases: one after the other.
+        clip_frames: frames in a batch; the number of its clips follows.
     """
 
-    def __init__(
-        self,
-        scenes: Sequence[Views],
-        phases: Sequence[Phase],
-        seed: int,
-        clip_frames: int = 32,
-        lengths: dict[int, float] | None = None,
-        augment: bool = True,
-    ):
-        self.scenes, self.phases, self.seed = scenes, phases, seed
-        self.clip_frames, self.augment = clip_frames, augment
-        self.lengths = lengths or {1: 0.05, 2: 0.7, 4: 0.25}
+    def __init__(self, scenes: Sequence[Views], phases: Sequence[Phase], seed: int, clip_frames: int):
+        self.scenes, self.phases, self.seed, self.clip_frames = scenes, phases, seed, clip_frames
 
     def __len__(self) -> int:
         return sum(phase.count for phase in self.phases)
 
     def __getitem__(self, i: int) -> Batch:
         rng = np.random.default_rng([self.seed, i])
-        parts = np.array(list(self.lengths.values()))
-        frames = int(rng.choice(list(self.lengths), p=parts / parts.sum()))
+        frames = int(rng.choice(list(LENGTHS), p=list(LENGTHS.values())))
         clips = [self._clip(rng, frames) for _ in range(max(1, self.clip_frames // frames))]
         images, depth, poses, intrinsics = (torch.from_numpy(np.stack(part)) for part in zip(*clips))
         batch = Batch(images, depth, poses, intrinsics)
@@ -104,12 +87,11 @@ class ClipBatches(Dataset):
         chosen = choose(rng, views.overlap, frames, WIDE if rng.random() < WIDE_SHARE else 1.0)
         images, depth = views.images[chosen], views.depth[chosen].astype(np.float32)
         poses, intrinsics = views.world_from_camera[chosen], views.intrinsics[chosen].copy()
-        if self.augment and rng.random() < 0.5:
+        if rng.random() < 0.5:
             images, depth = images[:, :, ::-1], depth[:, :, ::-1]
             poses = MIRROR @ poses @ MIRROR
             intrinsics[:, 2] = images.shape[2] - 1 - intrinsics[:, 2]
-        if self.augment:
-            images = recolour(rng, images)
+        images = recolour(rng, images)
         first_from_camera = np.linalg.inv(poses[0]) @ poses
         return (
             np.ascontiguousarray(images.transpose(0, 3, 1, 2)),

@@ -182,26 +182,27 @@ def mean_of(values: Tensor, chosen: Tensor) -> Tensor:
     return values[chosen].mean() if chosen.any() else values.sum() * 0
 
 
-def seen_by_first(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Where the first camera sees points [B, S, h, w, 3] of its frame.
+def seen_at(points: Tensor, intrinsics: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+    """Where cameras see points [..., P, 3] of their own frames, by their intrinsics [..., 4] and depth [..., H, W].
 
     Returns:
-        int64 [B, S, h, w, 2] pixels (column, row), inside the image; bool [B, S, h, w], where the depth there agrees.
+        int64 [..., P, 2] pixels (column, row), inside the image; bool [..., P], where the depth there agrees.
     """
-    flat, size = points.flatten(1, 3), points.shape[1:4]
-    z = flat[..., 2].clamp(min=1e-3)
-    fx, fy, cx, cy = (batch.intrinsics[:, 0, i, None] for i in range(4))
-    height, width = batch.depth.shape[2:]
-    u, v = (flat[..., 0] / z * fx + cx).round(), (flat[..., 1] / z * fy + cy).round()
-    inside = (flat[..., 2] > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    height, width = depth.shape[-2:]
+    z = points[..., 2].clamp(min=1e-3)
+    fx, fy, cx, cy = (intrinsics[..., i, None] for i in range(4))
+    u, v = (points[..., 0] / z * fx + cx).round(), (points[..., 1] / z * fy + cy).round()
+    inside = (points[..., 2] > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
     pixel = torch.stack([u.clamp(0, width - 1), v.clamp(0, height - 1)], dim=-1).long()
-    there = batch.depth[:, 0].flatten(1).gather(1, pixel[..., 1] * width + pixel[..., 0])
-    return pixel.unflatten(1, size), (inside & agree(there, z)).unflatten(1, size)
+    there = depth.flatten(-2).gather(-1, pixel[..., 1] * width + pixel[..., 0])
+    return pixel, inside & ((there - z).abs() <= (VISIBLE_SHARE * z).clamp(min=VISIBLE))
 
 
-def agree(depth: Tensor, z: Tensor) -> Tensor:
-    """Whether depths, metres, are those of the same place."""
-    return (depth - z).abs() <= (VISIBLE_SHARE * z).clamp(min=VISIBLE)
+def seen_by_first(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """:func:`seen_at` of points [B, S, h, w, 3] in the first camera, which has their frame: [B, S, h, w, ...]."""
+    found = seen_at(points.flatten(1, 3), batch.intrinsics[:, 0], batch.depth[:, 0])
+    pixel, seen = (part.unflatten(1, points.shape[1:4]) for part in found)
+    return pixel, seen
 
 
 def dense_loss(said: Tensor, truth: Tensor, confidence: Tensor, known: Tensor) -> Tensor:
@@ -251,19 +252,7 @@ def first_points(batch: Batch) -> Tensor:
 
 
 def project_into(points: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Where points [B, 1, P, 3] of the first camera's frame are seen in every frame.
-
-    Returns:
-        int64 [B, S, P, 2] pixels (column, row), inside the image; bool [B, S, P], where the depth there agrees.
-    """
-    height, width = batch.depth.shape[2:]
+    """:func:`seen_at` of points [B, 1, P, 3] of the first camera's frame in every frame: [B, S, P, ...]."""
     camera_from_first = torch.linalg.inv(batch.first_from_camera)
     local = torch.einsum("bsij,bpj->bspi", camera_from_first[..., :3, :3], points[:, 0])
-    local = local + camera_from_first[:, :, None, :3, 3]
-    z = local[..., 2].clamp(min=1e-3)
-    fx, fy, cx, cy = (batch.intrinsics[..., i, None] for i in range(4))
-    u, v = (local[..., 0] / z * fx + cx).round(), (local[..., 1] / z * fy + cy).round()
-    inside = (local[..., 2] > NEAREST) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    pixel = torch.stack([u.clamp(0, width - 1), v.clamp(0, height - 1)], dim=-1).long()
-    there = batch.depth.flatten(2).gather(2, pixel[..., 1] * width + pixel[..., 0])
-    return pixel, inside & agree(there, z)
+    return seen_at(local + camera_from_first[:, :, None, :3, 3], batch.intrinsics, batch.depth)

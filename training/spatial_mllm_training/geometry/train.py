@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -80,6 +79,7 @@ class StepTrainer(Trainer):
 
     def __init__(self, recipe: RunRecipe, folder: RunFolder, model: nn.Module, batches: Dataset, losses: Losses):
         self._losses_of = losses
+        self._seen: dict[str, list[Tensor]] = {}  # losses since the last point of the curves
         arguments = training_arguments(recipe, folder.path, per_device_train_batch_size=1, dataloader_num_workers=0)
         made = TrainingArguments(**arguments)
         if made.n_gpu > 1:
@@ -101,7 +101,7 @@ class StepTrainer(Trainer):
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         with self.accelerator.autocast():  # also where the losses call parts of the model
-            losses = self._losses_of(model, inputs["batch"].to(self.args.device))
+            losses = self._losses_of(model, on_device(inputs["batch"], self.args.device))
         for name, value in losses.items():
             self._seen.setdefault(name, []).append(value.detach())
         return losses["loss"]
@@ -113,10 +113,10 @@ class StepTrainer(Trainer):
             self._seen.clear()
         super().log(logs, *args, **kwargs)
 
-    @cached_property
-    def _seen(self) -> dict[str, list[Tensor]]:
-        """Losses since the last point of the curves."""
-        return {}
+
+def on_device(batch: Any, device: torch.device | str) -> Any:
+    """The same dataclass with its tensors on a device."""
+    return replace(batch, **{name: part.to(device) for name, part in vars(batch).items() if isinstance(part, Tensor)})
 
 
 def train_geometry(recipe: GeometryRecipe, out: str | Path, overwrite: bool = False) -> Path:

@@ -40,11 +40,6 @@ class Rows:
     positions: Tensor
     mask: Tensor
 
-    def to(self, device: torch.device | str) -> "Rows":
-        """The same on a device."""
-        tensors = (self.ids, self.labels, self.positions, self.mask)
-        return Rows(self.pixels.to(device), self.grid, *(tensor.to(device) for tensor in tensors))
-
 
 def rows(clips: Sequence[tuple[Any, Sequence[Record]]], processor: Processor, config: SpatialMLLMConfig) -> Rows:
     """Tensors of clips, images uint8 [S, H, W, 3] with their questions each."""
