@@ -177,10 +177,10 @@ def test_a_damaged_line_is_said_when_it_is_read(tmp_path):
 
 def test_digest_tells_data_from_other_data(questions, tmp_path):
     other = write_questions(tmp_path / "other", 12)
-    assert open_records(questions).digest() == open_records(other).digest()
+    assert content_hash(open_records(questions).files) == content_hash(open_records(other).files)
     with (other / "train.jsonl").open("a") as file:
         file.write("\n")
-    assert open_records(questions).digest() != open_records(other).digest()
+    assert content_hash(open_records(questions).files) != content_hash(open_records(other).files)
 
 
 def test_hash_is_of_names_and_content_not_of_order(tmp_path):

@@ -55,18 +55,33 @@ def release(trainer: Any) -> None:
             callback.close()
 
 
-class NotFinite(TrainerCallback, ExportableState):
-    """Stops, or leaves the weights alone for a step, where gradients are not finite (a loss that is not gives such).
+class Counted(TrainerCallback, ExportableState):
+    """Counts what is skipped: it is logged under ``name``, and comes back with a checkpoint.
 
     Attributes:
-        count: steps that were skipped.
+        action: stop or skip. most: that are skipped. count: that were.
     """
+
+    name = ""
 
     def __init__(self, action: str = "stop", most: int = 0, count: int = 0):
         self.action, self.most, self.count = action, most, count
 
     def state(self) -> dict[str, Any]:
         return {"args": {"action": self.action, "most": self.most, "count": self.count}, "attributes": {}}
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if self.count and logs is not None and "loss" in logs and state.log_history:
+            logs[self.name] = state.log_history[-1][self.name] = self.count
+
+
+class NotFinite(Counted):
+    """Stops, or leaves the weights alone for a step, where gradients are not finite (a loss that is not gives such).
+
+    Counts the steps that were skipped.
+    """
+
+    name = "skipped_steps"
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
         gradients = [p.grad for p in model.parameters() if p.grad is not None]  # type: ignore[union-attr]
@@ -81,10 +96,6 @@ class NotFinite(TrainerCallback, ExportableState):
         for parameter in model.parameters():  # type: ignore[union-attr]
             parameter.grad = None  # without gradients AdamW changes neither weights nor moments
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if self.count and logs is not None and "loss" in logs and state.log_history:
-            logs["skipped_steps"] = state.log_history[-1]["skipped_steps"] = self.count
-
 
 def check_norm(norm: float | None, step: int) -> None:
     """Stops where the norm of all gradients is none; DeepSpeed shows no more of them, and calls such a norm -1."""
@@ -92,19 +103,17 @@ def check_norm(norm: float | None, step: int) -> None:
         raise RunError(_NOT_FINITE.format(step), ErrorCode.FAILED)
 
 
-class Broken(TrainerCallback, ExportableState):
+class Broken(Counted):
     """Counts samples that could not be read or shown, and stops the run where they are too many.
 
-    Attributes:
-        count: samples of this process, on top of those that the main process had counted when the run was resumed.
+    They are those of this process, on top of those that the main process had counted when the run was resumed.
     """
 
-    def __init__(self, action: str = "stop", most: int = 0, count: int = 0):
-        self.action, self.most, self.count = action, most, count
-        self._told: set[str] = set()
+    name = "broken"
 
-    def state(self) -> dict[str, Any]:
-        return {"args": {"action": self.action, "most": self.most, "count": self.count}, "attributes": {}}
+    def __init__(self, action: str = "stop", most: int = 0, count: int = 0):
+        super().__init__(action, most, count)
+        self._told: set[str] = set()
 
     def add(self, faults: Sequence[str]) -> None:
         """Counts samples by what is wrong with them, and tells them. Raises RunError as configured."""
@@ -122,10 +131,6 @@ class Broken(TrainerCallback, ExportableState):
             if fault not in self._told and len(self._told) < SHOWN:
                 self._told.add(fault)
                 warn(f"left out: {fault}")
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if self.count and logs is not None and "loss" in logs and state.log_history:
-            logs["broken"] = state.log_history[-1]["broken"] = self.count
 
 
 class Checkpoints(TrainerCallback):

@@ -85,11 +85,6 @@ class RunRecipe:
 Recipe = TypeVar("Recipe")
 
 
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
-
-
 def load_recipe(path_or_name: str | Path, cls: type[Recipe], overrides: Sequence[str] = ()) -> Recipe:
     """A recipe from a YAML file, or from one that comes with the package, by its name.
 
@@ -105,7 +100,7 @@ def load_recipe(path_or_name: str | Path, cls: type[Recipe], overrides: Sequence
     try:
         values = yaml.safe_load(path.read_text("utf-8")) or {}
     except OSError:
-        names = ", ".join(recipe_names())
+        names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
         raise RecipeError(f"recipe '{path_or_name}': expected a YAML file or one of {names}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path.name} is no YAML: {' '.join(str(error).split())}") from None

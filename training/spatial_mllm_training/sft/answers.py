@@ -1,12 +1,10 @@
 """What a record should be answered: its own sentence, or the shortest text that says the same."""
 
-import json
-from typing import Any
-
 from spatial_mllm_ros.mllm import AnswerType, Question
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
 from spatial_mllm_ros.mllm.text.parsing import LETTERS
 
+from ..benchmarks.suites.multispa import truth_of
 from ..multispa.item import NOT_OBSERVED
 from .records import Record, RecordFault
 
@@ -44,26 +42,13 @@ def short_answer(record: Record, question: Question) -> str:
             return str(value)
         raise RecordFault(f"{record['id']}: gt_value {value!r} is none of {', '.join(question.options)}")
     try:
-        match output:
-            case "scalar":
-                return f"{_whole(value)} {'degrees' if kind.endswith('degrees') else 'mm'}"
-            case "vector":
-                return f"({', '.join(map(str, _wholes(value, 3)))}) mm"
-            case "pixel":
-                return f"({', '.join(map(str, _wholes(value, 2)))})"
+        if output == "scalar":
+            return f"{round(truth_of(value, output, ()))} {'degrees' if kind.endswith('degrees') else 'mm'}"
+        if output in ("vector", "pixel"):
+            numbers = ", ".join(str(round(number)) for number in truth_of(value, output, ()))
+            return f"({numbers}){' mm' if output == 'vector' else ''}"
     except (TypeError, ValueError, OverflowError):
         raise RecordFault(f"{record['id']}: gt_value {value!r} is no {output}") from None
     if not isinstance(value, str) or not value.strip():
         raise RecordFault(f"{record['id']}: gt_value {value!r}: expected a text")
     return value.strip()
-
-
-def _wholes(value: Any, count: int) -> list[int]:
-    numbers = [_whole(number) for number in (json.loads(value) if isinstance(value, str) else value)]
-    if len(numbers) != count:
-        raise ValueError
-    return numbers
-
-
-def _whole(value: Any) -> int:
-    return round(float(value))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spatial_mllm_ros.config import param
 
 from ..runs.recipe import RecipeError
-from .records import Record, RecordFault, Records, open_records
+from .records import Record, RecordFault, Records, content_hash, open_records
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Mixture:
     def describe(self) -> dict[str, Any]:
         """Hash and count of each data set, by its path, for the run's folder."""
         return {
-            f"{i}: {entry.path}": {"hash": records.digest(), "records": len(rows)}
+            f"{i}: {entry.path}": {"hash": content_hash(records.files), "records": len(rows)}
             for i, (entry, records, rows) in enumerate(zip(self.entries, self._records, self._rows))
         }
 

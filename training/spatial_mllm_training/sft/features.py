@@ -109,12 +109,6 @@ class FeatureStore:
             size(others + file.stat().st_size)
         return True
 
-    @property
-    def nbytes(self) -> int:
-        """About how many bytes the root holds."""
-        with self._locked() as size:
-            return size(None)
-
     def _file(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"
 

@@ -32,16 +32,14 @@ class RecordFault(ValueError):
 
 
 class Records(Protocol):
-    """A data set whose records are read one at a time."""
+    """A data set whose records are read one at a time, from its files."""
+
+    files: Sequence[Path]
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Record:
         """As ``normal`` gives it. Raises RecordFault."""
-        ...
-
-    def digest(self) -> str:
-        """Tells these records from others."""
         ...
 
 
@@ -89,7 +87,7 @@ class JsonRecords:
     """Records of JSON lines or JSON arrays, found by their offsets."""
 
     def __init__(self, files: Sequence[Path], root: Path):
-        self._files, self._root = list(files), root
+        self.files, self._root = files, root
         places = [(i, *place) for i, file in enumerate(files) for place in _places(file)]
         self._places = np.array(places, np.int64).reshape(-1, 3)  # file, offset, length
 
@@ -98,7 +96,7 @@ class JsonRecords:
 
     def __getitem__(self, index: int) -> Record:
         number, offset, length = self._places[index].tolist()
-        file = self._files[number]
+        file = self.files[number]
         try:
             with file.open("rb") as content:
                 content.seek(offset)
@@ -107,9 +105,6 @@ class JsonRecords:
             raise RecordFault(f"{file.name}, byte {offset}: no JSON ({error})") from None
         return normal(values, self._root, f"{file.stem}-{index}")
 
-    def digest(self) -> str:
-        return content_hash(self._files)
-
 
 class TableRecords:
     """Records of a Hugging Face data set, mapped from disk; images may be inside."""
@@ -117,7 +112,7 @@ class TableRecords:
     def __init__(self, place: Path, split: str, files: Sequence[Path], root: Path):
         import datasets
 
-        self._files, self._root = list(files), root
+        self.files, self._root = files, root
         try:
             if files[0].suffix == ".arrow":
                 table = datasets.load_from_disk(str(place))
@@ -133,16 +128,13 @@ class TableRecords:
 
     def __getitem__(self, index: int) -> Record:
         values = self._table[index].to_pylist()[0]
-        name = f"{self._files[0].stem}-{index}"
+        name = f"{self.files[0].stem}-{index}"
         if isinstance(values.get("meta"), str):  # as ``multispa generate`` writes them
             try:
                 values |= {column: json.loads(values[column]) for column in ("meta", "gt_value") if values.get(column)}
             except (TypeError, ValueError, RecursionError):
                 raise RecordFault(f"{name}: expected meta and gt_value as JSON, or no text in a column meta") from None
         return normal(values, self._root, name)
-
-    def digest(self) -> str:
-        return content_hash(self._files)
 
 
 def content_hash(paths: Iterable[Path]) -> str:

@@ -2,12 +2,10 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from torch import nn
@@ -15,7 +13,6 @@ from transformers import set_seed
 from trl.trainer.sft_config import SFTConfig
 
 from spatial_mllm_ros.cli.terminal import note, track
-from spatial_mllm_ros.mllm.families.base import Processor
 from spatial_mllm_ros.mllm.families.spatial_mllm.model import SpatialMLLMForConditionalGeneration
 
 from ..runs.arguments import check_launch, training_arguments
@@ -120,10 +117,6 @@ def clips(collator: Collator, draws: list[list[int]]) -> Iterator[tuple[str, Any
             record = collator.mixture.read(source, row)
             if collator.is_clip(record):
                 key = FeatureStore.key(media.content(record, most))
-                yield key, partial(_packed, collator.processor, record, most)
+                yield key, lambda record=record: collator.processor.pack_clip(media.clip(record, most))
         except RecordFault:
             continue
-
-
-def _packed(processor: Processor, record: dict[str, Any], most: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return processor.pack_clip(media.clip(record, most))
