@@ -13,10 +13,7 @@ from spatial_mllm_ros.errors import SpatialError
 
 from ..multispa.manifest import GenerateOptions
 from .calibrate import calibrate
-from .grpo import cold_start, grpo
-from .nano import geometry, nano
-from .options import Output
-from .sft import sft
+from .training import Output, cold_start, geometry, grpo, nano, sft
 
 OPTIONS = GenerateOptions()
 RUNNERS = ("pool", "ray")
@@ -38,12 +35,8 @@ multispa = typer.Typer(
     help="Multi-frame spatial questions from posed recordings (MultiSPA).",
 )
 app.add_typer(multispa, name="multispa")
-app.command()(calibrate)
-app.command()(sft)
-app.command()(grpo)
-app.command()(cold_start)
-app.command()(geometry)
-app.command()(nano)
+for command in (calibrate, sft, grpo, cold_start, geometry, nano):
+    app.command()(command)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="What generate wrote.", show_default=False)]
 SOURCES = (
@@ -194,6 +187,7 @@ def evaluate(
     """
     from ..benchmarks.evaluate import evaluate
     from ..benchmarks.page import lines
+    from ..multispa.sources import open_sources
 
     if sum(map(bool, (predictions, baseline, model))) != 1:
         raise ValueError("who answers? expected one of --predictions FILE, --baseline NAME or --model M")
@@ -219,11 +213,6 @@ def evaluate(
         own = known_calibration(model, params.adapter)
         settings = f"adapter={params.adapter} dtype={params.dtype} max_tokens={params.max_tokens}"
         settings += f" not_observed={params.not_observed:g} calibrated={own.not_observed} frames={own.max_frames}"
-    refs = []
-    if source:
-        from ..multispa.sources import open_sources
-
-        refs = open_sources(source)
     name = model or baseline or (predictions.stem if predictions else "")
     known = evaluate(
         suite,
@@ -235,7 +224,7 @@ def evaluate(
         name=name,
         settings=settings,
         compare=compare or (),
-        refs=refs,
+        refs=open_sources(source or ()),
     )
     out.print(*lines(known), sep="\n")
     note(f"wrote {output / 'result.html'} and {output / 'result.json'}")
