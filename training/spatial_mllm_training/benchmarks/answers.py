@@ -57,7 +57,6 @@ class Model:
 
     def __init__(self, params: AskParams, root: Path):
         self._params, self._root = params, root
-        self._engine: Engine | None = None
 
     def __call__(self, record: Record) -> str:
         """Raises SpatialError: the model cannot be loaded or cannot answer, or an image is missing."""
@@ -69,14 +68,12 @@ class Model:
         images = self._images(record)
         return self.engine.ask(images, question_of(record), **options)
 
-    @property
+    @cached_property
     def engine(self) -> Engine:
         """The model, loaded."""
-        if self._engine is None:
-            from spatial_mllm_ros.cli.model import load_engine
+        from spatial_mllm_ros.cli.model import load_engine
 
-            self._engine = load_engine(self._params)
-        return self._engine
+        return load_engine(self._params)
 
     @cached_property
     def _most(self) -> int:
@@ -110,7 +107,6 @@ def decoded(source: Path | bytes) -> NDArray[np.uint8] | None:
     """RGB uint8 [H, W, 3] of a file or its content; None where there is none, or none that can be decoded."""
     try:
         data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.fromfile(source, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None  # type: ignore[return-value]
     except (OSError, cv2.error):
         return None
-    return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ NAME = "answers.jsonl"
 Record = dict[str, Any]
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """The answers of one run, in ``answers.jsonl`` of its folder.
 
     The first line says whose answers to what they are. A line that is damaged or was not finished does not count, nor
@@ -45,9 +46,6 @@ class Journal:
         if not self.known:
             self._file.truncate(0)
             self._write(run)
-
-    def __enter__(self) -> "Journal":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

@@ -1,7 +1,7 @@
 """Results as tables of names and estimates, for people and programs alike."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import isnan
 from typing import Any
 
@@ -60,8 +60,7 @@ class Table:
 def cell_value(cell: Cell) -> Any:
     if not isinstance(cell, Estimate):
         return cell
-    numbers = {"value": cell.value, "low": cell.low, "high": cell.high}
-    return {name: None if isnan(number) else number for name, number in numbers.items()} | {"n": cell.n}
+    return {name: None if isnan(number) else number for name, number in asdict(cell).items()}
 
 
 def task_table(

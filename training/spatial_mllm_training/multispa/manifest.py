@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
@@ -83,7 +83,7 @@ class GenerateOptions:
         return {name: getattr(self, name) for name in names} | {"types": sorted(set(self.types))}
 
 
-class Manifest:
+class Manifest(AbstractContextManager["Manifest"]):
     """The state of one output folder, which no other process works on meanwhile.
 
     Args:
@@ -117,9 +117,6 @@ class Manifest:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> "Manifest":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -7,12 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from spatial_mllm_ros.recordings.images import image_files
+
 from ...multispa.item import bad
 from ..reading import Reading, read
 from ..tables import Table
 
 SUITES = ("multispa", "vsi_bench", "scanqa", "sqa3d", "abstention")
-IMAGES = (".jpg", ".jpeg", ".png")
 VIDEOS = (".mp4", ".avi", ".mkv")
 
 
@@ -154,17 +155,11 @@ def find_media(folder: Path, scene: str, dataset: str = "") -> tuple[tuple[Path,
             if (video := base / f"{scene}{kind}").is_file():
                 return (), video
         for inside in (base / scene / "color", base / scene):
-            if inside.is_dir():
-                images = [path for path in inside.iterdir() if path.suffix.lower() in IMAGES]
-                if images:
-                    return tuple(sorted(images, key=_in_order)), None
+            if images := image_files(inside):
+                return tuple(images), None
     return (), None
 
 
 def _is_name(text: str) -> bool:
     """Whether it names something in a folder, and not elsewhere."""
     return text not in ("", "..") and Path(text).name == text
-
-
-def _in_order(path: Path) -> tuple[int, str]:
-    return (int(path.stem), "") if path.stem.isdecimal() else (-1, path.name)
