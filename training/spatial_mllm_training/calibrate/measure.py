@@ -7,11 +7,12 @@ makes confidences probabilities of being right, and from which confidence on an 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spatial_mllm_ros.cli.options import ASK, ask_params
+from spatial_mllm_ros.cli.options import ask_params
 from spatial_mllm_ros.cli.terminal import progress
 from spatial_mllm_ros.mllm import Verdict
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
@@ -93,19 +94,16 @@ def calibrate_model(
     model: str | Path,
     data: Path,
     *,
-    adapter: str = ASK.adapter,
-    device: str = ASK.device,
-    dtype: str = ASK.dtype,
-    max_tokens: int = ASK.max_tokens,
     max_frames: int = 0,
     limit: int | None = None,
     precision: float = 0.5,
     only_check: bool = False,
+    **load: Any,
 ) -> Found:
     """Measure a model on records that it was not trained with, and write ``calibration.json`` beside its weights.
 
     Args:
-        model, adapter, device, dtype, max_tokens: as of ``ask``; the file of an adapter is its own.
+        model, load: as of ``ask``: adapter, device, dtype, max_tokens; the file of an adapter is its own.
         data: what ``multispa generate`` wrote, or a JSONL file of such records.
         max_frames: frames that the model was trained with; 0: the most that a record shows.
         limit: at most so many questions, evenly spread.
@@ -117,13 +115,13 @@ def calibrate_model(
     """
     from spatial_mllm_ros.mllm.weights.files import find_folder
 
-    folder = find_folder(adapter, "adapter") if adapter else find_folder(model)
+    folder = find_folder(load["adapter"], "adapter") if load.get("adapter") else find_folder(model)
     items = list(multispa.load(data))
     if limit is not None:
         items = items[:: max(1, -(-len(items) // limit))]
     most = max_frames or max((len(item.images) for item in items), default=1)
-    given = {"device": device, "dtype": dtype, "max_tokens": max_tokens, "max_frames": most}
-    asking = Model(ask_params(model=str(model), adapter=adapter, **given), data if data.is_dir() else data.parent)
+    params = ask_params(model=str(model), max_frames=most, **load)
+    asking = Model(params, data if data.is_dir() else data.parent)
     own = asking.engine.calibration
     with progress("asking") as move:
         asked = ask_all(asking, items, lambda count: move(count, len(items)))
