@@ -8,8 +8,7 @@ import gc
 import json
 import resource
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import Row, resident_mb, show
+from benchmarks.common import Row, resident_mb, show, timed
 from spatial_mllm_ros.mllm.answering.engine import Engine, load_engine
 from spatial_mllm_ros.mllm.families.spatial_mllm.config import SpatialMLLMConfig
 from spatial_mllm_ros.mllm.families.spatial_mllm.loaded import SpatialMLLM
@@ -41,24 +40,13 @@ QUESTIONS = 1_000
 REPEATS = 5
 
 
-@dataclass(frozen=True)
-class Times:
-    """Seconds: encoders, language model over the clip, first token of the first and of the second question, a token."""
-
-    encoders: float
-    prefill: float
-    first: float
-    second: float
-    token: float
-
-
-def full_size_engine(path: Path, device: str, dtype: str = "bfloat16", size: str = "3b") -> Engine:
-    """An engine of a released model's size, built on its device with random weights; ``path`` is a tiny checkpoint."""
+def full_size_engine(path: Path, device: str) -> Engine:
+    """An engine of v1.1's size, built on its device with random weights; ``path`` is a tiny checkpoint."""
     tiny = json.loads((path / "config.json").read_text("utf-8"))
     ids = {key: value for key, value in tiny.items() if key.endswith("_token_id")}
-    write_json(path / "preprocessor_config.json", preprocessor_config(*PIXELS[size]))
-    config = SpatialMLLMConfig.from_dict({"vocab_size": tiny["vocab_size"], **released_config(size), **ids})
-    network = empty_model(config, getattr(torch, dtype))
+    write_json(path / "preprocessor_config.json", preprocessor_config(*PIXELS["3b"]))
+    config = SpatialMLLMConfig.from_dict({"vocab_size": tiny["vocab_size"], **released_config("3b"), **ids})
+    network = empty_model(config, torch.bfloat16)
     weights = {}
     for name, parameter in network.named_parameters():
         value = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
@@ -66,7 +54,7 @@ def full_size_engine(path: Path, device: str, dtype: str = "bfloat16", size: str
     network.load_state_dict(weights, strict=False, assign=True)
     network.tie_weights()
     torch.nn.Module.to(network, device)  # what is computed rather than stored
-    return Engine(SpatialMLLM(size, network.eval(), SpatialMLLMProcessor.from_pretrained(path)))
+    return Engine(SpatialMLLM("3b", network.eval(), SpatialMLLMProcessor.from_pretrained(path)))
 
 
 def clip(frames: int, seed: int = 0) -> list[np.ndarray]:
@@ -75,36 +63,38 @@ def clip(frames: int, seed: int = 0) -> list[np.ndarray]:
     return [random.integers(0, 256, (480, 640, 3), np.uint8) for _ in range(frames)]
 
 
-def seconds(call) -> float:
-    start = perf_counter()
-    call()
+def synced(call: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """What a call returned, once the GPU has done its part."""
+    returned = call(*given, **named)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return perf_counter() - start
+    return returned
 
 
-def measure(engine: Engine, frames: int) -> Times:
-    """Medians over scenes that were not seen before, after one to warm up."""
+def measure(engine: Engine, frames: int) -> list[float]:
+    """Seconds: encoders, language model over the clip, first token of the first and of the second question, a token.
+
+    Medians over scenes that were not seen before, after one to warm up.
+    """
     prefill: list[float] = []
     network = engine.model.network  # type: ignore[attr-defined]
     forward = network.forward
 
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        out: list[Any] = []
-        prefill.append(seconds(lambda: out.append(forward(*args, **kwargs))))
-        return out[0]
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        time, out = timed(synced, forward, *args, **kwargs)
+        prefill.append(time)
+        return out
 
     rows = []
     for seed in range(REPEATS + 1):
         images = clip(frames, seed)
-        network.forward = timed
-        seen = seconds(lambda: engine.encode(seed, images))  # noqa: B023
+        network.forward = watched
+        seen, _ = timed(synced, engine.encode, seed, images)
         network.forward = forward
         engine.max_tokens = 1
-        first = seconds(lambda: engine.answer(seed, FIRST, not_observed=1.0))  # noqa: B023
-        second = seconds(lambda: engine.answer(seed, NEXT, not_observed=1.0))  # noqa: B023
+        first, second = (timed(synced, engine.answer, seed, asked, not_observed=1.0)[0] for asked in (FIRST, NEXT))
         rows.append((seen - prefill[-1], prefill[-1], seen + first, second, seconds_a_token(engine, seed)))
-    return Times(*np.median(rows[1:], axis=0))
+    return np.median(rows[1:], axis=0).tolist()
 
 
 def seconds_a_token(engine: Engine, key: int) -> float:
@@ -121,14 +111,14 @@ def seconds_a_token(engine: Engine, key: int) -> float:
 
 
 def rows_of(name: str, engine: Engine, frames: int) -> Iterator[Row]:
-    t = measure(engine, frames)
+    encoders, prefill, first, second, token = measure(engine, frames)
     name = f"{name}, {frames} frames"
-    yield Row(f"{name}: resizing and both encoders", milliseconds(t.encoders))
-    yield Row(f"{name}: language model reads the clip", milliseconds(t.prefill))
-    yield Row(f"{name}: first token of the first question, clip included", milliseconds(t.first))
-    ratio = f"{t.second / t.first:.3f}"
-    yield Row(f"{name}: first token of the second", milliseconds(t.second), f"{milliseconds(t.first)} first", ratio)
-    yield Row(f"{name}: after that", f"{1 / t.token:.0f} tokens/s")
+    yield Row(f"{name}: resizing and both encoders", milliseconds(encoders))
+    yield Row(f"{name}: language model reads the clip", milliseconds(prefill))
+    yield Row(f"{name}: first token of the first question, clip included", milliseconds(first))
+    ratio = f"{second / first:.3f}"
+    yield Row(f"{name}: first token of the second", milliseconds(second), f"{milliseconds(first)} first", ratio)
+    yield Row(f"{name}: after that", f"{1 / token:.0f} tokens/s")
 
 
 def milliseconds(time: float) -> str:
