@@ -13,7 +13,7 @@ MODEL = "spatial_mllm_ros/mllm/families/spatial_mllm/model.py"
 LOADING = "spatial_mllm_ros/mllm/families/spatial_mllm/loading.py"
 CONFIG = "spatial_mllm_ros/mllm/families/spatial_mllm/config.py"
 PROCESSOR = "spatial_mllm_ros/mllm/families/spatial_mllm/processor.py"
-CACHE = "spatial_mllm_ros/mllm/families/kv_cache.py"
+CACHE = "spatial_mllm_ros/mllm/families/clip.py"
 
 
 def _config() -> Any:
@@ -39,7 +39,7 @@ def a_language_model_is_given_embeddings_positions_and_a_cache(_: Path) -> None:
     import torch
     from transformers import DynamicCache
 
-    from spatial_mllm_ros.mllm.families.kv_cache import CACHE
+    from spatial_mllm_ros.mllm.families.clip import CACHE
     from tests.closeness import assert_close
 
     model, cache = _language(), DynamicCache()

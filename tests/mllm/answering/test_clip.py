@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 from spatial_mllm_ros.mllm.answering.clip_cache import ClipCache
 from spatial_mllm_ros.mllm.answering.decode import Turn
-from spatial_mllm_ros.mllm.families.kv_cache import nbytes, rewind
+from spatial_mllm_ros.mllm.families.clip import EncodedClip
 from tests.closeness import assert_close
 
 from .tiny_qwen import PREFIX, log_probabilities, make_model, read_clip, reader
@@ -29,19 +29,20 @@ def test_a_cache_holds_what_was_appended_and_not_rewound(steps):
         expected = torch.cat([expected, new], dim=2)
         keys, values = cache.update(new, -new, 0)
         assert torch.equal(keys, expected) and torch.equal(values, -expected)
-        rewind(cache, length)
+        EncodedClip(cache, 0, 0, ()).rewind(length)
         expected = expected[:, :, :length]
         assert cache.get_seq_length() == expected.shape[2]
 
 
 def test_what_is_forgotten_is_counted_as_long_as_it_takes_memory():
     cache = DynamicCache()
+    clip = EncodedClip(cache, 10, 0, ())
     cache.update(torch.ones(1, 2, 10, 4), torch.ones(1, 2, 10, 4), 0)
     cache.update(torch.ones(1, 2, 20, 4), torch.ones(1, 2, 20, 4), 0)
-    rewind(cache, 10)
-    assert nbytes(cache) == 2 * (2 * 30 * 4) * 4
+    clip.rewind()
+    assert clip.nbytes == 2 * (2 * 30 * 4) * 4
     cache.update(torch.ones(1, 2, 1, 4), torch.ones(1, 2, 1, 4), 0)
-    assert nbytes(cache) == 2 * (2 * 11 * 4) * 4
+    assert clip.nbytes == 2 * (2 * 11 * 4) * 4
 
 
 def test_bytes_of_a_clip(model):

@@ -3,8 +3,7 @@
 import torch
 from transformers import DynamicCache, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from spatial_mllm_ros.mllm.families.clip import EncodedClip
-from spatial_mllm_ros.mllm.families.kv_cache import CACHE
+from spatial_mllm_ros.mllm.families.clip import CACHE, EncodedClip
 from spatial_mllm_ros.mllm.families.spatial_mllm.loaded import SpatialMLLM
 
 VOCABULARY = 64

@@ -13,8 +13,7 @@ from ...question import Question
 from ...text.tokens import encode_text
 from ...weights.files import show
 from ..base import Images, Stop, check
-from ..clip import EncodedClip
-from ..kv_cache import CACHE
+from ..clip import CACHE, EncodedClip
 from .loading import load_model
 from .model import SpatialMLLMForConditionalGeneration
 from .packing import PAIR

@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOu
 from ...encoders.base import Encoders, Geometry
 from ...encoders.vggt import VGGT, VGGTConfig
 from ...encoders.vggt.view import see_with
-from ..kv_cache import CACHE
+from ..clip import CACHE
 from .config import SpatialMLLMConfig
 from .connector import Connector
 from .packing import MERGE, unpatchify
