@@ -62,7 +62,7 @@ class Engine:
         self.model, self.calibration, self.folders = model, calibration or Calibration(), folders
         self.name, self.device, self.dtype = model.name, model.device, model.dtype
         self.max_tokens, self.not_observed = max_tokens, not_observed
-        self._clips: ClipCache[EncodedClip] = ClipCache(cache_megabytes * 1_000_000)
+        self._clips = ClipCache(cache_megabytes * 1_000_000)
         self._lock = Lock()
         self._check()
 
@@ -112,7 +112,7 @@ class Engine:
         with self._lock:
             self._require_answers()
             check(stop)
-            if self._clips.get(key) is not None:
+            if self._clips.use(key) is not None:
                 return 0.0
             start = perf_counter()
             self._clips.put(key, self._encode_within_memory(check_frames(images), stop))
@@ -142,7 +142,7 @@ class Engine:
         """
         with self._lock:
             self._require_answers()
-            if (clip := self._clips.get(key)) is None:
+            if (clip := self._clips.use(key)) is None:
                 raise SpatialError(ErrorCode.FAILED, "the clip is not encoded (any more): encode it first")
             threshold = self.not_observed if not_observed is None else not_observed
             if threshold < 0:
@@ -187,7 +187,7 @@ class Engine:
     def drop(self, key: Hashable) -> None:
         """Forget one clip, if it is known."""
         with self._lock:
-            self._clips.drop(key)
+            self._clips.pop(key, None)
 
     def forget(self) -> None:
         """Drop all clips, and give back the memory that torch keeps for later."""
