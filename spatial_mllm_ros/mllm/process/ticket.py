@@ -48,10 +48,6 @@ class Ticket:
         self.canceled = True
         self._wake()
 
-    def add_done_callback(self, callback: Callable[["Ticket"], None]) -> None:
-        """Call ``callback(ticket)`` once there is an outcome, from a thread that must not be kept long."""
-        self.future.add_done_callback(lambda _: callback(self))
-
 
 def clip_key(frames: Sequence[Frame], epoch: int) -> tuple:
     """What tells the clip of these frames from every other, while the same model is loaded."""

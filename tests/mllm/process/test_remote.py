@@ -513,7 +513,7 @@ def test_many_askers_each_get_one_outcome(bench):
         except SpatialError as error:
             refused.append(error.code)
             return
-        ticket.add_done_callback(lambda t: counts.append(i))
+        ticket.future.add_done_callback(lambda _: counts.append(i))
         if i % 4 == 3:
             ticket.cancel()
         wait([ticket.future], SECONDS)
