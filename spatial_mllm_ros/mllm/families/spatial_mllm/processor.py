@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +23,6 @@ CLIP_RATE = 2.0  # frames per second that a clip without times is said to have
 VISION_END = "<|vision_end|>"
 _QUESTION = "\ue000"  # stands for the question while the chat template is rendered; no template contains it
 EXPECTED = "expected a Qwen2.5-VL's preprocessor_config.json and tokenizer.json (or vocab.json and merges.txt)"
-
-
-class _Turn(NamedTuple):
-    """A chat template around a clip and a question: text up to the clip, between the two, and after the question."""
-
-    before: str
-    between: str
-    after: str
 
 
 class SpatialMLLMProcessor(ProcessorMixin):
@@ -119,19 +111,24 @@ class SpatialMLLMProcessor(ProcessorMixin):
     def prefix_ids(self, grid: Sequence[int]) -> list[int]:
         """Everything up to and including the end of a clip with grid (t, h, w): the same for all questions about it."""
         clip = [self.video_token_id] * count_tokens(grid)
-        return self.control_ids(self._turn().before) + clip + self.control_ids(VISION_END)
+        before, _, _ = self._turn()
+        return self.control_ids(before) + clip + self.control_ids(VISION_END)
 
     def question_ids(self, question: Question) -> list[int]:
         """What follows the clip: the question, how to answer it, and the start of the assistant's turn."""
-        turn = self._turn()
-        return encode_text(self.tokenizer, turn.between + prompt_text(question)) + self.control_ids(turn.after)
+        _, between, after = self._turn()
+        return encode_text(self.tokenizer, between + prompt_text(question)) + self.control_ids(after)
 
     def control_ids(self, text: str) -> list[int]:
         """Tokens of the template's own text, control tokens included."""
         return self.tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"]
 
-    def _turn(self) -> _Turn:
-        """The checkpoint's chat template, rendered once around a clip and a stand-in for the question."""
+    def _turn(self) -> tuple[str, str, str]:
+        """The checkpoint's chat template, rendered once around a clip and a stand-in for the question.
+
+        Returns:
+            Text up to the clip, between clip and question, and after the question.
+        """
         content = [{"type": "video"}, {"type": "text", "text": _QUESTION}]
         turn: Any = [{"role": "user", "content": content}]
         try:
@@ -143,7 +140,7 @@ class SpatialMLLMProcessor(ProcessorMixin):
         if not (clip and asked and between.startswith(VISION_END)):
             wanted = "<|video_pad|><|vision_end|> and the text in the user's turn"
             raise ModelError(f"the chat template does not put {wanted}")
-        return _Turn(before, between.removeprefix(VISION_END), after)
+        return before, between.removeprefix(VISION_END), after
 
     def __call__(  # type: ignore[override]
         self,
