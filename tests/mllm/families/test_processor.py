@@ -9,7 +9,8 @@ from transformers.processing_utils import TextKwargs
 
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import MEAN, STD, TRAINED_PIXELS, pack
-from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor, count_tokens
+from spatial_mllm_ros.mllm.families.spatial_mllm.processor import SpatialMLLMProcessor
+from spatial_mllm_ros.mllm.families.spatial_mllm.seen import count_tokens
 from spatial_mllm_ros.mllm.families.spatial_mllm.tokenizer import build_tokenizer
 from spatial_mllm_ros.mllm.text.tokens import encode_text
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from spatial_mllm_ros.mllm import Question
 from spatial_mllm_ros.mllm.families.base import Processor
-from spatial_mllm_ros.mllm.families.spatial_mllm.processor import count_tokens
+from spatial_mllm_ros.mllm.families.spatial_mllm.seen import count_tokens
 from spatial_mllm_ros.mllm.text.tokens import encode_text
 
 from ..multispa.question import question_of

@@ -24,10 +24,10 @@ from ...encoders.vggt.view import see_with
 from ..clip import CACHE
 from .config import SpatialMLLMConfig
 from .connector import Connector
-from .packing import MERGE, unpatchify
+from .packing import unpatchify
 from .parts import PARTS
 from .positions import rope_index
-from .seen import Grid, Seen, check_grids, spatial_counts, visual_counts
+from .seen import Grid, Seen, check_grids, count_tokens, spatial_counts
 
 
 class SpatialEncoder(nn.Module):
@@ -277,7 +277,8 @@ class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
     def _fuse(self, seen: Seen, grids: list[Grid], clips: list[list[int]]) -> BaseModelOutputWithPooling:
         """[t * h/2 * w/2, hidden] fused tokens of each item; a clip goes through the connector at once."""
         assert seen.visual is not None and seen.spatial is not None
-        tokens, spatial = list(seen.visual.split(visual_counts(grids))), seen.spatial.split(spatial_counts(grids))
+        tokens = list(seen.visual.split([count_tokens(grid) for grid in grids]))
+        spatial = seen.spatial.split(spatial_counts(grids))
         for clip in clips:
             steps, (_, h, w) = [grids[i][0] for i in clip], grids[clip[0]]
             visual = torch.cat([tokens[i] for i in clip])
@@ -288,7 +289,7 @@ class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
 
     def _image_counts(self, input_ids: Tensor, grids: list[Grid]) -> list[int]:
         """Images of each prompt, from the image tokens in it."""
-        sizes = iter([t * h * w // MERGE**2 for t, h, w in grids])
+        sizes = iter([count_tokens(grid) for grid in grids])
         counts = []
         for tokens in (input_ids == self.config.image_token_id).sum(-1).tolist():
             counts.append(0)

@@ -16,6 +16,7 @@ from ...text.forms import prompt_text
 from ...text.tokens import encode_text
 from ...weights.files import ModelError, find_folder, show
 from .packing import MEAN, MERGE, PAIR, PATCH, STD, TRAINED_PIXELS, pack
+from .seen import count_tokens
 from .tokenizer import CHAT_TEMPLATE
 
 CLIP_RATE = 2.0  # frames per second that a clip without times is said to have
@@ -226,11 +227,6 @@ def _image_processor(folder: Path) -> Qwen2VLImageProcessorPil:
     if not any((folder / name).is_file() for name in ("preprocessor_config.json", "processor_config.json")):
         return Qwen2VLImageProcessorPil(min_pixels=TRAINED_PIXELS[0], max_pixels=TRAINED_PIXELS[1])
     return Qwen2VLImageProcessorPil.from_pretrained(folder)
-
-
-def count_tokens(grid: Sequence[int]) -> int:
-    """Tokens of one image or video with grid (t, h, w)."""
-    return int(grid[0]) * int(grid[1]) * int(grid[2]) // MERGE**2
 
 
 def _pack_all(clips: list[Frames], limits: tuple[int, int]) -> tuple[torch.Tensor | None, list[tuple[int, int, int]]]:

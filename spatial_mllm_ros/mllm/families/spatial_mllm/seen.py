@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from torch import Tensor
 
@@ -43,9 +44,9 @@ class Seen:
         return Seen(*moved)
 
 
-def visual_counts(grids: Sequence[Grid]) -> list[int]:
-    """Tokens of the 2D encoder for each image or video."""
-    return [t * h * w // MERGE**2 for t, h, w in grids]
+def count_tokens(grid: Sequence[int]) -> int:
+    """Tokens of the 2D encoder, and so of a prompt, for one image or video with grid (t, h, w)."""
+    return prod(grid) // MERGE**2
 
 
 def spatial_counts(grids: Sequence[Grid]) -> list[int]:
