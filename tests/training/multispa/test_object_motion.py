@@ -10,6 +10,7 @@ from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.geometry.cameras import project
 from spatial_mllm_ros.geometry.poses import inverse, transform
 from spatial_mllm_training.multispa import tracks as tracks_module
+from spatial_mllm_training.multispa.covisibility import SceneIndex
 from spatial_mllm_training.multispa.item import OBJECT_MOTION, Candidate
 from spatial_mllm_training.multispa.scene import Tracks
 from spatial_mllm_training.multispa.tasks import object_motion
@@ -19,7 +20,7 @@ from ..scenes import body_tracks, moving_scene, room_scene
 
 
 def proposed(scene, count=50, seed=0):
-    return list(object_motion.propose(scene, None, np.random.default_rng(seed), count))
+    return list(object_motion.propose(scene, SceneIndex(scene), np.random.default_rng(seed), count))
 
 
 def hand_made(places, pixel=(20.0, 15.0), bodies=(0,) * 8):
