@@ -1,26 +1,15 @@
 """Sets of voxel keys as open-addressing hash tables: the compiled core that everything else here is built on."""
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from ..compiled import compiled
 
 EMPTY = -1
 SMALLEST = 4096
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function on first use: serial and without the GIL, so that callers bring their own threads.
-
-    Machine code is kept beside the source or in the user's cache, and in this process alone where neither is writable.
-    """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # numba found no place for a cache
-        return numba.njit(function, **options)
+kernel = compiled(nogil=True, error_model="numpy")  # serial and without the GIL: callers bring their own threads
 
 
 @kernel

@@ -7,9 +7,9 @@ of whole disparities as in Khoshelham & Elberink 2012 (Sensors 12, sec. 3.2), ra
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..compiled import compiled
 from ..frames import Camera
 from ..geometry.cameras import ray_grid
 
@@ -19,7 +19,7 @@ DISPARITY_STEP = 2.85e-3  # 1/m: m / (f b) of Khoshelham & Elberink, 2.85e-5 1/c
 KINECT_FOCAL = 585.0  # px; lateral noise is given in pixels of that camera
 
 
-@njit(cache=True)
+@compiled()
 def axial_sigma(depth):
     """Standard deviation of a reading at a depth in metres (Nguyen et al., eq. 3 below 60 degrees)."""
     return 0.0012 + 0.0019 * (depth - 0.4) ** 2
@@ -41,7 +41,7 @@ def sensor_depth(
     return _sense(exact, ray_grid(camera), normal, chance, camera.intrinsics[0, 0] / KINECT_FOCAL, level)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _sense(exact, rays, normal, chance, focal_ratio, level):
     height, width = exact.shape
     out = np.zeros((height, width), np.uint16)
@@ -70,7 +70,7 @@ def _sense(exact, rays, normal, chance, focal_ratio, level):
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def incidence(exact, rays, u, v):
     """Angle at a pixel between viewing ray and surface normal, radians, from the flatter one-sided differences."""
     height, width = exact.shape
@@ -93,7 +93,7 @@ def sensor_image(image: NDArray[np.uint8], rng: np.random.Generator, level: floa
     return _expose(image, rng.standard_normal(image.shape[:2], np.float32), level)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _expose(image, grains, level):
     height, width = grains.shape
     out = np.empty_like(image)

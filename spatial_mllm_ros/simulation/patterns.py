@@ -10,9 +10,9 @@ delete ``__pycache__/*.nb*``, or pictures stay as they were.
 
 import math
 
-from numba import njit
+from ..compiled import compiled
 
-jit = njit(cache=True, nogil=True, error_model="numpy")
+jit = compiled(nogil=True, error_model="numpy")
 
 
 @jit

@@ -2,9 +2,9 @@
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..compiled import compiled
 from ..frames import Camera
 from ..geometry.cameras import ray_grid
 from .light import Lamps, is_pane
@@ -62,7 +62,7 @@ def _sunlight(caster: Caster, lamps: Lamps, eye: NDArray, directions: NDArray, d
     return sun
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _through_window(eye, directions, depth, window, window_u, window_v, sun):
     """Whether the line from a point eye [3] + depth [N] * direction [N, 3] towards the sun passes the window."""
     ex, ey, ez = eye[0] - window[0], eye[1] - window[1], eye[2] - window[2]
@@ -74,7 +74,7 @@ def _through_window(eye, directions, depth, window, window_u, window_v, sun):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _turned(rays, world_from_camera, du, dv):
     """World directions of camera rays [N, 3] shifted by (du, dv) at z = 1."""
     m, out = world_from_camera, np.empty((len(rays), 3))
@@ -85,7 +85,7 @@ def _turned(rays, world_from_camera, du, dv):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _edges(face, depth, sun, face_sheet, height, width):
     """Pixels next to another surface, a step in depth or the border of a shadow."""
     out = np.zeros(height * width, np.bool_)

@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..compiled import compiled
 from .light import SUN_COLOR, Lamps
 from .textures import surface_color
 from .triangles import Caster
@@ -33,7 +33,7 @@ def shade(
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _shade(
     face, depth, eye, directions, pixel, vertices, normals, uv, faces, extent, face_material, face_object,
     textures, rows, light, sun, shades, sun_direction, sun_light, window, window_u, window_v, lamp,
@@ -74,13 +74,13 @@ def _shade(
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _display(linear):
     """Display value 0..1 of linear light: a film-like shoulder, then gamma 2 (as in materials.linear)."""
     return math.sqrt(1 - math.exp(-EXPOSURE * max(0.0, linear)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _weights(x, y, z, vertices, a, b, c):
     """Barycentric weights of a point in a triangle."""
     ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
@@ -94,7 +94,7 @@ def _weights(x, y, z, vertices, a, b, c):
     return 1 - wb - wc, wb, wc
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _shadow(x, y, z, nx, ny, nz, shades, s):
     """Part of the light at a point that a ball takes away: its cosine-weighted solid angle."""
     radius = shades[s, 4]
@@ -106,7 +106,7 @@ def _shadow(x, y, z, nx, ny, nz, shades, s):
     return min(0.7, max(0.0, 0.3 + cosine) * radius * radius / square)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _mirror(x, y, z, nx, ny, nz, dx, dy, dz, facing, window, window_u, window_v, lamp):
     """Brightness of the window and the lamp in a slightly rough mirror, stronger at grazing angles."""
     size = math.sqrt(dx * dx + dy * dy + dz * dz)
@@ -121,7 +121,7 @@ def _mirror(x, y, z, nx, ny, nz, dx, dy, dz, facing, window, window_u, window_v,
     return bright * (1 + 6 * (1 - min(1.0, abs(facing))) ** 3)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def on_window(x, y, z, dx, dy, dz, window_u, window_v):
     """Where a line meets the plane of the window: how far along it, and parts u, v of the window's edges.
 

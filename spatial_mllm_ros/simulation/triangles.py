@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ..compiled import compiled
 from .meshes import Mesh
 
 try:
@@ -132,7 +132,7 @@ def _embree(vertices: NDArray, faces: NDArray[np.int32]) -> EmbreeScene:
     return scene
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _meets_sphere(origins, directions, centre, radius):
     out = np.zeros(len(directions), np.bool_)
     for i in range(len(directions)):
@@ -144,7 +144,7 @@ def _meets_sphere(origins, directions, centre, radius):
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def _plane_distance(face, origins, directions, vertices, faces):
     out = np.empty(len(face))
     for i in range(len(face)):

@@ -47,7 +47,7 @@ HOUSES = (
         "spatial_mllm_ros",
         PACKAGE,
         (
-            {"errors", "evenly", "files", "frames", "versions"},
+            {"compiled", "errors", "evenly", "files", "frames", "versions"},
             {"config"},
             {"coverage", "geometry"},
             {"messages"},

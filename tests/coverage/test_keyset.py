@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_mllm_ros.coverage.keyset import KeySet, kernel
+from spatial_mllm_ros.coverage.keyset import KeySet
 from spatial_mllm_ros.coverage.ledger import Ledger
 
 # Voxels are neighbours: keys that differ in a few low bits of one axis.
@@ -70,10 +70,3 @@ def test_ledger_stays_small_when_its_frames_move_on():
         ledger.enter(keys, i % 2)
     assert len(ledger) == 2000
     assert ledger.nbytes < 200_000
-
-
-def test_a_kernel_works_where_no_cache_can_be_written():
-    """Code without a source file has no place for a cache, like a package and a home that cannot be written."""
-    scope = {}
-    exec("def twice(x):\n    return 2 * x", scope)
-    assert kernel(scope["twice"])(21) == 42

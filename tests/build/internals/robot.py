@@ -123,13 +123,14 @@ def a_type_is_replaced_in_a_store(_: Path) -> None:
 def no_place_for_a_cache(_: Path) -> None:
     import numba
 
-    from spatial_mllm_ros.coverage.keyset import kernel
+    from spatial_mllm_ros.compiled import compiled
 
     found: dict[str, Any] = {}
     exec(compile("def twice(x): return 2 * x", "/nowhere/at/all.py", "exec"), found)
     with pytest.raises(RuntimeError):
         numba.njit(found["twice"], cache=True)
-    assert kernel(found["twice"])(4) == 8
+    with pytest.warns(RuntimeWarning, match="NUMBA_CACHE_DIR"):
+        assert compiled()(found["twice"])(4) == 8
 
 
 def a_failed_task_has_its_cause(_: Path) -> None:
@@ -241,7 +242,7 @@ ROWS = [
     Row(
         "numba",
         "njit(cache=True) raises RuntimeError where a cache has no place",
-        "spatial_mllm_ros/coverage/keyset.py",
+        "spatial_mllm_ros/compiled.py",
         "except RuntimeError",
         no_place_for_a_cache,
         "numba",

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 from numpy.typing import NDArray
+
+from spatial_mllm_ros.compiled import compiled
 
 from .item import NOT_OBSERVED, bad
 
@@ -152,7 +153,7 @@ def _level(available: NDArray[np.int64], total: int) -> NDArray[np.float64]:
     return np.minimum(available, levels[np.argmax(levels <= ascending)])
 
 
-@njit(cache=True)
+@compiled()
 def _round_up(whole, available, codes, gaps, order, missing):  # pragma: no cover - compiled
     """Adds ``missing`` rows to ``whole`` in place, where each histogram lacks them (``gaps`` [K, B] rows)."""
     least = 0.5  # rows that each of its histograms lacks, for a cell to give one more
@@ -169,7 +170,7 @@ def _round_up(whole, available, codes, gaps, order, missing):  # pragma: no cove
         least = least - 0.1 if least > -1 else 2 * least
 
 
-@njit(cache=True)
+@compiled()
 def _hashes(starts, text, seed):  # pragma: no cover - compiled
     """FNV-1a of the texts at ``text[starts[i]:starts[i + 1]]`` and the seed, bits mixed as SplitMix64 does."""
     out = np.empty(len(starts) - 1, np.uint64)

@@ -8,11 +8,11 @@ apart. And a pair that was seen together only while neither moved speaks neither
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from spatial_mllm_ros.compiled import compiled
 from spatial_mllm_ros.evenly import evenly
 
 SMALLEST = 6  # points of a group
@@ -59,7 +59,7 @@ def noise_of(points: NDArray[np.float64]) -> float:
     return float(np.median(bend) / (0.6745 * np.sqrt(6))) if bend.size else 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def distance_changes(first, second, slack, least):
     """How much the distance of each pair of paths changed, over the frames that know both.
 
@@ -94,7 +94,7 @@ def distance_changes(first, second, slack, least):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _squared(a, b):
     return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
 
