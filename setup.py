@@ -83,8 +83,8 @@ setup(
     ],
     entry_points={
         "console_scripts": [
-            f"spatial-mllm = {NAME}.cli:app",
-            f"spatial_mllm_node = {NAME}.node.main:main",
+            f"spatial-mllm = {NAME}.executables:command",
+            f"spatial_mllm_node = {NAME}.executables:node",
             f"spatial-mllm-training = {TRAINING}.cli:app",
         ]
     },

@@ -13,6 +13,11 @@ from .mllm.weights.published import FRAMES, PUBLISHED, Checkpoint
 from .mllm.weights.shipped import find_shipped
 from .versions import MODEL, install, outside, version_of
 
+INTERFACES = "spatial_mllm_msgs"
+BUILD = (
+    "make setup, or in a workspace: colcon build --paths src/spatial_mllm_ros src/spatial_mllm_ros/msg, then source"
+    " install/setup.bash"
+)
 REQUIRED = ("numpy", "scipy", "cv2", "numba", "PIL", "rosbags", "rosbags.image", "typer", "rich", "yaml")
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
@@ -78,14 +83,11 @@ def core() -> Iterator[Check]:
 
 def ros() -> Iterator[Check]:
     group = "ROS 2 node"
-    here = (3, 11) <= sys.version_info < (3, 13)
-    wheels = install_command("rclpy") if here else "use Python 3.11 or 3.12, for which there are wheels"
     distro = os.environ.get("ROS_DISTRO", "")
     rclpy = imports("rclpy")
     found = f"{rclpy}, {distro or 'from wheels'}" if rclpy else ""
-    yield Check(group, "rclpy", found, remedy=f"source /opt/ros/jazzy/setup.bash, or {wheels}")
-    build = "make setup, or in a workspace: colcon build --paths src/spatial_mllm_ros src/spatial_mllm_ros/msg"
-    yield Check(group, "spatial_mllm_msgs", imports("spatial_mllm_msgs.msg"), remedy=build)
+    yield Check(group, "rclpy", found, remedy=install_command("rclpy"))
+    yield Check(group, INTERFACES, imports(f"{INTERFACES}.msg"), remedy=install_command(INTERFACES))
     optional = "comes with a ROS 2 installation; spatial_mllm_node runs without it"
     yield Check(group, "launch_ros", imports("launch_ros"), remedy=optional)
 
@@ -127,12 +129,23 @@ def fits(group: str, checkpoint: Checkpoint, ram: float, vram: float) -> Check:
 
 
 def install_command(module: str) -> str:
-    """The pip command for an importable module."""
+    """The command for an importable module: of pip, or for what comes with ROS 2 or from this repository their own."""
+    if module == INTERFACES:
+        return BUILD
+    if module.endswith(("_msgs", "_srvs", "_interfaces")):
+        return f"{apt(module)}, or make setup where no ROS 2 is installed"
     if module == "rclpy":
-        return f"pip install {ROS_WHEELS}"
+        here = (3, 11) <= sys.version_info < (3, 13)
+        wheels = f"pip install {ROS_WHEELS}" if here else "use Python 3.11 or 3.12, for which there are wheels"
+        return f"source /opt/ros/{os.environ.get('ROS_DISTRO', 'jazzy')}/setup.bash, or {wheels}"
     if module == "trl" and sys.version_info < (3, 11):
         return "training needs Python 3.11 or newer"
     return install(DISTRIBUTIONS.get(module, module.partition(".")[0])) + f" {CPU_TORCH}" * (module == "torch")
+
+
+def apt(package: str) -> str:
+    """The command for a package of ROS 2."""
+    return f"apt install ros-{os.environ.get('ROS_DISTRO', 'jazzy')}-{package.replace('_', '-')}"
 
 
 def package(group: str, module: str, needed: bool = False) -> Check:

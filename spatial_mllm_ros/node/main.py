@@ -18,13 +18,13 @@ THREADS = AT_ONCE + 3  # requests, and one each for status, rclpy's own services
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM; exits with 1 where autostart fails."""
+    end = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: end.set())
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # such as a parameter file that is no YAML; rcl adds places in its own sources
         sys.exit(f"spatial_mllm_node: {str(error).partition(', at /')[0]}")
-    end = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: end.set())
     try:
         node = SpatialNode()
     except ValueError as error:  # rclpy cannot declare what has no type

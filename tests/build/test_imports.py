@@ -59,6 +59,7 @@ HOUSES = (
             {"annotate", "simulation"},
             {"doctor", "report"},
             {"cli", "node"},
+            {"executables"},
         ),
     ),
     House(

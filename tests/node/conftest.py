@@ -1,4 +1,4 @@
-"""What every test of the node needs; without ROS 2 all but those of files are skipped."""
+"""What every test of the node needs; without ROS 2 all but those of files and of the executable are skipped."""
 
 import os
 from importlib.util import find_spec
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pytest
 
 NEEDED = ("rclpy", "spatial_mllm_msgs", "tf2_msgs")
-WITHOUT_ROS = ("test_files.py",)
+WITHOUT_ROS = ("test_executable.py", "test_files.py")
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"  # before the first context: nothing leaves this machine
 
 
