@@ -1,72 +1,88 @@
-"""Start the node, and with it a recording or RViz: ``ros2 launch spatial_mllm_ros bringup.launch.py --show-args``."""
+"""Start the node, and with it a recording or RViz: ``ros2 launch spatial_mllm_ros bringup.launch.py --show-args``.
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess
-from launch.conditions import IfCondition
-from launch.substitutions import (
-    IfElseSubstitution,
-    LaunchConfiguration,
-    NotEqualsSubstitution,
-    PathJoinSubstitution,
-)
+Everything is checked before anything starts, and ends together. What is decided is decided in spatial_mllm_ros.bringup.
+"""
+
+import atexit
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
-from launch_ros.substitutions import ExecutableInPackage, FindPackageShare
+from launch_ros.substitutions import ExecutableInPackage
 
 from launch import LaunchDescription  # pyright: ignore[reportAttributeAccessIssue]
+from spatial_mllm_ros import bringup
 
 PACKAGE = "spatial_mllm_ros"
-SHOWN = ["spatial_mllm/coverage_markers", "camera/color/image_raw"]  # topics of the RViz display, in the namespace
-ARGUMENTS = {
-    "params_file": (
-        PathJoinSubstitution([FindPackageShare(PACKAGE), "config", "rgbd.yaml"]),
-        "parameter file; rgbd.yaml, recording.yaml, rgb_only.yaml and multi_camera.yaml come with the package",
-    ),
-    "namespace": ("", "namespace of the node and of relative topics"),
-    "use_sim_time": ("false", "take time from /clock; with a bag it is then published from there"),
-    "autostart": ("true", "configure and activate at once; false waits for a lifecycle manager"),
-    "log_level": ("info", "debug, info, warn, error or fatal"),
-    "bag": ("", "recording to play, if compressed with recording.yaml; without use_sim_time its stamps become now"),
-    "rviz": ("false", "show coverage and selected frames in RViz"),
-}
 
 
 def generate_launch_description() -> LaunchDescription:
-    argument = {name: LaunchConfiguration(name) for name in ARGUMENTS}
-    node = Node(
-        package=PACKAGE,
-        executable="spatial_mllm_node",
-        name="spatial_mllm",
-        namespace=argument["namespace"],
-        parameters=[
-            argument["params_file"],
-            {"use_sim_time": argument["use_sim_time"], "autostart": argument["autostart"]},
-        ],
-        arguments=["--ros-args", "--log-level", argument["log_level"]],
-        output="screen",
-    )
-    stamps = IfElseSubstitution(argument["use_sim_time"], if_value="--clock", else_value="--restamp")
-    player = ExecuteProcess(
-        cmd=[
-            ExecutableInPackage(executable="spatial-mllm", package=PACKAGE),
-            "play",
-            argument["bag"],
-            stamps,
-            "--wait",
-            "20",
-        ],
-        condition=IfCondition(NotEqualsSubstitution(argument["bag"], "")),
-        output="screen",
-    )
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        namespace=argument["namespace"],
-        arguments=["-d", PathJoinSubstitution([FindPackageShare(PACKAGE), "rviz", "spatial_mllm.rviz"])],
-        parameters=[{"use_sim_time": argument["use_sim_time"]}],
-        remappings=[(f"/{topic}", topic) for topic in SHOWN],
-        condition=IfCondition(argument["rviz"]),
-    )
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text)
-        for name, (default, text) in ARGUMENTS.items()
+        for name, (default, text) in bringup.ARGUMENTS.items()
     ]
-    return LaunchDescription([*declared, node, player, rviz])
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+
+
+def start(context) -> list:
+    """What is to be started; an error ends the launch with its text, before there is anything to end."""
+    given = {name: context.launch_configurations[name] for name in bringup.ARGUMENTS}
+    share = Path(get_package_share_directory(PACKAGE))
+    command = ExecutableInPackage(executable="spatial-mllm", package=PACKAGE).perform(context)
+    try:
+        plan = bringup.plan(given, share, lambda bag: bringup.look_into(bag, command), installed)
+    except KeyboardInterrupt:
+        return [Shutdown(reason="interrupted")]
+    actions: list = [LogInfo(msg=f"warning: {plan.warning}")] if plan.warning else []
+    actions.append(
+        Node(
+            package=PACKAGE,
+            executable="spatial_mllm_node",
+            name=bringup.NODE,
+            namespace=plan.namespace,
+            parameters=[written(plan.parameters)],
+            ros_arguments=["--log-level", plan.log_level],
+            output="screen",
+            on_exit=Shutdown(reason="the node has ended"),
+        )
+    )
+    if plan.player:
+
+        def ended(event, context):
+            if event.returncode or plan.exit_with_player:
+                return Shutdown(reason="the player has ended")
+            return LogInfo(msg="the recording has ended; the node stays, Ctrl-C ends it")
+
+        actions.append(ExecuteProcess(cmd=[command, *plan.player], output="screen", on_exit=ended))
+    if plan.rviz:
+        display = share / "rviz" / "spatial_mllm.rviz"
+        actions.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                namespace=plan.namespace,
+                arguments=["-d", str(display), "-f", plan.world_frame],
+                parameters=[{"use_sim_time": plan.use_sim_time}],
+                remappings=plan.remap,
+                on_exit=Shutdown(reason="RViz was closed"),
+            )
+        )
+    return actions
+
+
+def installed(package: str) -> bool:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def written(text: str) -> str:
+    """The path of a file with this text, until the launch ends."""
+    with NamedTemporaryFile("w", prefix="launch_params_", suffix=".yaml", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
+    return file.name

@@ -9,6 +9,22 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
+TRANSPORTS = {"raw": "", "compressed": "/compressed", "compressedDepth": "/compressedDepth"}
+"""How images arrive -> what that adds to their topic."""
+
+RCLPYS = ("use_sim_time", "start_type_description_service")
+"""Parameters that rclpy itself takes care of, as it does of those below ``qos_overrides``."""
+
+
+def is_ours(name: str) -> bool:
+    """Whether a parameter is of this package rather than rclpy's."""
+    return name not in RCLPYS and not name.startswith("qos_overrides.")
+
+
+def below(camera: str, topic: str) -> str:
+    """A topic of a camera: relative ones are below its name."""
+    return topic if topic.startswith(("/", "~")) else f"{camera}/{topic}"
+
 
 def param(default: Any, doc: str, *, unit: str = "", low=None, high=None, choices=(), live: bool = False) -> Any:
     """A documented parameter: unit, closed range, allowed values, and whether it may change while the node runs."""

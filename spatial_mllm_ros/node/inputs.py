@@ -13,13 +13,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from ..config import CameraParams, Config
+from ..config import TRANSPORTS, CameraParams, Config, below
 from .input_thread import InputThread
 
 TRANSFORMS_WAITING = 1000
 UNTAKEN = 10  # messages that DDS keeps until they are taken; what it pushes out itself is not counted, so not 1
 SENSOR = ReliabilityPolicy.BEST_EFFORT  # a best-effort subscription matches every publisher
-TRANSPORTS = {"raw": "", "compressed": "/compressed", "compressedDepth": "/compressedDepth"}
 
 
 class Stream:
@@ -132,8 +131,3 @@ def transform_streams(config: Config) -> list[Stream]:
     type_ = Odometry if config.pose.source == "odometry" else PoseStamped
     qos = QoSProfile(depth=100, reliability=SENSOR)
     return [static, moving, Stream("pose", "", "pose.topic", config.pose.topic, type_, qos, TRANSFORMS_WAITING)]
-
-
-def below(camera: str, topic: str) -> str:
-    """Relative topics are below the camera's name."""
-    return topic if topic.startswith(("/", "~")) else f"{camera}/{topic}"

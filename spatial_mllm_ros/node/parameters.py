@@ -5,19 +5,12 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from ..config import Config, build, node_parameters
-
-RCLPYS = ("use_sim_time", "start_type_description_service")
-"""Parameters that rclpy itself takes care of, as it does of those below ``qos_overrides``."""
+from ..config import Config, build, is_ours, node_parameters
 
 
 def given(node: Node) -> dict[str, Any]:
     """What the command line and parameter files set, of a node that declared just that; here it is taken back."""
-    values = {
-        name: node.get_parameter(name).value
-        for name in node.get_parameters_by_prefix("")
-        if name not in RCLPYS and not name.startswith("qos_overrides.")
-    }
+    values = {name: node.get_parameter(name).value for name in node.get_parameters_by_prefix("") if is_ours(name)}
     for name in values:
         node.undeclare_parameter(name)
     return values

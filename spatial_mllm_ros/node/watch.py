@@ -7,7 +7,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, ReliabilityPolicy, qos_check_compatible
 
 from ..assembler import FrameAssembler
-from .inputs import TRANSPORTS, Stream
+from ..config import TRANSPORTS
+from .inputs import Stream
 
 SAY_AGAIN = 30.0  # s
 MOST_SAID, MOST_CHARACTERS = 500, 500

@@ -58,7 +58,7 @@ HOUSES = (
             {"scene"},
             {"annotate", "simulation"},
             {"doctor", "report"},
-            {"cli", "node"},
+            {"bringup", "cli", "node"},
             {"executables"},
         ),
     ),

@@ -48,7 +48,7 @@ def rclpy_declares_what_we_leave_to_it(_: Path) -> None:
     import rclpy
     from rclpy.lifecycle import LifecycleNode
 
-    from spatial_mllm_ros.node.parameters import RCLPYS
+    from spatial_mllm_ros.config import RCLPYS
 
     context = rclpy.Context()
     rclpy.init(context=context)
@@ -194,7 +194,7 @@ ROWS = [
     Row(
         "rclpy",
         "names of the parameters that a node has of itself",
-        "spatial_mllm_ros/node/parameters.py",
+        "spatial_mllm_ros/config.py",
         "RCLPYS = ",
         rclpy_declares_what_we_leave_to_it,
         "rclpy",
