@@ -107,12 +107,12 @@ lint: setup  ## check style and types
 
 # The workspace of a ROS 2 user, in build/workspace: both packages by colcon, then the installed node.
 WORKSPACE := build/workspace
-colcon: setup  ## build both packages with colcon and run the node from its install folder
+colcon: setup  ## build both packages with colcon and run the node from its install folder; ARGS=--symlink-install
 	@$(BIN)/python -c 'import rclpy' 2>/dev/null || { echo "no ROS 2 for this Python: make colcon PYTHON=python3.12 VENV=.venv312"; exit 1; }
 	$(SAY) "colcon 1/2: building spatial_mllm_msgs and spatial_mllm_ros in $(WORKSPACE)"
-	@mkdir -p $(WORKSPACE)/src && ln -sfn "$(CURDIR)" $(WORKSPACE)/src/spatial_mllm_ros
-	@cd $(WORKSPACE) && "$(HERE)/bin/python" -m colcon build \
-	    --paths src/spatial_mllm_ros src/spatial_mllm_ros/msg $(if $(FROM_WHEELS),--cmake-args $(FROM_WHEELS))
+	@mkdir -p $(WORKSPACE)/src && ln -sfn "$(CURDIR)" $(WORKSPACE)/src/spatial_mllm_ros && \
+	    ln -sfn spatial_mllm_ros/msg $(WORKSPACE)/src/spatial_mllm_msgs
+	@cd $(WORKSPACE) && "$(HERE)/bin/python" -m colcon build $(ARGS) $(if $(FROM_WHEELS),--cmake-args $(FROM_WHEELS))
 	$(SAY) "colcon 2/2: starting the node from $(WORKSPACE)/install, asking its state, ending it"
 	@cd $(WORKSPACE) && . install/local_setup.sh && "$(HERE)/bin/python" "$(CURDIR)"/tools/check_installed_node.py install
 

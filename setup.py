@@ -54,7 +54,7 @@ QUESTIONS = [
 
 
 def text(name: str) -> str:
-    return Path(__file__).with_name(name).read_text("utf-8")
+    return Path(__file__).resolve().with_name(name).read_text("utf-8")  # colcon build --symlink-install links this file
 
 
 setup(
@@ -117,7 +117,7 @@ setup(
             "pre-commit>=4",
             "scikit-build-core>=0.10",
             "colcon-common-extensions>=0.3",
-            "setuptools>=77",
+            "setuptools>=77,<80",  # colcon build --symlink-install needs its develop; with a newer one colcon copies
             "wheel>=0.45",
             "pip>=25.3",
             "uv>=0.13",
