@@ -49,7 +49,7 @@ else
   FROM_WHEELS = -DPython3_EXECUTABLE="$(HERE)/bin/python" -DCMAKE_PROJECT_INCLUDE="$(CURDIR)/msg/cmake/from_wheels.cmake"
 endif
 
-.PHONY: help setup lock demo test test-versions bench lint colcon nano clean
+.PHONY: help setup lock demo test test-versions bench soak lint colcon nano clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -99,6 +99,10 @@ test-versions: setup  ## test throw-away environments with the oldest, the newes
 bench: setup  ## run the benchmarks; ARGS go to them
 	$(SAY) "bench: running the benchmarks"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: setup  ## the node for hours with everything that happens to it; ARGS="--hours 0.5 --out curves.csv"
+	$(SAY) "soak: running the node"
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 lint: setup  ## check style and types
 	$(SAY) "lint: ruff, then pyright"
@@ -167,14 +171,19 @@ $(VENV)/.installed: $(VENV)/.torch setup.py requirements.txt $(LOCK)
 	    2>&1 | tee log/setup.txt | awk '$(TOLD)' || $(AGAIN)
 	@touch $@
 
+# Packages of other projects that the wheels lack, and of these the part that is used.
+MISSING := tf2_msgs bond
+
 $(VENV)/.interfaces: $(VENV)/.installed $(shell find msg -type f)
 	@if ! $(BIN)/python -c 'import rclpy' 2>/dev/null; then \
 	    echo "==> setup 4/4: no ROS 2 for $$($(BIN)/python --version) (wheels: 3.11, 3.12): the node and play are left out"; \
 	else \
 	    echo "==> setup 4/4: building the interfaces in msg/"; \
 	    $(PIP) install --no-build-isolation --no-deps --force-reinstall ./msg > log/setup.txt 2>&1 || $(AGAIN) && \
-	    { $(BIN)/python -c 'import tf2_msgs.msg' 2>/dev/null || \
-	        $(PIP) install --no-build-isolation --no-deps ./msg/tf2_msgs > log/setup.txt 2>&1 || $(AGAIN); }; \
+	    for package in $(MISSING); do \
+	        $(BIN)/python -c "import $$package.msg" 2>/dev/null || \
+	            $(PIP) install --no-build-isolation --no-deps ./msg/$$package > log/setup.txt 2>&1 || $(AGAIN); \
+	    done; \
 	fi
 	@touch $@
 	@$(HAS_TORCH) || echo "==> setup: without torch the model and training are left out"

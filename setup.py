@@ -69,7 +69,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]) + find_packages("training"),
     package_dir={TRAINING: f"training/{TRAINING}"},
     package_data={
-        NAME: ["py.typed", "definitions/*.msg"],
+        NAME: ["py.typed", "fastdds.xml", "definitions/*.msg"],
         f"{NAME}.report": ["*.j2"],
         TRAINING: ["py.typed", "*/*.j2", "*/*.yaml", "*/*/*.yaml"],
     },

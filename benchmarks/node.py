@@ -1,4 +1,6 @@
-"""The node over DDS: a recording played at its own pace into 1 and 4 cameras; are all frames processed, and how late?
+"""The node over DDS: a recording played at its own pace into 1 and 4 cameras, as compressed and as raw images.
+
+Are all frames processed, and how late?
 
 ``python -m benchmarks.node [RECORDING]``: by default the kitchen recording beside the checkout, or a simulated room.
 """
@@ -18,13 +20,15 @@ from time import monotonic, sleep, time_ns
 from typing import Any
 
 from benchmarks.common import Row, recording, resident_mb, show
+from spatial_mllm_ros.middleware import make_room_for_images
 from spatial_mllm_ros.recordings import Recording
 from spatial_mllm_ros.recordings.restamp import restamper
 
 NODE = Path(sys.executable).with_name("spatial_mllm_node")
 DOMAIN = os.getpid() % 90 + 11
 # Below /camera in the recording, below the camera's name here.
-CAMERA_TOPICS = ("color/camera_info", "depth/image_raw/compressed", "color/image_raw/compressed")
+INFO = "color/camera_info"
+CAMERA_TOPICS = (INFO, "depth/image_raw/compressed", "color/image_raw/compressed")
 ORDER = ["/tf", *(f"/camera/{topic}" for topic in CAMERA_TOPICS)]
 PERIOD = 1 / 30  # s between two frames of a camera
 WARM_UP = 15  # frames before counting starts
@@ -32,24 +36,52 @@ SETTLE = 1.0  # s for the last frames to be processed
 
 
 class Tape:
-    """The messages of a recording as CDR bytes, by frame; stamps are written anew when they are sent."""
+    """The messages of a recording as CDR bytes, by frame; stamps are written anew when they are sent.
 
-    def __init__(self, path: Path):
+    Args:
+        raw: images are decoded here, and sent as Image.
+    """
+
+    def __init__(self, path: Path, raw: bool = False):
+        self.raw = raw
         self.static: list[bytes] = []
         by_topic: dict[str, list[tuple[int, bytes]]] = {topic: [] for topic in ORDER}
         with Recording(path) as known:
             self.stamped: dict[str, Any] = {t.name: restamper(t.type, known.types) for t in known.topics.values()}
-            for topic, _, raw in known.messages():
+            for topic, _, recorded in known.messages():
                 if topic.name == "/tf_static":
-                    self.static.append(bytes(raw))
+                    self.static.append(bytes(recorded))
                 elif topic.name in by_topic:
                     stamps: list[int] = []
-                    self.stamped[topic.name](raw, lambda stamp, found=stamps: found.append(stamp) or stamp)
-                    by_topic[topic.name].append((stamps[0], bytes(raw)))
+                    self.stamped[topic.name](recorded, lambda stamp, found=stamps: found.append(stamp) or stamp)
+                    data = raw_image(recorded) if raw and "image_raw" in topic.name else bytes(recorded)
+                    by_topic[topic.name].append((stamps[0], data))
         images = by_topic[ORDER[-1]]
         self.offsets = [stamp - images[0][0] for stamp, _ in images]
         same = {topic: dict(messages) for topic, messages in by_topic.items()}
         self.frames = [{topic: same[topic][stamp] for topic in ORDER if stamp in same[topic]} for stamp, _ in images]
+
+
+def raw_image(compressed: bytes) -> bytes:
+    """A CompressedImage as an Image, both as CDR: bgr8 of colour, 16UC1 of depth."""
+    import cv2
+    import numpy as np
+    from rclpy.serialization import deserialize_message, serialize_message
+    from sensor_msgs.msg import CompressedImage, Image
+
+    message = deserialize_message(bytes(compressed), CompressedImage)
+    pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    height, width, *_ = pixels.shape
+    return serialize_message(
+        Image(
+            header=message.header,
+            height=height,
+            width=width,
+            encoding="16UC1" if pixels.dtype == np.uint16 else "bgr8",
+            step=pixels.strides[0],
+            data=pixels.tobytes(),
+        )
+    )
 
 
 class Player:
@@ -61,14 +93,16 @@ class Player:
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.node import Node
         from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
-        from sensor_msgs.msg import CameraInfo, CompressedImage
+        from sensor_msgs.msg import CameraInfo, CompressedImage, Image
         from spatial_mllm_msgs.msg import CoverageStatus
         from std_srvs.srv import Trigger
         from tf2_msgs.msg import TFMessage
 
         self.tape, self.cameras = tape, cameras
         os.environ |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(DOMAIN)}
-        transports = [f"{camera}.{kind}_transport:=compressed" for camera in cameras for kind in ("image", "depth")]
+        make_room_for_images()
+        transport, kind = ("raw", Image) if tape.raw else ("compressed", CompressedImage)
+        transports = [f"{camera}.{what}_transport:={transport}" for camera in cameras for what in ("image", "depth")]
         settings = [part for each in (*transports, "status_rate:=10.0", *parameters) for part in ("-p", each)]
         self.process = subprocess.Popen([NODE, "--ros-args", "--log-level", "error", *settings])
         self.context = Context()
@@ -76,9 +110,9 @@ class Player:
         self.node = Node("player", context=self.context)
         self.publishers: dict[str, list[Any]] = {"/tf": [self.node.create_publisher(TFMessage, "/tf", 100)]}
         for topic in CAMERA_TOPICS:
-            type_ = CameraInfo if topic.endswith("camera_info") else CompressedImage
+            type_, name = (CameraInfo if topic == INFO else kind), topic.removesuffix("/compressed" if tape.raw else "")
             self.publishers[f"/camera/{topic}"] = [
-                self.node.create_publisher(type_, f"/{camera}/{topic}", qos_profile_sensor_data) for camera in cameras
+                self.node.create_publisher(type_, f"/{camera}/{name}", qos_profile_sensor_data) for camera in cameras
             ]
         latched = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.static = self.node.create_publisher(TFMessage, "/tf_static", latched)
@@ -160,6 +194,7 @@ def cpu_seconds(pid: int) -> float:
 
 def measure(tape: Tape, count: int) -> Iterator[Row]:
     """Rows for a number of cameras that all show the recording."""
+    frames = tape.frames[WARM_UP:]
     cameras = [f"camera{i}" for i in range(count)]
     with closing(Player(tape, cameras, f"cameras:=[{', '.join(cameras)}]", "ask.model:=none")) as player:
         node = player.process.pid
@@ -167,23 +202,27 @@ def measure(tape: Tape, count: int) -> Iterator[Row]:
         player.play(range(WARM_UP))
         player.forget()
         cpu, start = cpu_seconds(node), monotonic()
-        sent = player.play(range(WARM_UP, len(tape.frames)))
+        sent = player.play(range(WARM_UP, WARM_UP + len(frames)))
         seconds = monotonic() - start
         cpu = (cpu_seconds(node) - cpu) / seconds
         sleep(SETTLE)
         said, memory = player.diagnostics, resident_mb(node)
-        name = f"{count} camera{'s' if count > 1 else ''} at {sent / count / seconds:.1f} Hz"
+        kind = "raw" if tape.raw else "compressed"
+        name = f"{count} {kind} camera{'s' if count > 1 else ''} at {sent / count / seconds:.1f} Hz"
         yield from player.rows(name, sent)
         busy = said["processing time p50 (ms)"], said["processing time p95 (ms)"]
         yield Row(f"{name}: processing a frame", f"p50 {busy[0]} ms, p95 {busy[1]} ms")
         yield Row(f"{name}: the node's CPU and memory", f"{100 * cpu:.0f} % of a core, {memory:.0f} MB resident")
+        moved = count * sum(len(message) for frame in frames for message in frame.values()) / seconds
+        yield Row(f"{name}: moved over DDS", f"{moved / 1e6:.0f} MB/s")
 
 
 def run(path: Path | None = None) -> Iterator[Row]:
-    with tempfile.TemporaryDirectory() as folder:
-        tape = Tape(path or recording(Path(folder)))
-    for count in (1, 4):
-        yield from measure(tape, count)
+    for raw in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            tape = Tape(path or recording(Path(folder)), raw)
+        for count in (1, 4):
+            yield from measure(tape, count)
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ class FrameAssembler:
             if waits and not patience_over:
                 return None
             if "pose" in self._needs or (depth is not None and "pose of depth" in self._needs):
-                return self._give_up(stream, name, NO_POSE, str(error))
+                return self._give_up(stream, name, NO_POSE, _why_no_pose(error, world, camera.frame_id))
         stream.images.popleft()
         for _ in range(len(stream.depths)):  # those that no later image can want go, whatever their order
             if (kept := stream.depths.popleft())[0] > image.stamp - self._tolerance:
@@ -279,6 +279,12 @@ class FrameAssembler:
     def note(self, reason: str, text: str) -> None:
         """Remember the latest problem of a kind; names in messages may be of any length, what is kept is not."""
         self.problems[reason] = text[:MAX_TEXT]
+
+
+def _why_no_pose(error: TransformError, world: str, optical: str) -> str:
+    if error.reason in (Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED):
+        return f"{error}; poses are those of '{optical}' (camera_info) in '{world}' (pose.world_frame)"
+    return str(error)
 
 
 def _same(a: Camera, b: Camera) -> bool:

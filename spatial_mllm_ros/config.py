@@ -13,12 +13,14 @@ TRANSPORTS = {"raw": "", "compressed": "/compressed", "compressedDepth": "/compr
 """How images arrive -> what that adds to their topic."""
 
 RCLPYS = ("use_sim_time", "start_type_description_service")
-"""Parameters that rclpy itself takes care of, as it does of those below ``qos_overrides``."""
+"""Parameters that rclpy itself takes care of."""
+QOS = "qos_overrides."
+"""What parameters begin with that override the QoS of topics."""
 
 
 def is_ours(name: str) -> bool:
     """Whether a parameter is of this package rather than rclpy's."""
-    return name not in RCLPYS and not name.startswith("qos_overrides.")
+    return name not in RCLPYS and not name.startswith(QOS)
 
 
 def below(camera: str, topic: str) -> str:
@@ -27,7 +29,7 @@ def below(camera: str, topic: str) -> str:
 
 
 def param(default: Any, doc: str, *, unit: str = "", low=None, high=None, choices=(), live: bool = False) -> Any:
-    """A documented parameter: unit, closed range, allowed values, and whether it may change while the node runs."""
+    """A documented parameter: unit, closed range, allowed values, and whether it may change in an active node."""
     meta = {"doc": doc, "unit": unit, "low": low, "high": high, "choices": tuple(choices), "live": live}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=meta)
@@ -78,6 +80,12 @@ class SyncParams:
     )
     queue_size: int = param(
         4, "messages and frames a camera may have waiting; the oldest is dropped and counted", low=1, high=1000
+    )
+    reliability: str = param(
+        "best_effort",
+        "of subscriptions to images, camera_info and poses; best_effort takes every publisher, reliable asks again for"
+        " what is lost, and takes no publisher that is best effort",
+        choices=("best_effort", "reliable"),
     )
     stale_after: float = param(
         2.0, "silence of a topic that is warned about", unit="s", low=0.1, high=3600.0, live=True
@@ -235,6 +243,13 @@ class Config:
         ["camera"], "names of the cameras; each has its own topics below its name"
     )
     autostart: bool = param(True, "configure and activate at once; false waits for a lifecycle manager")
+    bond_heartbeat_period: float = param(
+        0.1,
+        "heartbeats for nav2's lifecycle manager while active, where autostart is false; 0: none",
+        unit="s",
+        low=0.0,
+        high=2.0,
+    )
     status_rate: float = param(
         1.0, "coverage, markers and diagnostics are published this often", unit="Hz", low=0.1, high=30.0
     )
@@ -252,6 +267,13 @@ class Config:
         """The model that gives geometry from colour; empty where none is named. What ships has to be named for it."""
         name = self.vggt.model or self.ask.model
         return "" if name == "none" else name
+
+    @property
+    def without_geometry(self) -> list[str]:
+        """Cameras that neither depth nor a model gives geometry: of their frames none can be selected."""
+        if self.geometry_model and self.coverage.source != "depth":
+            return []
+        return [name for name in self.cameras if not self.camera(name).depth_topic]
 
     def camera(self, name: str) -> CameraParams:
         """Topics of one camera, defaults where nothing was given."""

@@ -16,7 +16,7 @@ YAML, PAGE, MODELS = ROOT / "config/rgbd.yaml", ROOT / "docs/ros-api.md", ROOT /
 YAML_HEAD = """\
 # RGB-D sensor with depth registered to colour, poses from /tf. This file is the manual: every parameter with its
 # meaning, [unit], range and default. Made from spatial_mllm_ros/config.py by tools/describe_interface.py.
-# Parameters are read when the node starts; those marked "live" may change while it runs.
+# Parameters take effect with configure; those marked "live" at once.
 /**/spatial_mllm:
   ros__parameters:
 """

@@ -102,9 +102,11 @@ def play(
     wait: Annotated[float, typer.Option(help="Wait up to so long for a subscriber, s; 0 does not wait.")] = 0.0,
 ) -> None:
     """Publish a recording over ROS 2 at its own pace or another, until its end or Ctrl-C."""
+    from ..middleware import make_room_for_images
     from ..recordings import recording_info
     from ..recordings.play import PlayOptions, play
 
+    make_room_for_images()
     length = duration or max(recording_info(bag).duration - start, 0.0)
     chosen = PlayOptions(rate, loop, start, duration, topic or (), clock, restamp, wait)
     with progress("playing") as move:
@@ -290,16 +292,32 @@ def report(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Say what this machine can run and what to install for the rest; exit code 1 when coverage or motion cannot."""
+def doctor(
+    node: Annotated[bool, typer.Option("--node", help="Look at a running node instead, and what feeds it.")] = False,
+    name: Annotated[str, typer.Argument(help="Its full name, where more than one runs.", show_default=False)] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what this machine can run and what to install for the rest; exit code 1 when coverage or motion cannot.
+
+    With --node: who publishes what a running node needs, with which QoS, how fast, whether its cameras have poses, and
+    what it says of itself; exit code 1 when something is wrong.
+    """
     from ..doctor import can_run, diagnose
 
-    checks = diagnose()
+    if name and not node:
+        raise typer.BadParameter("a name goes with --node")
+    if node:
+        from ..node.inspection import inspect
+
+        checks, verdict = inspect(name), ("The node has what it needs.", "Something is missing.")
+    else:
+        checks = diagnose()
+        verdict = tuple(f"Coverage, motion and rewards {what} on this machine." for what in ("run", "cannot run"))
     if as_json:
         typer.echo(json.dumps(show.doctor_values(checks), indent=2))
     else:
         out.print(show.doctor_table(checks))
-        out.print(*show.remedies(checks), sep="\n", soft_wrap=True)
+        out.print(*show.remedies(checks), "", verdict[not can_run(checks)], sep="\n", soft_wrap=True)
     raise typer.Exit(0 if can_run(checks) else 1)
 
 

@@ -135,6 +135,5 @@ def doctor_table(checks: list[Check]) -> Table:
 
 
 def remedies(checks: list[Check]) -> Iterator[str]:
-    """What to do about each thing that is missing, and the verdict."""
-    yield from (f"{check.name}: {check.remedy}" for check in checks if not check.ok)
-    yield f"\nCoverage, motion and rewards {'run' if can_run(checks) else 'cannot run'} on this machine."
+    """What to do about each thing that is missing."""
+    return (f"{check.name}: {check.remedy}" for check in checks if not check.ok)

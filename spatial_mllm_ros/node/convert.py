@@ -4,6 +4,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import PointCloud2, PointField
 from spatial_mllm_msgs.msg import CoverageStatus, MotionReward, SelectedFrame, SelectedFrames
 from std_msgs.msg import Header
 
@@ -22,6 +23,26 @@ def header(stamp_ns: int, frame_id: str) -> Header:
 
 def vector(v: np.ndarray) -> Vector3:
     return Vector3(x=float(v[0]), y=float(v[1]), z=float(v[2]))
+
+
+def point(p: np.ndarray) -> Point:
+    return Point(x=float(p[0]), y=float(p[1]), z=float(p[2]))
+
+
+def cloud(points: np.ndarray, stamp_ns: int, frame_id: str) -> PointCloud2:
+    """Points [N, 3] metres as a cloud of x, y, z in float32."""
+    fields = [PointField(name=n, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, n in enumerate("xyz")]
+    return PointCloud2(
+        header=header(stamp_ns, frame_id),
+        height=1,
+        width=len(points),
+        fields=fields,
+        is_bigendian=False,
+        point_step=12,
+        row_step=12 * len(points),
+        data=np.ascontiguousarray(points, "<f4").tobytes(),
+        is_dense=True,
+    )
 
 
 def poses(matrices: list[Matrix]) -> list[Pose]:

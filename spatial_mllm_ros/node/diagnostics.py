@@ -20,7 +20,8 @@ class Diagnostics:
     """Turns counts into rates and levels; call it at a steady pace."""
 
     def __init__(self, name: str, loop: FrameLoop, pipeline: SpatialPipeline, models: Models, streams: list[Stream]):
-        self._name, self._loop, self._models, self._streams = name, loop, models, streams
+        self._name = name.lstrip("/")  # of the robots in one network each has its namespace
+        self._loop, self._models, self._streams = loop, models, streams
         self._pipeline, self._memory = pipeline, pipeline.memory
         self._last: dict[str, int] = {}
         self._time = monotonic()
@@ -69,6 +70,8 @@ class Diagnostics:
             if seconds_each:
                 half, most = np.percentile(seconds_each, (50, 95)) * 1e3
                 values[f"{what} p50 (ms)"], values[f"{what} p95 (ms)"] = f"{half:.1f}", f"{most:.1f}"
+        if self._loop.apart:
+            return self._status("processing", WARN, self._loop.apart, values)
         rate = self._rate("dropped", dropped.total(), seconds)
         if rate > 0:
             reason = dropped.most_common(1)[0][0]

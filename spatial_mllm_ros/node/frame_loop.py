@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from datetime import datetime, timezone
 from threading import Event, Lock, Thread
 from time import monotonic, monotonic_ns
 from traceback import format_exc
@@ -15,7 +16,12 @@ from ..scene.pipeline import Processed, SpatialPipeline
 from .inputs import Inputs
 
 IDLE_TURN = 0.05  # s; frames that wait for a pose are given up within this time of pose.max_wait
+REMEDY = (
+    "for a recording set use_sim_time to true and publish /clock, as play --clock does, or shift its stamps with play"
+    " --restamp; for a camera set the clock of its driver"
+)
 DECODERS = 2  # threads that decode depth, half of the work, while an earlier frame is processed
+APART = 60_000_000_000, -1_000_000_000  # ns; a frame that is older, or comes from later, is of another clock
 REMEMBERED = 2000  # frames whose age and processing time are kept for /diagnostics
 
 
@@ -34,6 +40,7 @@ class FrameLoop:
         gone: images that were dropped here, by reason.
         ages: seconds from exposure to the end of processing of recent frames.
         busy: seconds spent on each of those.
+        apart: what is wrong with the clock of the latest frame; empty: nothing.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class FrameLoop:
         self.gone: Counter[str] = Counter()
         self.ages: deque[float] = deque(maxlen=REMEMBERED)
         self.busy: deque[float] = deque(maxlen=REMEMBERED)
+        self.apart = ""
         self._pipeline, self._assembler = pipeline, assembler
         self._now_ns, self._publish, self._log = now_ns, publish, log
         self._inputs: Inputs | None = None
@@ -142,8 +150,7 @@ class FrameLoop:
             except Exception:
                 self.gone["failed"] += 1
                 raise
-            now = self._now_ns()
-            age = now - frame.stamp_ns if now else None
+            age = self._age(frame)
             self.processed[frame.camera.name] += 1
             self.busy.append(monotonic() - start)
             if age is not None:
@@ -151,6 +158,24 @@ class FrameLoop:
             if processed.reset:
                 self._log.warning(f"time jumped back to {frame.stamp_ns / 1e9:.3f} s: memory and targets were cleared")
             self._publish(processed, age)
+
+    def _age(self, frame: Frame) -> int | None:
+        """Nanoseconds since the exposure; None where the node's clock shows no time, or is another than the frame's."""
+        now = self._now_ns()
+        if not now:
+            return None
+        age, (oldest, newest) = now - frame.stamp_ns, APART
+        if newest <= age <= oldest:
+            self.apart = ""
+            return max(age, 0)
+        self.apart = f"images are stamped {_date(frame.stamp_ns)}, this node's clock shows {_date(now)}"
+        text = f"camera '{frame.camera.name}': {self.apart}, so their age is not known; {REMEDY}"
+        self._assembler.note("another clock", text)
+        return None
+
+
+def _date(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _decode(frame: Frame) -> None:

@@ -1,6 +1,7 @@
 """Subscriptions: callbacks only store, the frame loop takes. What does not fit pushes out the oldest and is counted."""
 
 from collections import deque
+from itertools import chain
 from threading import Event, Lock
 from time import monotonic, monotonic_ns
 from typing import Any
@@ -15,10 +16,10 @@ from tf2_msgs.msg import TFMessage
 
 from ..config import TRANSPORTS, CameraParams, Config, below
 from .input_thread import InputThread
+from .qos import OVERRIDABLE
 
 TRANSFORMS_WAITING = 1000
 UNTAKEN = 10  # messages that DDS keeps until they are taken; what it pushes out itself is not counted, so not 1
-SENSOR = ReliabilityPolicy.BEST_EFFORT  # a best-effort subscription matches every publisher
 
 
 class Stream:
@@ -69,10 +70,7 @@ class Inputs:
 
     def __init__(self, node: LifecycleNode, config: Config, arrived: Event):
         self._node, self._arrived = node, arrived
-        self.streams = [
-            *transform_streams(config),
-            *(s for camera in config.cameras for s in camera_streams(camera, config.camera(camera), config)),
-        ]
+        self.streams = streams(config)
         self._thread = InputThread(node)
         self._subscriptions = []
         try:
@@ -95,6 +93,7 @@ class Inputs:
             stream.qos,
             callback_group=self._thread.group,
             event_callbacks=SubscriptionEventCallbacks(message_lost=stream.count_lost, use_default_callbacks=False),
+            qos_overriding_options=OVERRIDABLE,
         )
         stream.topic = subscription.topic_name
         return subscription
@@ -105,12 +104,18 @@ class Inputs:
             self._node.destroy_subscription(subscription)
 
 
+def streams(config: Config) -> list[Stream]:
+    """Everything that is subscribed, in the order in which it is to be fed."""
+    cameras = (camera_streams(camera, config.camera(camera), config) for camera in config.cameras)
+    return [*transform_streams(config), *chain.from_iterable(cameras)]
+
+
 def camera_streams(name: str, camera: CameraParams, config: Config) -> list[Stream]:
     """Image, depth and camera_info of one camera, in the order in which they are to be fed."""
     waiting = config.sync.queue_size
-    qos = QoSProfile(depth=max(waiting, UNTAKEN), reliability=SENSOR)
 
     def stream(kind: str, topic: str, transport: str, type_: type) -> Stream:
+        qos = QoSProfile(depth=max(waiting, UNTAKEN), reliability=reliability(config))
         type_ = type_ if transport == "raw" else CompressedImage
         topic = below(name, topic) + TRANSPORTS[transport]
         return Stream(kind, name, f"{name}.{kind}_topic", topic, type_, qos, waiting)
@@ -122,12 +127,15 @@ def camera_streams(name: str, camera: CameraParams, config: Config) -> list[Stre
 
 def transform_streams(config: Config) -> list[Stream]:
     """/tf_static always (mounts of cameras), then /tf or the pose topic."""
-    many = QoSProfile(depth=100)
     latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     static = Stream("tf_static", "", "", "/tf_static", TFMessage, latched, TRANSFORMS_WAITING)
-    moving = Stream("tf", "", "", "/tf", TFMessage, many, TRANSFORMS_WAITING)
+    moving = Stream("tf", "", "", "/tf", TFMessage, QoSProfile(depth=100), TRANSFORMS_WAITING)
     if config.pose.source == "tf":
         return [static, moving]
     type_ = Odometry if config.pose.source == "odometry" else PoseStamped
-    qos = QoSProfile(depth=100, reliability=SENSOR)
+    qos = QoSProfile(depth=100, reliability=reliability(config))
     return [static, moving, Stream("pose", "", "pose.topic", config.pose.topic, type_, qos, TRANSFORMS_WAITING)]
+
+
+def reliability(config: Config) -> ReliabilityPolicy:
+    return ReliabilityPolicy[config.sync.reliability.upper()]

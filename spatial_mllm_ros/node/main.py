@@ -7,13 +7,18 @@ from traceback import format_exc
 
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
+from rclpy.logging import LoggingSeverity, get_logger_effective_level, set_logger_level
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import ok, try_shutdown
 
+from ..config import describe
+from ..middleware import make_room_for_images
 from .services import AT_ONCE
 from .spatial_node import SpatialNode
 
-THREADS = AT_ONCE + 3  # requests, and one each for status, rclpy's own services and the question that is answered
+# At most, made where they are needed: requests, one each for status, rclpy's own services and the question that is
+# answered, and the questions that wait.
+THREADS = AT_ONCE + 3 + describe()["ask.waiting"]["high"]
 
 
 def main(args: list[str] | None = None) -> None:
@@ -21,15 +26,17 @@ def main(args: list[str] | None = None) -> None:
     end = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: end.set())
+    make_room_for_images()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # such as a parameter file that is no YAML; rcl adds places in its own sources
         sys.exit(f"spatial_mllm_node: {str(error).partition(', at /')[0]}")
+    quieten_rcl(sys.argv if args is None else args)
     try:
         node = SpatialNode()
     except ValueError as error:  # rclpy cannot declare what has no type
         sys.exit(f"spatial_mllm_node: a parameter is an empty list, and cameras needs a name at least: {error}")
-    executor = MultiThreadedExecutor(THREADS + (node.config.ask.waiting if node.config else 0))
+    executor = MultiThreadedExecutor(THREADS)
     executor.add_node(node)
     failed = node.autostart and not node.start()
     if not failed:
@@ -43,6 +50,13 @@ def main(args: list[str] | None = None) -> None:
     node.destroy_node()
     try_shutdown()
     sys.exit(1 if failed else 0)
+
+
+def quieten_rcl(args: list[str]) -> None:
+    """``--log-level debug`` is about this node: of what rcl says there are thousands of lines, and it can be named."""
+    for name in ("rcl", "rmw_fastrtps_cpp", "rmw_cyclonedds_cpp", "rmw_zenoh_cpp"):
+        if get_logger_effective_level(name) < LoggingSeverity.INFO and not any(a.startswith(f"{name}:=") for a in args):
+            set_logger_level(name, LoggingSeverity.INFO)
 
 
 def spin(executor: MultiThreadedExecutor, node: SpatialNode, end: Event) -> None:

@@ -1,18 +1,37 @@
 """Publishers of the node."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PointStamped
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
 from spatial_mllm_msgs.msg import CoverageStatus, MotionReward, SelectedFrames
 from visualization_msgs.msg import MarkerArray
 
+from ..errors import BadMessage
+from ..frames import Frame
+from ..motion.depth import lift
+from ..motion.posed import posed
 from ..motion.rewards import Reward
 from ..scene.memory import FrameKey, FrameMemory
 from ..scene.pipeline import Processed
 from . import convert
 from .markers import coverage_markers
+from .qos import OVERRIDABLE
+
+TOPICS = (
+    "~/selected_frames",
+    "~/coverage",
+    "~/coverage_markers",
+    "~/coverage_cloud",
+    "~/motion_reward",
+    "~/answer_point",
+    "/diagnostics",
+)
 
 
 class Outputs:
@@ -25,16 +44,19 @@ class Outputs:
     """
 
     def __init__(self, node: LifecycleNode, memory: FrameMemory, dropped: Callable[[], int]):
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._node, self._memory, self._dropped = node, memory, dropped
         self._world_frame = memory.config.pose.world_frame
         self._age_ns: int | None = None
         self._published: list[FrameKey] = []
-        self.selected = node.create_lifecycle_publisher(SelectedFrames, "~/selected_frames", latched)
-        self.coverage = node.create_lifecycle_publisher(CoverageStatus, "~/coverage", 10)
-        self.markers = node.create_lifecycle_publisher(MarkerArray, "~/coverage_markers", latched)
-        self.rewards = node.create_lifecycle_publisher(MotionReward, "~/motion_reward", 100)
-        self.diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        selected, coverage, markers, cloud, rewards, point, diagnostics = TOPICS
+        overridable = {"qos_overriding_options": OVERRIDABLE}
+        self.selected = node.create_lifecycle_publisher(SelectedFrames, selected, latched(), **overridable)
+        self.coverage = node.create_lifecycle_publisher(CoverageStatus, coverage, 10, **overridable)
+        self.markers = node.create_lifecycle_publisher(MarkerArray, markers, latched(), **overridable)
+        self.cloud = node.create_lifecycle_publisher(PointCloud2, cloud, latched(), **overridable)
+        self.point = node.create_lifecycle_publisher(PointStamped, point, 10, **overridable)
+        self.rewards = node.create_lifecycle_publisher(MotionReward, rewards, 100, **overridable)
+        self.diagnostics = node.create_publisher(DiagnosticArray, diagnostics, 10, **overridable)
 
     def frame(self, processed: Processed, age_ns: int | None) -> None:
         """After each frame: rewards always, selection and coverage where they changed."""
@@ -67,7 +89,10 @@ class Outputs:
             self.selected.publish(convert.selected_frames(selected, stamp_ns, self._world_frame))
 
     def picture(self) -> None:
-        """Markers, where somebody looks at them."""
+        """Markers and cloud of what is covered, where somebody looks at them."""
+        if self.cloud.get_subscription_count():
+            centers, stamp_ns = self._memory.covered_voxels(), self._memory.state().stamp_ns
+            self.cloud.publish(convert.cloud(centers, stamp_ns, self._world_frame))
         if self.markers.get_subscription_count():
             state, selected = self._memory.state(), self._memory.selected
             centers = self._memory.covered_voxels()
@@ -75,7 +100,21 @@ class Outputs:
                 coverage_markers(centers, state.voxel_size, selected, state.stamp_ns, self._world_frame)
             )
 
+    def answered(self, frame: Frame, pixel: tuple[float, float]) -> None:
+        """The place in the world behind a pixel that was the answer, where depth has a sure reading there."""
+        if not self.point.get_subscription_count() or not frame.has_depth or frame.world_from_camera is None:
+            return
+        with suppress(BadMessage):  # its depth is broken, which says nothing of the answer
+            place = lift(posed(frame), np.array([pixel]))[0]
+            if np.isfinite(place).all():
+                header = convert.header(frame.stamp_ns, self._world_frame)
+                self.point.publish(PointStamped(header=header, point=convert.point(place)))
+
     def close(self) -> None:
-        for publisher in (self.selected, self.coverage, self.markers, self.rewards):
+        for publisher in (self.selected, self.coverage, self.markers, self.cloud, self.rewards, self.point):
             self._node.destroy_lifecycle_publisher(publisher)  # pyright: ignore[reportArgumentType]
         self._node.destroy_publisher(self.diagnostics)
+
+
+def latched() -> QoSProfile:
+    return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

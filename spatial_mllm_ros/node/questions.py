@@ -1,6 +1,6 @@
 """~/ask and ~/ask_with_progress: a question is checked, gets its frames, waits for the model, and is answered."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from threading import Condition, Event
@@ -39,10 +39,19 @@ class Questions:
         node: where they are made.
         pipeline: whose memory is asked about.
         model: answers; it belongs to the caller.
+        pointed: called with frame and pixel of an answer that is one.
         group: callback group of both.
     """
 
-    def __init__(self, node: LifecycleNode, pipeline: SpatialPipeline, model: ModelProcess, group: CallbackGroup):
+    def __init__(
+        self,
+        node: LifecycleNode,
+        pipeline: SpatialPipeline,
+        model: ModelProcess,
+        pointed: Callable[[Frame, tuple[float, float]], None],
+        group: CallbackGroup,
+    ):
+        self._pointed = pointed
         self.frames = QuestionFrames(pipeline, model)
         self._node, self._model, self._cameras = node, model, pipeline.config.cameras
         self._changed = Condition()
@@ -126,7 +135,10 @@ class Questions:
             while goal is not None and not wait([ticket.future], LOOK).done:
                 if goal.is_cancel_requested:
                     ticket.cancel()
-            fill(response, ticket.result(), question, ticket.frames)
+            answer = ticket.result()
+            fill(response, answer, question, ticket.frames)
+            if question.answer_type == AnswerType.PIXEL and answer.verdict == Verdict.ANSWERED and answer.frames:
+                self._pointed(ticket.frames[answer.frames[0]], (response.vector.x, response.vector.y))
         return response
 
 

@@ -12,6 +12,7 @@ from ..assembler import FrameAssembler
 from ..config import Config
 from ..scene.pipeline import Processed, SpatialPipeline
 from .beside import Beside
+from .bond import Bond
 from .diagnostics import Diagnostics
 from .frame_loop import FrameLoop
 from .inputs import Inputs
@@ -46,9 +47,12 @@ class Session:
             outputs = Outputs(node, pipeline.memory, lambda: self._loop.dropped().total())
             self._outputs = parts.enter_context(closing(outputs))
             parts.enter_context(closing(Services(node, pipeline, self._reset_memory, group)))
+            self._bond = None
+            if not config.autostart and config.bond_heartbeat_period:
+                self._bond = parts.enter_context(closing(Bond(node, config.bond_heartbeat_period)))
             self._models = parts.enter_context(closing(Models(config, self._log, engine)))
             answers, sees = self._models.answers, self._models.geometry
-            self._questions = parts.enter_context(closing(Questions(node, pipeline, answers, group)))
+            self._questions = parts.enter_context(closing(Questions(node, pipeline, answers, outputs.answered, group)))
             motion = MotionQuestions(pipeline, answers, outputs.reward, self._log)
             self._beside: list[Beside] = [parts.enter_context(closing(motion))]
             if sees is not None:
@@ -63,7 +67,8 @@ class Session:
         with ExitStack() as active:
             inputs = active.enter_context(closing(Inputs(self._node, self._config, self._loop.arrived)))
             watch = Watch(self._node, inputs.streams, self._assembler)
-            diagnostics = Diagnostics(self._node.get_name(), self._loop, self._pipeline, self._models, inputs.streams)
+            name = self._node.get_fully_qualified_name()
+            diagnostics = Diagnostics(name, self._loop, self._pipeline, self._models, inputs.streams)
             active.callback(self._loop.stop)
             self._loop.start(inputs)
             self._outputs.selection(again=True)
@@ -74,7 +79,14 @@ class Session:
                 clock=Clock(clock_type=ClockType.STEADY_TIME),  # goes on while simulated time stands still
             )
             active.callback(self._node.destroy_timer, timer)
+            if self._bond is not None:
+                self._bond.form()
+                active.callback(self._bond.part)
             self._active = active.pop_all()
+
+    @property
+    def active(self) -> bool:
+        return self._active is not None
 
     def deactivate(self) -> None:
         """Stop to work, where it does; memory stays, and requests are answered."""

@@ -1,16 +1,22 @@
 """The lifecycle node ``spatial_mllm``: parameters and states; what works in them is a :class:`Session`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from traceback import format_exc
+from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Result
+from rclpy.parameter import Parameter
 
-from ..config import Config
+from ..config import Config, build
 from ..mllm.process.remote import ENGINE
 from ..scene.warm_up import warm_up
 from . import parameters
+from .inputs import streams
+from .outputs import TOPICS
+from .qos import refuse_unknown
 from .session import Session
 
 SUCCESS, FAILURE = Result.SUCCESS, Result.FAILURE
@@ -19,10 +25,11 @@ SUCCESS, FAILURE = Result.SUCCESS, Result.FAILURE
 class SpatialNode(LifecycleNode):
     """configure makes pipeline, publishers and services; activate subscribes and starts to work.
 
-    Inactive, it keeps its memory and answers requests; cleanup forgets everything.
+    Inactive, it keeps its memory and answers requests; cleanup forgets everything. Parameters take effect with
+    configure, live ones at once; the others cannot be set while it is active.
 
     Attributes:
-        config: the parameters, live ones up to date; None where the given ones are wrong (the log says why).
+        config: the parameters that are in effect; None where the given ones are wrong (the log says why).
         engine: import path of what runs in the model's process.
     """
 
@@ -34,9 +41,11 @@ class SpatialNode(LifecycleNode):
         self._error = ""
         self._finalized = False
         self._session: Session | None = None  # from configure to cleanup
-        self._given = parameters.given(self)
+        self._configured: dict[str, Any] = {}  # values of the parameters that it was made with
+        self._given, self._overrides = parameters.given(self)
         try:
             self.config = parameters.declare(self, self._given)
+            self.add_on_set_parameters_callback(self._may_be_set)
             self.add_post_set_parameters_callback(self._parameters_changed)
         except ValueError as error:
             self._error = str(error)
@@ -99,6 +108,13 @@ class SpatialNode(LifecycleNode):
     def _configure(self) -> None:
         if self.config is None:
             raise ValueError(self._error)
+        self._configured = parameters.values(self, self.config.cameras)
+        self.config = build(self._configured)
+        subscribed = [self.resolve_topic_name(stream.topic) for stream in streams(self.config)]
+        refuse_unknown(self._overrides, subscribed, [self.resolve_topic_name(topic) for topic in TOPICS])
+        if blind := self.config.without_geometry:
+            text = "no frame will be selected of {}: no depth topic, and no model gives depth; set its depth_topic, or "
+            self.get_logger().warning(text.format(", ".join(blind)) + "vggt.model or ask.model (nano ships with torch)")
         warm_up(self.config)
         self._session = Session(self, self.config, self.engine)
 
@@ -111,7 +127,27 @@ class SpatialNode(LifecycleNode):
         if session is not None:
             session.close()
 
-    def _parameters_changed(self, _changed) -> None:
-        if self.config is not None:
-            self.config = config = parameters.read(self, self.config.cameras)
-            self._in_session(lambda session: session.update(config))
+    def _may_be_set(self, wanted: Sequence[Parameter]) -> SetParametersResult:
+        """Whether these may be set now, together; rclpy has looked at type and range of each."""
+        assert self.config is not None  # what is wrong is not declared
+        now = parameters.values(self, self.config.cameras)
+        new = {p.name: p.value for p in wanted if p.name in now}
+        waits = [name for name in new if name not in parameters.live(new)]
+        if waits and self._session is not None and self._session.active:
+            reason = f"{', '.join(waits)}: not while the node is active; it may be set after deactivate or cleanup"
+            return SetParametersResult(successful=False, reason=reason)
+        try:
+            build(now | new)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _parameters_changed(self, changed: Sequence[Parameter]) -> None:
+        if self.config is None or self._session is None:
+            return
+        now = parameters.values(self, self.config.cameras)
+        waits = [p.name for p in changed if p.name in now and p.name not in parameters.live(now)]
+        if waits:
+            self.get_logger().info(f"{', '.join(waits)}: takes effect with the next cleanup and configure")
+        self.config = build(self._configured | parameters.live(now))
+        self._session.update(self.config)

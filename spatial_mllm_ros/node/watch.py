@@ -11,6 +11,10 @@ from ..config import TRANSPORTS
 from .inputs import Stream
 
 SAY_AGAIN = 30.0  # s
+LOSSES = (
+    "shared memory or buffers for what is sent are smaller than an image and its depth, where it is published;"
+    " docs/middleware.md says what to set there, compressed images are smaller, sync.reliability reliable asks again"
+)
 MOST_SAID, MOST_CHARACTERS = 500, 500
 
 
@@ -26,6 +30,7 @@ class Watch:
     def __init__(self, node: Node, streams: list[Stream], assembler: FrameAssembler):
         self._node, self._streams, self._assembler = node, streams, assembler
         self._said: dict[tuple[str, str], float] = {}
+        self._lost: dict[str, int] = {}
 
     def look(self, stale_after: float) -> None:
         """Log what is wrong now.
@@ -42,6 +47,7 @@ class Watch:
                 self._say(stream.topic, f"nothing on {stream.topic} for {stale_after:g} s: {why}")
             elif silence <= stale_after:
                 self._said = {key: when for key, when in self._said.items() if key[0] != stream.topic}
+            self._tell_lost(stream)
         for reason in list(self._assembler.problems):
             text = self._assembler.problems.pop(reason)
             self._say(reason, text if reason in text else f"{reason}: {text}")
@@ -52,8 +58,15 @@ class Watch:
         if stream.kind == "camera_info":  # once is enough
             return not stream.received
         if stream.kind == "tf_static":  # optional, unless somebody offers it in a way that cannot be received
-            return not stream.received and self._node.count_publishers(stream.topic) > 0
+            offered = self._node.get_publishers_info_by_topic(stream.topic)
+            return not stream.received and any(incompatible(publisher, stream) for publisher in offered)
         return True
+
+    def _tell_lost(self, stream: Stream) -> None:
+        lost, self._lost[stream.topic] = stream.lost - self._lost.get(stream.topic, 0), stream.lost
+        if lost > 0:
+            text = f"the middleware lost {lost} messages on {stream.topic}, {stream.lost} so far: {LOSSES}"
+            self._say(f"{stream.topic} lost", text)
 
     def _say(self, about: str, text: str) -> None:
         """Log a problem, unless the same was said lately with no more than other numbers."""
@@ -75,14 +88,19 @@ def why_silent(node: Node, stream: Stream) -> str:
     if others:
         return f"it carries {', '.join(others)}, expected {wanted}{_other_type(stream, others)}"
     for publisher in publishers:
-        compatible, reason = qos_check_compatible(publisher.qos_profile, stream.qos)
-        if compatible == QoSCompatibility.ERROR:
+        if reason := incompatible(publisher, stream):
             name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
             return (
                 f"publisher {name} offers {qos_name(publisher.qos_profile)}, this node needs {qos_name(stream.qos)}: "
-                f"{reason.strip().rstrip(';')}"
+                f"{reason}"
             )
     return f"{len(publishers)} publisher(s) of the right type and QoS ({qos_name(stream.qos)}), but they are silent"
+
+
+def incompatible(publisher, stream: Stream) -> str:
+    """Why a publisher of the right type cannot be received, of its QoS; empty where it can."""
+    compatible, reason = qos_check_compatible(publisher.qos_profile, stream.qos)
+    return reason.strip().rstrip(";") if compatible == QoSCompatibility.ERROR else ""
 
 
 def _other_topic(node: Node, stream: Stream, wanted: str) -> str:

@@ -47,7 +47,7 @@ HOUSES = (
         "spatial_mllm_ros",
         PACKAGE,
         (
-            {"compiled", "errors", "evenly", "files", "frames", "versions"},
+            {"compiled", "errors", "evenly", "files", "frames", "middleware", "versions"},
             {"config"},
             {"coverage", "geometry"},
             {"messages"},
@@ -58,7 +58,8 @@ HOUSES = (
             {"scene"},
             {"annotate", "simulation"},
             {"doctor", "report"},
-            {"bringup", "cli", "node"},
+            {"node"},
+            {"bringup", "cli"},
             {"executables"},
         ),
     ),

@@ -46,13 +46,13 @@ class Log:
 class Bench:
     """A loop with streams of one camera, but no ROS."""
 
-    def __init__(self, queue_size=4, error=None):
+    def __init__(self, queue_size=4, error=None, ahead=500 * MS):
         config = build({"sync.queue_size": queue_size, "sync.tolerance": 0.001})
         self.pipeline, self.log, self.published = Pipeline(error), Log(), []
         self.assembler = FrameAssembler(config)
         streams = [*transform_streams(config), *camera_streams("camera", config.camera("camera"), config)]
         self.streams = {s.kind: s for s in streams}
-        self.loop = FrameLoop(self.pipeline, self.assembler, lambda: START + 500 * MS, self._publish, self.log)
+        self.loop = FrameLoop(self.pipeline, self.assembler, lambda: START + ahead, self._publish, self.log)
         self.loop.start(SimpleNamespace(streams=streams))
         self.streams["tf_static"].store(transforms((0, "odom", "camera_optical", 0.0)))
 
@@ -95,6 +95,33 @@ def test_each_frame_is_published_with_its_age(bench):
     assert list(b.loop.ages) == [0.5]
     assert b.loop.processed == {"camera": 1}
     assert not b.loop.dropped()
+
+
+YEAR = 365 * 24 * 3600 * 1000 * MS
+
+
+@pytest.mark.parametrize("ahead", [2 * YEAR, -2 * YEAR, 61_000 * MS, -1_001 * MS])
+def test_stamps_of_another_clock_have_no_age(bench, ahead):
+    b = bench(ahead=ahead)
+    b.pipeline.allowed.set()
+    ns = b.send(0)
+    b.settle(1)
+    assert b.published == [(ns, None)]
+    assert not b.loop.ages
+    said = b.assembler.problems["another clock"]
+    assert "stamped 1970-01-01 00:16:40 UTC" in said and b.loop.apart in said
+    assert "use_sim_time" in said and "--restamp" in said
+
+
+@pytest.mark.parametrize(("ahead", "age"), [(59_000 * MS, 59_000 * MS), (0, 0), (-900 * MS, 0)])
+def test_an_age_is_never_negative(bench, ahead, age):
+    b = bench(ahead=ahead)
+    b.pipeline.allowed.set()
+    ns = b.send(0)
+    b.settle(1)
+    assert b.published == [(ns, age)]
+    assert list(b.loop.ages) == [age / 1e9]
+    assert not b.loop.apart and not b.assembler.problems
 
 
 @pytest.mark.parametrize("queue_size", [1, 3])

@@ -69,15 +69,12 @@ def test_a_transition_that_does_not_exist_is_survived(robot, waiting):
     assert robot.state() == "active"
 
 
-def test_read_only_and_live_parameters(robot, waiting):
+def test_a_live_parameter(robot, waiting):
     def set_(name, value):
         message = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
         request = [Parameter(name=name, value=message)]
         return robot.call(SetParameters, "/spatial_mllm/set_parameters", parameters=request).results[0]
 
-    refused = set_("coverage.voxel_size", 0.2)
-    assert not refused.successful
-    assert "read-only" in refused.reason
     assert not set_("sync.stale_after", 0.0).successful  # out of range
     assert set_("sync.stale_after", 0.3).successful
     waiting.says("nothing on", "for 0.3 s")
@@ -87,13 +84,14 @@ def test_every_parameter_is_declared_and_described(robot, waiting):
     known = node_parameters(["camera"])
     listed = robot.call(ListParameters, "/spatial_mllm/list_parameters").result.names
     assert set(known) <= set(listed)
-    assert {n for n in listed if n not in known} <= {"use_sim_time", "start_type_description_service"}
+    others = {n for n in listed if n not in known and not n.startswith("qos_overrides.")}
+    assert others <= {"use_sim_time", "start_type_description_service"}
     described = robot.call(DescribeParameters, "/spatial_mllm/describe_parameters", names=list(known)).descriptors
     for (name, p), d in zip(known.items(), described, strict=True):
         assert d.name == name
         assert p["doc"] in d.description
         assert p["unit"] in d.description
-        assert d.read_only == (not p["live"])
+        assert d.read_only == (name == "cameras")
         ranges = [(r.from_value, r.to_value) for r in (*d.floating_point_range, *d.integer_range)]
         assert ranges == ([] if p["low"] is None else [(p["low"], p["high"])])
         assert all(choice in d.additional_constraints for choice in p["choices"])

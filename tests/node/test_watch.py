@@ -9,7 +9,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
 from .process import RELIABLE, SENSOR, polled
-from .scene import depth, image, info, transforms
+from .scene import LATCHED, depth, image, info, transforms
 
 pytestmark = pytest.mark.live
 PARAMETERS = {
@@ -102,3 +102,38 @@ def test_missing_clock_is_named(start):
 
 def test_the_same_warning_is_not_repeated_at_once(node):
     assert len([line for line in node.lines if "set packed.image_transport" in line]) == 1
+
+
+def test_a_latched_topic_on_which_nothing_was_ever_sent_is_no_problem(robot, start):
+    """A publisher of /tf_static that can be received and has nothing to say is not called silent."""
+    robot.node.create_publisher(TFMessage, "/quiet9/tf_static", LATCHED)
+    often = {"sync.stale_after": 0.4, "status_rate": 10.0, "cameras": ["lone"]}
+    node = start(often, "--ros-args", "-r", "/tf_static:=/quiet9/tf_static")
+    node.says("nothing on /lone/color/image_raw")
+    node.says("nothing on /lone/color/image_raw", after=len(node.lines), seconds=60)  # it was looked at again and again
+    assert "tf_static" not in node.log
+
+
+def test_what_the_middleware_lost_is_said_with_what_to_do(robot, start):
+    """This process has the shared memory of Fast DDS that is there by default: less than one of these images."""
+    node = start({"status_rate": 10.0, "cameras": ["large"], "large.depth_topic": ""})
+    large = robot.publisher(Image, "/large/color/image_raw", SENSOR)
+    pixels = bytes(3 * 1280 * 960)
+
+    def lost():
+        for _ in range(10):
+            ns = time_ns()
+            large.publish(image(ns, 0, height=960, width=1280, encoding="rgb8", step=3 * 1280, data=pixels))
+        return "the middleware lost" in node.log
+
+    polled(lost, "lost images")
+    line = node.says("WARN", "the middleware lost", "/large/color/image_raw")
+    assert "docs/middleware.md" in line and "sync.reliability" in line
+
+
+def test_debug_is_about_the_node(robot, start):
+    node = start({}, "--ros-args", "--log-level", "debug")
+    node.says("configured")
+    polled(lambda: robot.node.count_subscribers("/camera/color/image_raw"), "a subscription")
+    node.end()
+    assert not [line for line in node.lines if "[rcl]" in line or "rmw" in line.split(":")[0]][3:]  # before the node is

@@ -1,0 +1,168 @@
+"""The node for hours: 4 cameras, all services in use, between passes what operators and accidents do to it.
+
+``python -m benchmarks.soak [RECORDING] [--hours H] [--raw] [--out FILE.csv]``: the kitchen recording,
+or else a simulated room, is played at its own pace again and again. Every frame has to be processed or counted; memory,
+threads and descriptors of the node and of its model's process have to stay where they were after the first minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic, sleep
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import Row, recording, resident_mb, show
+from benchmarks.node import SETTLE, Player, Tape
+from spatial_mllm_ros.errors import ErrorCode
+
+CAMERAS = [f"camera{i}" for i in range(4)]
+PAUSE = 0.2  # s between two requests
+WAIT = 60.0  # s
+WARM = 0.1  # of the time, after which nothing may grow any more
+COLUMNS = ("seconds", "sent", "seen", "dropped", "node MB", "node threads", "node descriptors", "model MB")
+
+
+class Soak(Player):
+    """Plays, asks, and does harm."""
+
+    def __init__(self, tape: Tape):
+        from lifecycle_msgs.srv import ChangeState
+        from rcl_interfaces.srv import SetParameters
+        from spatial_mllm_msgs.srv import AskSpatial, MeasureMotion, SetRewardTarget
+
+        super().__init__(tape, CAMERAS, f"cameras:=[{', '.join(CAMERAS)}]", "ask.max_tokens:=24")
+        types = {
+            "ask": AskSpatial,
+            "measure_motion": MeasureMotion,
+            "set_reward_target": SetRewardTarget,
+            "set_parameters": SetParameters,
+            "change_state": ChangeState,
+        }
+        self.types = types
+        self.clients = {name: self.node.create_client(type_, f"/spatial_mllm/{name}") for name, type_ in types.items()}
+        self.outcomes: Counter[str] = Counter()
+
+    def call(self, name: str, **fields: Any) -> Any:
+        """The answer, which is counted; a request without one ends the program."""
+        future, deadline = self.clients[name].call_async(self.types[name].Request(**fields)), monotonic() + WAIT
+        while not future.done():
+            if monotonic() > deadline:
+                raise SystemExit(f"{name}: no answer within {WAIT:g} s")
+            sleep(0.005)
+        answer = future.result()
+        code = getattr(answer, "error_code", 0)
+        self.outcomes[f"{name}: {ErrorCode(code).name if code else 'answered'}"] += 1
+        return answer
+
+    def use(self, end: Event) -> None:
+        """One request after the other, until the end."""
+        from sensor_msgs.msg import RegionOfInterest
+
+        roi = RegionOfInterest(x_offset=250, y_offset=180, width=120, height=100)
+        requests: list[Callable[[], Any]] = [
+            lambda: self.call("ask", question="How far is the table from the door?"),
+            lambda: self.call("measure_motion", target="camera", camera=CAMERAS[1]),
+            lambda: self.call("measure_motion", target="point", camera=CAMERAS[0], u=320.0, v=240.0),
+            lambda: self.call("set_reward_target", label="thing", camera=CAMERAS[2], roi=roi),
+            lambda: self.call("set_reward_target", label="camera", camera=CAMERAS[3]),
+            lambda: self.call("ask", question="Where is the sink?", answer_type=4, timeout=0.05),
+        ]
+        i = 0
+        while not end.is_set():
+            requests[i % len(requests)]()
+            i += 1
+            end.wait(PAUSE)
+
+    def harm(self, i: int) -> None:
+        """What happens between two passes."""
+        from lifecycle_msgs.msg import Transition
+        from rcl_interfaces.msg import Parameter, ParameterValue
+
+        if i % 3 == 0:
+            value = ParameterValue(type=3, double_value=2.0 + i % 7)
+            self.call("set_parameters", parameters=[Parameter(name="sync.stale_after", value=value)])
+        elif i % 3 == 1:
+            for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+                self.call("change_state", transition=Transition(id=transition))
+            self.ready()
+        elif pid := self.model():
+            os.kill(pid, signal.SIGKILL if i % 2 else signal.SIGSTOP)
+
+    def model(self) -> int:
+        """Process id of the model's process, by what the node says; 0: none."""
+        return int(self.diagnostics.get("process", 0))
+
+    def sample(self) -> dict[str, float]:
+        node, model = self.process.pid, self.model()
+        return {
+            "node MB": resident_mb(node),
+            "node threads": len(os.listdir(f"/proc/{node}/task")),
+            "node descriptors": len(os.listdir(f"/proc/{node}/fd")),
+            "model MB": resident_mb(model) if model and Path(f"/proc/{model}").exists() else 0.0,
+        }
+
+
+def run(path: Path | None = None, hours: float = 2.0, raw: bool = False, out: Path | None = None) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        tape = Tape(path or recording(Path(folder)), raw)
+    samples: list[dict[str, float]] = []
+    with closing(Soak(tape)) as soak:
+        soak.ready()
+        start, passes = monotonic(), 0
+        while monotonic() - start < 3600 * hours:
+            soak.forget()
+            end = Event()
+            users = Thread(target=soak.use, args=(end,), daemon=True)
+            users.start()
+            sent = soak.play(range(len(tape.frames)))
+            end.set()
+            users.join(WAIT)
+            sleep(SETTLE)
+            state = {"seen": soak.status.frames_seen, "dropped": soak.status.frames_dropped}
+            samples.append({"seconds": monotonic() - start, "sent": sent, **state, **soak.sample()})
+            print(" ".join(f"{name} {samples[-1][name]:.0f}" for name in COLUMNS), file=sys.stderr, flush=True)
+            soak.harm(passes)
+            passes += 1
+        outcomes = ", ".join(f"{n} {what}" for what, n in sorted(soak.outcomes.items()))
+    if out is not None:
+        with out.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(samples)
+    yield from rows(samples, outcomes)
+
+
+def rows(samples: list[dict[str, float]], outcomes: str) -> Iterator[Row]:
+    sent, seen, dropped = (int(sum(s[name] for s in samples)) for name in ("sent", "seen", "dropped"))
+    about = f"{sent} sent in {samples[-1]['seconds'] / 3600:.2f} h"
+    yield Row("frames processed, and counted as dropped", f"{seen}, {dropped}", about, f"{(seen + dropped) / sent:.5f}")
+    warm = samples[int(len(samples) * WARM) :]
+    half = len(warm) // 2
+    for name in ("node MB", "node threads", "node descriptors", "model MB"):
+        first, last = (np.median([s[name] for s in part if s[name]]) for part in (warm[:half], warm[half:]))
+        yield Row(
+            f"{name}, median of the second half", f"{last:.0f}", f"{first:.0f} in the first", f"{last / first:.3f}"
+        )
+    yield Row("every request has one outcome", outcomes)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("recording", nargs="?", type=Path)
+    parser.add_argument("--hours", type=float, default=2.0)
+    parser.add_argument("--raw", action="store_true", help="images are sent as Image instead of CompressedImage")
+    parser.add_argument("--out", type=Path, help="also write all samples as CSV")
+    chosen = parser.parse_args()
+    show(run(chosen.recording, chosen.hours, chosen.raw, chosen.out))
