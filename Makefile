@@ -172,7 +172,7 @@ $(VENV)/.installed: $(VENV)/.torch setup.py requirements.txt $(LOCK)
 	@touch $@
 
 # Packages of other projects that the wheels lack, and of these the part that is used.
-MISSING := tf2_msgs bond
+MISSING := tf2_msgs.msg bond.msg rosbag2_interfaces.srv
 
 $(VENV)/.interfaces: $(VENV)/.installed $(shell find msg -type f)
 	@if ! $(BIN)/python -c 'import rclpy' 2>/dev/null; then \
@@ -180,9 +180,9 @@ $(VENV)/.interfaces: $(VENV)/.installed $(shell find msg -type f)
 	else \
 	    echo "==> setup 4/4: building the interfaces in msg/"; \
 	    $(PIP) install --no-build-isolation --no-deps --force-reinstall ./msg > log/setup.txt 2>&1 || $(AGAIN) && \
-	    for package in $(MISSING); do \
-	        $(BIN)/python -c "import $$package.msg" 2>/dev/null || \
-	            $(PIP) install --no-build-isolation --no-deps ./msg/$$package > log/setup.txt 2>&1 || $(AGAIN); \
+	    for other in $(MISSING); do \
+	        $(BIN)/python -c "import $$other" 2>/dev/null || \
+	            $(PIP) install --no-build-isolation --no-deps ./msg/$${other%.*} > log/setup.txt 2>&1 || $(AGAIN); \
 	    done; \
 	fi
 	@touch $@

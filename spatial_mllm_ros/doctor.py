@@ -88,6 +88,9 @@ def ros() -> Iterator[Check]:
     found = f"{rclpy}, {distro or 'from wheels'}" if rclpy else ""
     yield Check(group, "rclpy", found, remedy=install_command("rclpy"))
     yield Check(group, INTERFACES, imports(f"{INTERFACES}.msg"), remedy=install_command(INTERFACES))
+    apt = f"ros-{distro or 'jazzy'}-rosbag2-interfaces"
+    services = f"make setup, or apt install {apt}; play has no services without it"
+    yield Check(group, "rosbag2_interfaces", imports("rosbag2_interfaces.srv"), remedy=services)
     optional = "comes with a ROS 2 installation; spatial_mllm_node runs without it"
     yield Check(group, "launch_ros", imports("launch_ros"), remedy=optional)
 
