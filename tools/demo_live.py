@@ -41,7 +41,8 @@ def main(bag: Path, seed: int, answers: Path) -> None:
     quiet = ["--ros-args", "--log-level", "warn"]
     # The player is there first and waits for the node, as cameras are there before it on a robot. Stamps stay as they
     # are recorded, so that the truth about every frame is known.
-    player = subprocess.Popen([BIN / "spatial-mllm", "play", bag, "--clock", "--wait", str(SECONDS)])
+    command = [BIN / "spatial-mllm", "play", bag, "--clock", "--wait", str(SECONDS)]
+    player = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # what is typed meanwhile does not steer it
     processes = [player]
     rclpy.init()
     try:

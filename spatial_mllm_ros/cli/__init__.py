@@ -35,6 +35,8 @@ from .options import (
     load_options,
 )
 from .parse import image_size, sources, targets
+from .playing import play
+from .ros import NodeCommand
 from .terminal import Commands, note, out, progress, track, warn
 
 EXIT = (0, 3, 4)  # answered, not observed, unsure: by verdict
@@ -85,34 +87,7 @@ def info(bag: Bag, as_json: AsJson = False) -> None:
         out.print(*show.info_lines(known), sep="\n")
 
 
-@app.command()
-def play(
-    bag: Bag,
-    rate: Annotated[float, typer.Option(help="Recorded seconds a second.")] = 1.0,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin anew at the end, until Ctrl-C.")] = False,
-    start: Annotated[float, typer.Option(help="Where to begin, s from the beginning.")] = 0.0,
-    duration: Annotated[float, typer.Option(help="How much to play, s; 0 plays to the end.")] = 0.0,
-    topic: Annotated[
-        list[str] | None, typer.Option(help="Play only this topic, may be repeated.", metavar="NAME")
-    ] = None,
-    clock: Annotated[
-        bool, typer.Option("--clock", help="Publish /clock, for nodes with use_sim_time; stamps stay.")
-    ] = False,
-    restamp: Annotated[bool, typer.Option("--restamp", help="Shift all stamps to now, for nodes without it.")] = False,
-    wait: Annotated[float, typer.Option(help="Wait up to so long for a subscriber, s; 0 does not wait.")] = 0.0,
-) -> None:
-    """Publish a recording over ROS 2 at its own pace or another, until its end or Ctrl-C."""
-    from ..middleware import make_room_for_images
-    from ..recordings import recording_info
-    from ..recordings.play import PlayOptions, play
-
-    make_room_for_images()
-    length = duration or max(recording_info(bag).duration - start, 0.0)
-    chosen = PlayOptions(rate, loop, start, duration, topic or (), clock, restamp, wait)
-    with progress("playing") as move:
-        played = play(bag, chosen, lambda seconds: move(seconds, length))
-    late = f", {played.late} more than 10 ms late, the worst {1e3 * played.worst:.0f} ms" if played.late else ""
-    note(f"played {played.messages} messages{late}")
+app.command(cls=NodeCommand)(play)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from .terminal import printable
 
 if TYPE_CHECKING:
     from ..recordings.info import RecordingInfo
+    from ..recordings.play import PlayReport
     from ..scene.asking import Asked
     from ..scene.selection import Sample
 
@@ -54,6 +55,17 @@ def info_lines(known: RecordingInfo) -> Iterator[Any]:
     yield f"poses: {poses.source} {poses.topic} in frame {poses.world_frame}" if known.has_poses else "poses: none"
     for problem in known.problems:
         yield Text(f"! {problem}", style="yellow")
+
+
+def played(report: PlayReport) -> str:
+    """What was played, as a line."""
+    line = f"played {report.messages} messages"
+    if report.late:
+        line += f", {report.late} more than 10 ms late, the worst {1e3 * report.worst:.0f} ms"
+    if report.shifts:
+        times = "once" if report.shifts == 1 else f"{report.shifts} times"
+        line += f"; playing was stopped or too slow {times} and went on {report.shifted:.1f} s later than it was to"
+    return line
 
 
 def count_frames(path: Path) -> int | None:
