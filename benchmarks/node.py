@@ -71,6 +71,7 @@ def raw_image(compressed: bytes) -> bytes:
 
     message = deserialize_message(bytes(compressed), CompressedImage)
     pixels = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
     height, width, *_ = pixels.shape
     return serialize_message(
         Image(

@@ -106,7 +106,7 @@ def names(values: Values) -> list[str]:
     """Those of the parameters, or the default where they are no list of names, which is for others to say."""
     cameras = values.get("cameras")
     named = isinstance(cameras, list) and cameras and all(isinstance(camera, str) for camera in cameras)
-    return cameras if named else Config().cameras
+    return list(cameras or ()) if named else Config().cameras
 
 
 def split(topic: str) -> tuple[str, str]:

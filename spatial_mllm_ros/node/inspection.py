@@ -235,6 +235,5 @@ class _Inspection:
 
 
 def _value(value: Any) -> Any:
-    field = FIELDS.get(value.type)
-    found = getattr(value, field) if field else None
-    return list(found) if value.type == ParameterType.PARAMETER_STRING_ARRAY else found
+    found = getattr(value, FIELDS[value.type]) if value.type in FIELDS else None
+    return list(found or ()) if value.type == ParameterType.PARAMETER_STRING_ARRAY else found

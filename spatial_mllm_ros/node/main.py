@@ -7,7 +7,8 @@ from traceback import format_exc
 
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
-from rclpy.logging import LoggingSeverity, get_logger_effective_level, set_logger_level
+from rclpy.impl.logging_severity import LoggingSeverity
+from rclpy.logging import get_logger_effective_level, set_logger_level
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import ok, try_shutdown
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -49,14 +50,17 @@ class Outputs:
         self._age_ns: int | None = None
         self._published: list[FrameKey] = []
         selected, coverage, markers, cloud, rewards, point, diagnostics = TOPICS
-        overridable = {"qos_overriding_options": OVERRIDABLE}
-        self.selected = node.create_lifecycle_publisher(SelectedFrames, selected, latched(), **overridable)
-        self.coverage = node.create_lifecycle_publisher(CoverageStatus, coverage, 10, **overridable)
-        self.markers = node.create_lifecycle_publisher(MarkerArray, markers, latched(), **overridable)
-        self.cloud = node.create_lifecycle_publisher(PointCloud2, cloud, latched(), **overridable)
-        self.point = node.create_lifecycle_publisher(PointStamped, point, 10, **overridable)
-        self.rewards = node.create_lifecycle_publisher(MotionReward, rewards, 100, **overridable)
-        self.diagnostics = node.create_publisher(DiagnosticArray, diagnostics, 10, **overridable)
+
+        def publisher(type_: type, topic: str, qos: QoSProfile | int) -> Any:
+            return node.create_lifecycle_publisher(type_, topic, qos, qos_overriding_options=OVERRIDABLE)
+
+        self.selected = publisher(SelectedFrames, selected, latched())
+        self.coverage = publisher(CoverageStatus, coverage, 10)
+        self.markers = publisher(MarkerArray, markers, latched())
+        self.cloud = publisher(PointCloud2, cloud, latched())
+        self.point = publisher(PointStamped, point, 10)
+        self.rewards = publisher(MotionReward, rewards, 100)
+        self.diagnostics = node.create_publisher(DiagnosticArray, diagnostics, 10, qos_overriding_options=OVERRIDABLE)
 
     def frame(self, processed: Processed, age_ns: int | None) -> None:
         """After each frame: rewards always, selection and coverage where they changed."""
@@ -112,7 +116,7 @@ class Outputs:
 
     def close(self) -> None:
         for publisher in (self.selected, self.coverage, self.markers, self.cloud, self.rewards, self.point):
-            self._node.destroy_lifecycle_publisher(publisher)  # pyright: ignore[reportArgumentType]
+            self._node.destroy_lifecycle_publisher(publisher)
         self._node.destroy_publisher(self.diagnostics)
 
 

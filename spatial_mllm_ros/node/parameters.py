@@ -19,7 +19,7 @@ def given(node: Node) -> tuple[dict[str, Any], dict[str, Any]]:
         values by name, which are not declared any more, and those of QoS overrides by what follows the prefix, which
         are, for rclpy to find.
     """
-    declared = {name: p.value for name, p in node.get_parameters_by_prefix("").items()}
+    declared = {name: node.get_parameter(name).value for name in node.get_parameters_by_prefix("")}
     values = {name: value for name, value in declared.items() if is_ours(name)}
     for name in values:
         node.undeclare_parameter(name)

@@ -38,7 +38,8 @@ def test_play_ends_with_0_while_it_is_loaded(moment, number, simulated_bag):
         pytest.skip("playing needs ROS 2")
     for before in ((), ("--debug",)):
         done = interrupted(moment, number, *before, "play", str(simulated_bag), "--wait", "60")
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr in ("", "played 0 messages\n")  # which it says once the player is there
 
 
 @pytest.mark.parametrize("moment", ["typer", "rich", "spatial_mllm_ros.cli.show"])
