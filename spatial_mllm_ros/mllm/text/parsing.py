@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..question import Answer, AnswerType, Question, Verdict
+from .nonsense import is_nonsense
 from .quantity import COUNTS, UNITS, asked_unit, read_quantity, to_float
+from .sense import fits
 
 THINK = ("<think>", "</think>")
 ANSWER = ("<answer>", "</answer>")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PIXEL_RANGE = 1000  # coordinates of a pixel are thousandths of the image's width and height
 MILLIMETRE = 0.001  # unit of a vector, unless the answer or the question names another
+NONSENSE = "its words repeat or are none"  # why an answer, or what was thought before it, is worth nothing
+UNFIT = "a quantity is no answer to this question, or not in this unit"
 
 _REFUSAL = re.compile(
     r"(?:sorry,? )?(?:(?:it|this|that|(?:the|an?|any) (?:[\w-]+ ){1,6}?)\s*)?(?:(?:is|are|was|were) ?)?(?:"
@@ -46,18 +50,22 @@ def parse(text: str, question: Question) -> Answer:
 
     Reasoning and answer are told apart as ``answer_span`` does. A whole answer that says that the thing was not seen or
     cannot be determined is NOT_OBSERVED; one that does not fit the kind that was asked for, or says "I don't know", is
-    UNSURE and keeps its words. Without a kind and options, a number with one word at most is a number, the rest text.
+    UNSURE and keeps its words. So is nonsense (see ``nonsense``), also where only what was thought is, and a quantity
+    that the question has no room for (see ``sense``); the note says so. Without a kind and options, a number with one
+    word at most is a number, the rest text.
 
     Returns:
-        Answer with verdict, text, value and unit (SI), choice, vector and reasoning.
+        Answer with verdict, text, value and unit (SI), choice, vector, reasoning and note.
     """
     start, end = answer_span(text)
-    said = text[start:end].strip()
+    said, thought = text[start:end].strip(), _reasoning(text[:start])
     if not said or any(tag in said for tag in (*THINK, *ANSWER)):
         answer = Answer(Verdict.UNSURE, said or text.strip())
     else:
         answer = _read(said, question)
-    return replace(answer, reasoning=_reasoning(text[:start]))
+    if answer.verdict == Verdict.ANSWERED and is_nonsense(thought):
+        answer = Answer(Verdict.UNSURE, said, note=f"of its reasoning: {NONSENSE}")
+    return replace(answer, reasoning=thought)
 
 
 def _read(said: str, question: Question) -> Answer:
@@ -67,6 +75,10 @@ def _read(said: str, question: Question) -> Answer:
         return Answer(Verdict.ANSWERED, question.options[choice].strip(), choice=choice)
     if _REFUSAL.fullmatch(plain(said)):
         return Answer(Verdict.NOT_OBSERVED, said)
+    if is_nonsense(said):
+        return Answer(Verdict.UNSURE, said, note=NONSENSE)
+    if kind in (AnswerType.TEXT, AnswerType.NUMBER, AnswerType.AUTO) and not fits(said, question.text):
+        return Answer(Verdict.UNSURE, said, note=UNFIT)
     if kind == AnswerType.NUMBER or (kind == AnswerType.AUTO and is_bare_number(said)):
         if quantity := read_quantity(said, question.text):
             return Answer(Verdict.ANSWERED, said, quantity.value, quantity.unit)

@@ -31,9 +31,9 @@ COUNTS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 """Numbers that are read as words too."""
 
 _UNREAD = r"(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand"
-_AREA = re.compile(r"\b(?:sq(?:uare|\.)?\s*(?:m|met(?:er|re)s?)|m\^2|m2)\b|\bm²", re.IGNORECASE)
-_UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
-_ASKED = re.compile(rf"\b(?:in|how many|unit:)\s+(?:whole\s+|full\s+)?(?!second\b)({_UNIT})(?![\w/²³^])", re.IGNORECASE)
+AREA = re.compile(r"\b(?:sq(?:uare|\.)?\s*(?:m|met(?:er|re)s?)|m\^2|m2)\b|\bm²", re.IGNORECASE)
+UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
+_ASKED = re.compile(rf"\b(?:in|how many|unit:)\s+(?:whole\s+|full\s+)?(?!second\b)({UNIT})(?![\w/²³^])", re.IGNORECASE)
 _MEASURED = re.compile(
     r"\bhow\s+(?:far|long|tall|high|wide|deep|thick|big|large|fast|heavy|much)\b"
     r"|\b(?:distance|length|height|width|depth|size|area|angle|displacement|duration)\b",
@@ -42,7 +42,7 @@ _MEASURED = re.compile(
 _COUNTED = re.compile(r"\bhow many\b", re.IGNORECASE)
 _NUMBER = re.compile(rf"(?<!\w)[-+]?[0-9][0-9.,]*|\b(?:{'|'.join(COUNTS)})\b", re.IGNORECASE)
 _BEFORE = re.compile(r"(?:^|[\s(~≈=:])$")  # what a number may follow
-_AFTER = re.compile(rf"\s*(?P<unit>{_UNIT})(?=$|[\s.,;:!)])|(?=$|[\s.,;:!)])", re.IGNORECASE)
+_AFTER = re.compile(rf"\s*(?P<unit>{UNIT})(?=$|[\s.,;:!)])|(?=$|[\s.,;:!)])", re.IGNORECASE)
 _ALONE = (
     re.compile(  # what may surround a number that only the question gives a unit
         r"(?:^|\b(?:is|are|about|approximately|around|roughly|nearly|almost)\b|[~≈=:(])\s*$", re.IGNORECASE
@@ -59,7 +59,7 @@ _DOUBT = re.compile(
     rf"|n't\b|\b(?:{_UNREAD})\b"
 )
 _FOREIGN = re.compile(  # what makes the number before it another one than it seems
-    rf"\s*(?:in$|(?:{_UNIT})(?!\w)|(?:kg|g|grams?|kilograms?|lbs?|pounds?|percent|yards?|miles?|mph|hz|celsius|fahrenheit|c|f|square|squared"
+    rf"\s*(?:in$|(?:{UNIT})(?!\w)|(?:kg|g|grams?|kilograms?|lbs?|pounds?|percent|yards?|miles?|mph|hz|celsius|fahrenheit|c|f|square|squared"
     r"|sq|cubic|cubed|hundred|thousand|million|dozen|pairs?|couples?|half|halves|times|point|and a half)\b"
     r"|[^\w\s.,;:!()])"
 )
@@ -75,7 +75,7 @@ class Quantity:
 
 def asked_unit(question: str) -> str | None:
     """The unit (a key of ``UNITS``) that a question asks its answer in; None unless it names exactly one."""
-    named = {unit.lower() for unit in _ASKED.findall(_AREA.sub("m2", question))}
+    named = {unit.lower() for unit in _ASKED.findall(AREA.sub("m2", question))}
     return named.pop() if len(named) == 1 else None
 
 
@@ -87,7 +87,7 @@ def read_quantity(text: str, question: str) -> Quantity | None:
     length, angle or duration whose unit neither the answer nor the question names, units of two different kinds, and
     other words around a number that only the question gives a unit.
     """
-    words = _AREA.sub("m2", text.replace("*", "").replace("\u2212", "-").replace("\u2019", "'")).strip().lower()
+    words = AREA.sub("m2", text.replace("*", "").replace("\u2212", "-").replace("\u2019", "'")).strip().lower()
     found = list(_NUMBER.finditer(words))
     if len(found) != 1 or any(c.isnumeric() and c not in "0123456789" for c in words):
         return None

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatial_mllm_ros.mllm.question import AnswerType, Question, Verdict
-from spatial_mllm_ros.mllm.text.parsing import answer_span, parse, plain
+from spatial_mllm_ros.mllm.text.parsing import NONSENSE, UNFIT, answer_span, parse, plain
 
 MUG = Question("Where is the mug?", ("left of the door", "right of the door", "On the table."))
 NONE, ZERO = None, (0.0, 0.0, 0.0)
@@ -236,6 +236,50 @@ def test_signs_without_words_are_unsure(text):
 @pytest.mark.parametrize("text", ["I don't know.", "unknown", "Not sure", "I do not know", "I am unsure"])
 def test_not_knowing_is_unsure(text):
     assert parse(text, Question("Where is the mug?")).verdict == Verdict.UNSURE
+
+
+GARBAGE = "1941,666 mm7)871)616 mm1"
+
+
+@pytest.mark.parametrize("text", [GARBAGE, "the door " * 20, "a" * 40])
+@pytest.mark.parametrize("kind", set(AnswerType) - {AnswerType.CHOICE})
+def test_nonsense_is_unsure_and_said(text, kind):
+    answer = parse(text, Question("What is left of the sofa?", answer_type=kind))
+    assert (answer.verdict, answer.text, answer.note) == (Verdict.UNSURE, text.strip(), NONSENSE)
+
+
+@pytest.mark.parametrize("question", ["What is left of the sofa?", "How high is the sofa?"])
+@pytest.mark.parametrize("kind", [AnswerType.TEXT, AnswerType.AUTO, AnswerType.NUMBER])
+def test_a_quantity_that_cannot_be_meant_is_unsure_and_said(question, kind):
+    answer = parse("57 degrees", Question(question, answer_type=kind))
+    assert (answer.verdict, answer.text, answer.note) == (Verdict.UNSURE, "57 degrees", UNFIT)
+    assert isnan(answer.value) and answer.unit == ""
+    turned = parse("57 degrees", Question("How far did it turn?", answer_type=kind))
+    assert (turned.verdict, turned.note) == (Verdict.ANSWERED, "")
+
+
+@pytest.mark.parametrize(
+    "text, question",
+    [
+        ("It is about 3.2 metres wide, roughly the same as the sofa.", "How wide is the table?"),
+        ("On the left.", "Where is the lamp?"),
+        ("A lamp", "What is left of the sofa?"),
+        ("1000 mm", "How wide is the table?"),
+        ("chair, chair, table", "What is left of the sofa?"),
+        ("About 2 m to the left of it", "Where is the lamp?"),
+        ("Yes, it is 2 m away.", "Is there a lamp?"),
+    ],
+)
+def test_what_people_would_say_is_an_answer(text, question):
+    for kind in (AnswerType.TEXT, AnswerType.AUTO):
+        answer = parse(text, Question(question, answer_type=kind))
+        assert (answer.verdict, answer.text, answer.note) == (Verdict.ANSWERED, text, "")
+
+
+def test_an_answer_after_nonsense_is_unsure():
+    answer = parse(f"<think>{GARBAGE}</think><answer>3</answer>", Question("How many?", with_reasoning=True))
+    assert (answer.verdict, answer.text, answer.reasoning) == (Verdict.UNSURE, "3", GARBAGE)
+    assert isnan(answer.value) and NONSENSE in answer.note
 
 
 @pytest.mark.parametrize(
