@@ -126,7 +126,7 @@ def vector(asked: Asked) -> tuple[str, str]:
     """Name and value of a pixel or a vector."""
     x, y, z = asked.answer.vector
     if asked.question.answer_type == AnswerType.PIXEL:
-        return "pixel", f"{x:.3f} of the width, {y:.3f} of the height of frame 1"
+        return "pixel", f"({x:.1f}, {y:.1f}) of frame 1"
     return "vector", f"{x:.3f} m right, {y:.3f} m down, {z:.3f} m forward, seen from frame 1"
 
 

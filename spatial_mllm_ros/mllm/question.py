@@ -1,6 +1,6 @@
 """A question and its answer, as the service, the command line and the model all know them. Needs no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from math import nan
 
@@ -82,8 +82,9 @@ class Answer:
         text: the answer in words; what the model said, where it could not be read as the kind that was asked for.
         value, unit: the number in SI units (``m``, ``m2``, ``deg``, ``s``, or empty for a count); NaN unless it is one.
         choice: index into the question's options; -1 unless one was chosen.
-        vector: PIXEL: (u, v, 0) as fractions of the first frame's width and height, 0..1; VECTOR: metres, axes of the
-            first frame's camera (x right, y down, z forward); zeros otherwise.
+        vector: PIXEL: (u, v, 0) as fractions of the first frame's width and height, 0..1, or pixels after
+            :meth:`in_pixels`; VECTOR: metres, axes of the first frame's camera (x right, y down, z forward); zeros
+            otherwise.
         reasoning: what was thought, where reasoning was asked for.
         confidence: 0..1, from the probabilities of the answer's tokens.
         frames: indices of the frames it looked at, ascending, into those that were given.
@@ -103,3 +104,10 @@ class Answer:
     seconds_encode: float = 0.0
     seconds_generate: float = 0.0
     note: str = ""
+
+    def in_pixels(self, question: Question, width: int, height: int) -> "Answer":
+        """A PIXEL of an image of this size in pixels, centre of the first at 0, in words too; others as they are."""
+        if question.answer_type != AnswerType.PIXEL or self.verdict != Verdict.ANSWERED:
+            return self
+        u, v = self.vector[0] * width - 0.5, self.vector[1] * height - 0.5
+        return replace(self, text=f"({u:.1f}, {v:.1f}) px", vector=(u, v, 0.0))

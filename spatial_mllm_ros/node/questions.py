@@ -17,7 +17,7 @@ from spatial_mllm_msgs.srv import AskSpatial
 from ..errors import ErrorCode
 from ..frames import Frame
 from ..mllm.process.remote import ModelProcess
-from ..mllm.question import Answer, AnswerType, Question, Verdict
+from ..mllm.question import Answer, Question
 from ..scene.pipeline import SpatialPipeline
 from .convert import header
 from .question_frames import QuestionFrames
@@ -145,12 +145,12 @@ class Questions:
 def fill(response: Any, answer: Answer, question: Question, frames: Any) -> None:
     """An answer about these frames as AskSpatial, of the service or the action, says it."""
     seen: list[Frame] = [frames[i] for i in answer.frames]
+    if seen:
+        answer = answer.in_pixels(question, seen[0].camera.width, seen[0].camera.height)
     response.error_code, response.error_msg = int(ErrorCode.NONE), answer.note
     response.verdict, response.answer, response.reasoning = int(answer.verdict), answer.text, answer.reasoning
     response.value, response.unit, response.choice = float(answer.value), answer.unit, answer.choice
     x, y, z = answer.vector
-    if question.answer_type == AnswerType.PIXEL and answer.verdict == Verdict.ANSWERED and seen:
-        x, y = x * seen[0].camera.width - 0.5, y * seen[0].camera.height - 0.5  # the centre of the first pixel is at 0
     response.vector = Vector3(x=float(x), y=float(y), z=float(z))
     response.confidence = float(answer.confidence)
     response.evidence = [header(frame.stamp_ns, frame.camera.frame_id) for frame in seen]

@@ -15,7 +15,7 @@ THUMBNAIL = 168  # pixels wide
 def answer_card(asked: Asked, frames: dict[FrameKey, Frame], start_ns: int) -> dict[str, Any]:
     """One question and its answer; ``frames`` holds those that the recording has of its evidence."""
     answer, question = asked.answer, asked.question
-    mark = answer.vector[:2] if question.answer_type == AnswerType.PIXEL and asked.has_vector else None
+    mark = answer.vector[:2] if question.answer_type == AnswerType.PIXEL and asked.has_vector else None  # pixels
     return {
         "question": question.text,
         "answer": answer.text,

@@ -20,8 +20,7 @@ def data_uri(
 ) -> str:
     """The colour image as a JPEG data URI at most ``width`` pixels wide, or an empty string where there is none.
 
-    A region (x, y, width, height), in pixels of the image, is outlined; a point ``mark``, as fractions of its width and
-    height, is circled.
+    In pixels of the image, a region (x, y, width, height) is outlined, and a point ``mark`` (u, v) circled.
     """
     if frame is None or (image := picture(frame)) is None:
         return ""
@@ -34,7 +33,7 @@ def data_uri(
         for colour, thickness in OUTLINE:
             cv2.rectangle(small, (x, y), (x + w, y + h), colour, thickness, cv2.LINE_AA)
     if mark is not None:
-        centre = (int(mark[0] * size[0]), int(mark[1] * size[1]))
+        centre = tuple(int((at + 0.5) * scale) for at in mark)
         for colour, thickness in OUTLINE:
             cv2.circle(small, centre, 7, colour, thickness, cv2.LINE_AA)
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(small)).decode()

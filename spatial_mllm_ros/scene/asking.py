@@ -30,6 +30,7 @@ class Asked:
     """A question, its answer, and (stamp_ns, camera) of the frames that the model looked at, in order of time.
 
     Attributes:
+        answer: a PIXEL in pixels of the first of those frames.
         truth: what would be right, in words; empty where that is not known.
         right: whether the answer is; None where that is not known.
     """
@@ -49,7 +50,7 @@ class Asked:
     def values(self) -> dict[str, Any]:
         """As JSON values: kinds and verdicts by their names, null for a value that is no number.
 
-        ``vector`` is that of :class:`Answer`: metres, or for a pixel fractions of the width and height of the image.
+        ``vector`` is that of ``AskSpatial.srv``: metres, or for a pixel (u, v, 0) in pixels of the first frame.
         """
         answer = asdict(self.answer)
         del answer["frames"]
@@ -79,7 +80,7 @@ class Asked:
 
 
 def ask(engine: Engine, frames: Sequence[Frame], question: Question, on_text: OnText | None = None) -> Asked:
-    """Ask a loaded model about frames, in order of time.
+    """Ask a loaded model about frames, in order of time; a pixel is answered in pixels of the first it looked at.
 
     Args:
         on_text: called with the answer so far while it is written.
@@ -87,7 +88,10 @@ def ask(engine: Engine, frames: Sequence[Frame], question: Question, on_text: On
         SpatialError: what the engine says, such as FAILED where memory does not suffice.
     """
     answer = engine.ask([f.image for f in frames if f.image is not None], question, on_text=on_text)
-    return Asked(question, answer, tuple(frames[i].key for i in answer.frames))
+    seen = [frames[i] for i in answer.frames]
+    if seen:
+        answer = answer.in_pixels(question, seen[0].camera.width, seen[0].camera.height)
+    return Asked(question, answer, tuple(frame.key for frame in seen))
 
 
 def choose_frames(frames: Iterable[Frame], params: CoverageParams) -> list[Frame]:

@@ -140,7 +140,8 @@ def test_an_answer_names_the_frames_that_it_is_from(robot, scene):
 
 def test_a_pixel_is_one_of_the_first_evidence(robot, scene):
     answer = ask(robot, "pixel", answer_type=Q.PIXEL)
-    assert (answer.vector.x, answer.vector.y) == (0.5 * WIDTH - 0.5, 0.25 * HEIGHT - 0.5)
+    u, v = 0.5 * WIDTH - 0.5, 0.25 * HEIGHT - 0.5
+    assert (answer.vector.x, answer.vector.y, answer.answer) == (u, v, f"({u:.1f}, {v:.1f}) px")
     assert [e.stamp for e in answer.evidence] == [stamp(scene[1])]
     assert answer.error_msg == "half of the frames"
 

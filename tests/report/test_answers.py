@@ -63,7 +63,8 @@ def test_zeros_are_an_answer(kind, shown):
 
 def test_a_pixel_is_marked_where_it_is(simulated_bag, keys):
     question = Question("Where is the ball?", answer_type=AnswerType.PIXEL)
-    answer = Answer(Verdict.ANSWERED, "there", vector=(0.25, 0.75, 0.0))
+    camera = next(read_frames(simulated_bag)).camera
+    answer = Answer(Verdict.ANSWERED, "there", vector=(0.25 * camera.width - 0.5, 0.75 * camera.height - 0.5, 0.0))
     without = page_of(simulated_bag, [Asked(question, replace(answer, verdict=Verdict.UNSURE), (keys[5],))])[0]
     marked = page_of(simulated_bag, [Asked(question, answer, (keys[5],))])[0]
     (before,) = set(without.images) - set(marked.images)

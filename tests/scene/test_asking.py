@@ -92,6 +92,23 @@ def test_evidence_are_the_frames_it_looked_at():
     assert asked.evidence == ((7, "front"), (9, "front"))
 
 
+def test_a_pixel_is_one_of_the_first_frame_it_looked_at_in_words_too():
+    """Half of 8 columns lies between the fourth and the fifth, 3.5; a quarter of 6 rows at 1.0."""
+
+    class Pointer:
+        def ask(self, images, question, on_text=None):
+            verdict = Verdict.UNSURE if question.text == "unsure" else Verdict.ANSWERED
+            return Answer(verdict, "(500, 250)", vector=(0.5, 0.25, 0.0), frames=(1,), confidence=0.5)
+
+    engine: Pointer = Pointer()
+    frames = [colour(s) for s in (7, 8, 9)]
+    asked = ask(engine, frames, Question("Where?", answer_type=AnswerType.PIXEL))  # type: ignore[arg-type]
+    assert (asked.answer.vector, asked.answer.text) == ((3.5, 1.0, 0.0), "(3.5, 1.0) px")
+    for question in (Question("unsure", answer_type=AnswerType.PIXEL), Question("Where?")):
+        other = ask(engine, frames, question)  # type: ignore[arg-type]
+        assert other.answer.text == "(500, 250)"
+
+
 questions = st.builds(
     Question,
     text=st.text(min_size=1, max_size=40).filter(str.strip),
