@@ -193,8 +193,8 @@ class AskParams(LoadParams):
 
     max_frames: int = param(
         0,
-        "frames shown to the model unless the request says otherwise; 0: as many as it was trained with, or 16 where it"
-        " does not say",
+        "frames shown to the model unless the request says otherwise, never more than it was trained with; 0: as many"
+        " as that, or 16 where it does not say",
         low=0,
         high=256,
         live=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ def answered(
     from ..scene.asking import ask, choose_frames, frames_of
     from ..scene.selection import select_video
 
-    most = params.max_frames or known_calibration(require_model(params.model), params.adapter).max_frames
+    known = engine.calibration if engine else known_calibration(require_model(params.model), params.adapter)
+    most = known.frames(params.max_frames)
     coverage, total = coverage_config(frames=most).coverage, count_frames(path)
 
     def read() -> Iterator[Frame]:
@@ -76,5 +78,7 @@ def answered(
     found = []
     for question in questions:
         with writing() as on_text:
-            found.append(ask(engine, frames, question, on_text))
+            one = ask(engine, frames, question, on_text)
+        remark = known.remark(len(frames), params.max_frames)
+        found.append(replace(one, answer=one.answer.noted(remark)))
     return found

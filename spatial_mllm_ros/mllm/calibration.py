@@ -53,19 +53,36 @@ class Calibration:
         not_observed: NOT_OBSERVED where the probability that the model writes the refusal is above; None: it was not
             trained to refuse, and the refusal is weighed against the answer (see ``answering.refusal``).
         motion_confidence: confidence from which on its answer is a motion reward; None: it never is.
-        max_frames: frames that it was trained with.
+        max_frames: frames that it was trained with, and is shown at most; None: not known.
         confidence: kind of answer (one of ``KINDS``) -> what makes its confidence a probability of being right.
+        reasoning: whether it was trained to think before it answers; None: not known, so it is tried.
     """
 
     not_observed: float | None = None
     motion_confidence: float | None = None
-    max_frames: int = FRAMES
+    max_frames: int | None = None
     confidence: Mapping[str, Scale] = field(default_factory=dict)
+    reasoning: bool | None = None
 
     def under_an_adapter(self) -> "Calibration":
         """What is left of a model's figures with an adapter that has none of its own: what its confidences are worth,
-        and whether they make rewards, is not known any more."""
-        return replace(self, motion_confidence=None, confidence={})
+        whether they make rewards, and whether it thinks, is not known any more."""
+        return replace(self, motion_confidence=None, confidence={}, reasoning=None)
+
+    def frames(self, asked: int = 0) -> int:
+        """Frames to show it where so many are asked for; 0: as many as it was trained with, 16 where that is not known.
+
+        What is beyond that is never shown: places of tokens would be new to it, and what it says nonsense.
+        """
+        if self.max_frames is None:
+            return asked or FRAMES
+        return min(asked or self.max_frames, self.max_frames)
+
+    def remark(self, shown: int, asked: int) -> str:
+        """Why so few frames were shown of those that were asked for; empty where there were no more to be had."""
+        if self.max_frames is None or not shown == self.max_frames < asked:
+            return ""
+        return f"shown {shown} frame{'s' * (shown > 1)}, not {asked}: the model was trained with no more"
 
     def scaled(self, confidence: float, kind: str) -> float:
         """The calibrated confidence of an answer of a kind; the bare one where the kind was not calibrated."""
@@ -105,11 +122,14 @@ def read_calibration(folder: Path) -> Calibration | None:
     for name in ("not_observed", "motion_confidence"):
         if values.get(name) is not None:
             found[name] = _number(path, name, values[name], 0, 1)
-    if "max_frames" in values:
-        most = values["max_frames"]
+    if (most := values.get("max_frames")) is not None:
         if type(most) is not int or not 1 <= most <= 256:
             raise _broken(path, f"max_frames = {most!r}: expected a whole number from 1 to 256")
         found["max_frames"] = most
+    if (reasoning := values.get("reasoning")) is not None:
+        if type(reasoning) is not bool:
+            raise _broken(path, f"reasoning = {reasoning!r}: expected true, false or null")
+        found["reasoning"] = reasoning
     scales = values.get("confidence", {})
     if not isinstance(scales, dict) or not {*scales} <= {*KINDS}:
         raise _broken(path, f"confidence: expected an object with {', '.join(KINDS)}")

@@ -89,7 +89,8 @@ class Answer:
         confidence: 0..1, from the probabilities of the answer's tokens.
         frames: indices of the frames it looked at, ascending, into those that were given.
         seconds_encode, seconds_generate: time spent on the images (0: they were known) and on the answer.
-        note: anything the caller should know, such as that memory allowed only half of the frames; else empty.
+        note: anything the caller should know, such as that memory allowed only half of the frames, or why it is UNSURE;
+            remarks are joined by semicolons; else empty.
     """
 
     verdict: Verdict
@@ -104,6 +105,10 @@ class Answer:
     seconds_encode: float = 0.0
     seconds_generate: float = 0.0
     note: str = ""
+
+    def noted(self, *remarks: str) -> "Answer":
+        """The same with these remarks after its own; empty ones are left out."""
+        return replace(self, note="; ".join(filter(None, (self.note, *remarks))))
 
     def in_pixels(self, question: Question, width: int, height: int) -> "Answer":
         """A PIXEL of an image of this size in pixels, centre of the first at 0, in words too; others as they are."""

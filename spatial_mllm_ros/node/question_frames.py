@@ -46,10 +46,12 @@ class QuestionFrames:
     ) -> tuple[Sequence[Frame], int]:
         """The frames of a question, in order of time, and the epoch of memory that they are from.
 
+        Never more than the model was trained with: :meth:`remark` says so.
+
         Raises:
             SpatialError: NO_FRAMES.
         """
-        most = max_frames or self._model.max_frames
+        most = self._model.calibration.frames(max_frames or self._model.params.max_frames)
         epoch = self._pipeline.epoch
         if start_ns or end_ns or cameras:
             return self._memory.frames(start_ns, end_ns, cameras, most), epoch
@@ -60,6 +62,10 @@ class QuestionFrames:
                 if most == self._model.max_frames:
                     self._kept = kept
             return kept.frames, kept.epoch
+
+    def remark(self, shown: int, max_frames: int) -> str:
+        """What to say to who asked for ``max_frames`` (0: as the parameter says), and is shown fewer; or nothing."""
+        return self._model.calibration.remark(shown, max_frames or self._model.params.max_frames)
 
     def warm(self) -> None:
         """Have the scene encoded if it has changed enough and the model has nothing else to do."""

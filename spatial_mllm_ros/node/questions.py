@@ -135,7 +135,8 @@ class Questions:
             while goal is not None and not wait([ticket.future], LOOK).done:
                 if goal.is_cancel_requested:
                     ticket.cancel()
-            answer = ticket.result()
+            remark = self.frames.remark(len(frames), request.max_frames)
+            answer = ticket.result().noted(remark)
             fill(response, answer, question, ticket.frames)
             if question.answer_type == AnswerType.PIXEL and answer.verdict == Verdict.ANSWERED and answer.frames:
                 self._pointed(ticket.frames[answer.frames[0]], (response.vector.x, response.vector.y))

@@ -4,6 +4,7 @@ Once as a process, as people run it; else in this one, so that torch is imported
 """
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -89,6 +90,19 @@ def test_sampling_by_the_models_own_geometry(call, model, film, tmp_path):
     ask = ["ask", film, "What is it?", "--model", model, "--frames", 3, "--max-tokens", 4, "--not-observed", 0]
     values = json.loads(call(*ask, "--space-aware", "--json", code=3).stdout)
     assert {e["stamp_ns"] for e in values["evidence"]} == {f["stamp_ns"] for f in out["frames"]}
+
+
+def test_no_more_frames_are_shown_than_the_model_was_trained_with_and_it_is_said(call, model, film, tmp_path):
+    trained = shutil.copytree(model, tmp_path / "model")
+    (trained / "calibration.json").write_text('{"max_frames": 2, "reasoning": false}')
+    ask = ["ask", film, "Left or right?", "--model", trained, "--option", "left", "--option", "right"]
+    ask += [*ASK, "--not-observed", 1, "--reasoning", "--json"]
+    values = json.loads(call(*ask).stdout)
+    assert [e["stamp_ns"] for e in values["evidence"]] == [0, 800_000_000]
+    assert values["answer"]["note"] == (
+        "answered without reasoning, which the model was not trained for;"
+        " shown 2 frames, not 4: the model was trained with no more"
+    )
 
 
 def test_what_looks_like_markup_is_shown_as_it_is(call, model, film):

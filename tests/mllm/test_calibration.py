@@ -24,7 +24,7 @@ from spatial_mllm_ros.mllm.calibration import (
 from spatial_mllm_ros.mllm.weights import shipped
 
 SHARES = st.floats(0, 1)
-WHOLE = Calibration(0.3, 0.7, 8, {"number": Scale(0.5, 1.25), "not_observed": Scale(2.0, 0.0)})
+WHOLE = Calibration(0.3, 0.7, 8, {"number": Scale(0.5, 1.25), "not_observed": Scale(2.0, 0.0)}, True)
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -47,6 +47,20 @@ def test_scaling_keeps_the_order_and_the_range(a, b, slope, shift):
     assert Scale(slope, shift)(min(a, b)) <= Scale(slope, shift)(max(a, b))
 
 
+def test_frames_are_those_asked_for_up_to_those_it_was_trained_with():
+    """Without a number of its own, 16 where nobody asks for another."""
+    known, unknown = Calibration(max_frames=4), Calibration()
+    assert [known.frames(asked) for asked in (0, 1, 4, 5, 256)] == [4, 1, 4, 4, 4]
+    assert [unknown.frames(asked) for asked in (0, 1, 17, 256)] == [16, 1, 17, 256]
+    assert Calibration(max_frames=32).frames() == 32
+
+
+def test_fewer_frames_than_asked_for_are_said_where_it_is_the_models_doing():
+    known = Calibration(max_frames=4)
+    assert known.remark(4, 32) == "shown 4 frames, not 32: the model was trained with no more"
+    assert not any((known.remark(4, 4), known.remark(3, 32), known.remark(4, 0), Calibration().remark(16, 32)))
+
+
 @given(SHARES, st.sampled_from(KINDS))
 def test_without_figures_confidence_stays_as_it_is(confidence, kind):
     assert Calibration().scaled(confidence, kind) == confidence
@@ -64,6 +78,7 @@ def test_without_figures_confidence_stays_as_it_is(confidence, kind):
         ('{"motion_confidence": true}', "motion_confidence = True"),
         ('{"max_frames": 0}', "max_frames = 0: expected a whole number from 1 to 256"),
         ('{"max_frames": 8.0}', "max_frames = 8.0"),
+        ('{"reasoning": 1}', "reasoning = 1: expected true, false or null"),
         ('{"confidence": {"colour": {}}}', "confidence: expected an object with text, number"),
         ('{"confidence": {"text": {"slope": 1}}}', "confidence.text: expected slope and shift"),
         ('{"confidence": {"text": {"slope": -1, "shift": 0}}}', "confidence.text.slope = -1"),
@@ -86,7 +101,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory, values):
         found = read_calibration(folder)
     except SpatialError:
         return
-    assert found is not None and found.max_frames == 16
+    assert found is not None and found.max_frames is None
 
 
 def test_the_adapters_figures_come_before_the_models(tmp_path):

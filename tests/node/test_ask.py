@@ -146,6 +146,17 @@ def test_a_pixel_is_one_of_the_first_evidence(robot, scene):
     assert answer.error_msg == "half of the frames"
 
 
+def test_no_more_frames_are_shown_than_the_model_was_trained_with(robot, scene, sensors):
+    for i in (300, 400):
+        sensors.send(i)
+    heard = robot.heard["/spatial_mllm/coverage"]
+    until(lambda: heard[-1].frames_seen == 5 and heard[-1].frames_selected == 4, "five frames")
+    answer = ask(robot, max_frames=32)
+    assert (answer.error_code, len(answer.evidence)) == (0, 4)
+    assert answer.error_msg == "shown 4 frames, not 32: the model was trained with no more"
+    assert [ask(robot, max_frames=count).error_msg for count in (0, 2)] == ["", ""]
+
+
 def test_what_is_wrong_with_a_question_is_said(robot, scene):
     assert ask(robot, " ").error_msg == "question is empty"
     assert ask(robot, answer_type=Q.CHOICE).error_code == R.BAD_REQUEST

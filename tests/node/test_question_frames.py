@@ -10,6 +10,7 @@ import pytest
 from spatial_mllm_ros.config import AskParams, build
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.frames import Camera, Frame
+from spatial_mllm_ros.mllm.calibration import Calibration
 from spatial_mllm_ros.node.question_frames import QuestionFrames
 from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 
@@ -22,6 +23,7 @@ class Model:
 
     def __init__(self, **params):
         self.params = AskParams(**({"max_frames": 8, "refresh": 0.3} | params))
+        self.calibration = Calibration()
         self.state = SimpleNamespace(stage="ready", waiting=0, restarts=0)
         self.warmed = []
 
@@ -31,7 +33,7 @@ class Model:
 
     @property
     def max_frames(self):
-        return self.params.max_frames
+        return self.calibration.frames(self.params.max_frames)
 
     @property
     def stamps(self):
@@ -149,6 +151,26 @@ def test_a_live_number_of_frames_takes_effect_at_once():
     assert len(b.shown()) == 2
     b.frames.warm()
     assert len(b.model.warmed) == 1  # asked for already
+
+
+def test_no_more_frames_than_the_model_was_trained_with():
+    b = Bench()
+    for i in range(6):
+        b.see(i + 1, 2.0 * i)
+    b.model.calibration = Calibration(max_frames=3)
+    b.frames.warm()
+    warm = b.model.stamps
+    assert len(warm) == 3
+    assert b.shown() == b.shown(0, 0, (), 5) == warm, "the scene that is encoded already"
+    assert len(b.shown(SECOND, 0, ("camera",), 5)) == 3
+    assert len(b.shown(0, 0, (), 2)) == 2
+    assert b.frames.remark(3, 5) == "shown 3 frames, not 5: the model was trained with no more"
+    assert b.frames.remark(3, 0) == "shown 3 frames, not 8: the model was trained with no more", (
+        "as ask.max_frames says"
+    )
+    assert not b.frames.remark(2, 5) and not b.frames.remark(2, 2)
+    b.model.params = replace(b.model.params, max_frames=0)
+    assert not b.frames.remark(3, 0), "nobody asked for more"
 
 
 def test_no_frames_is_said():

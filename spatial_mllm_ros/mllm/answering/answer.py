@@ -13,12 +13,16 @@ from ..calibration import Calibration, answer_kind
 from ..families.base import Model, Stop
 from ..families.clip import EncodedClip
 from ..question import Answer, Question, Verdict
+from ..text.nonsense import is_nonsense
 from ..text.parsing import ANSWER, LETTERS, THINK, answer_span, parse
 from .decode import TextStream, Turn
 from .refusal import REFUSAL, probability
 
 OnText = Callable[[str], None]
 OPENINGS = 8  # first words that refusals may have, in one place
+UNTRAINED = "answered without reasoning, which the model was not trained for"
+GARBLED = "answered without reasoning, which came out as nonsense"
+UNREASONED = "the model gave no reasoning"
 
 
 @dataclass(frozen=True)
@@ -29,22 +33,29 @@ class Draft:
         before: tokens between the clip and the answer itself.
         score: mean log-probability of the answer's tokens; None where there are none.
         first: the first of those tokens.
+        garbled: what was thought, or said, is nonsense.
     """
 
     answer: Answer
     before: list[int]
     score: float | None
     first: int | None = None
+    garbled: bool = False
 
 
 @dataclass(frozen=True)
 class Speech:
-    """What the model said after the tokens ``asked``: its tokens, their log-probabilities and their text."""
+    """What the model said after the tokens ``asked``: its tokens, their log-probabilities and their text.
+
+    Attributes:
+        whole: it came to its end; otherwise it was cut off, and there is no telling what it would have been.
+    """
 
     asked: list[int]
     tokens: list[int]
     scores: list[float]
     stream: TextStream
+    whole: bool = True
 
     def draft(self, question: Question) -> Draft:
         """The words, read as what was asked for; as sure as their tokens were likely (geometric mean)."""
@@ -53,8 +64,14 @@ class Speech:
         part = self.stream.tokens_of(skip_spaces(text, start), end)
         scores = [self.scores[i] for i in part]
         score = sum(scores) / len(scores) if scores else None
-        read = replace(parse(text, question), confidence=0.0 if score is None else exp(score))
-        return Draft(read, self.asked + self.tokens[: part.start], score, self.tokens[part.start] if part else None)
+        read = parse(text, question)
+        if not self.whole and read.verdict != Verdict.UNSURE:
+            read = Answer(Verdict.UNSURE, text[start:end].strip(), reasoning=read.reasoning)
+        if not self.whole:
+            read = read.noted(f"cut off after {len(self.tokens)} tokens")
+        read = replace(read, confidence=0.0 if score is None else exp(score))
+        first = self.tokens[part.start] if part else None
+        return Draft(read, self.asked + self.tokens[: part.start], score, first, is_nonsense(text))
 
     def up_to_answer(self, encode: Callable[[str], list[int]]) -> list[int]:
         """All tokens before the answer; where it was never begun, it begins after what was said."""
@@ -84,17 +101,28 @@ class Answerer:
         Raises:
             SpatialError: CANCELED; FAILED where the model's numbers overflow.
         """
-        start = perf_counter()
+        start, remark = perf_counter(), ""
+        if question.with_reasoning and self.calibration.reasoning is False:
+            question, remark = replace(question, with_reasoning=False), UNTRAINED
         with clip.lent():
             turn = Turn(self.model, clip, stop)
-            if question.options:
-                draft = self._choose(turn, question, on_text)
-            else:
-                draft = self._speak(turn, question, on_text).draft(question)
+            draft = self._draft(turn, question, on_text)
+            if question.with_reasoning and draft.garbled:
+                question, remark = replace(question, with_reasoning=False), GARBLED
+                turn.back_to(0)
+                draft = self._draft(turn, question, on_text)
             given = self._decide(turn, draft, question, not_observed, on_text)
+        if question.with_reasoning and given.verdict == Verdict.ANSWERED and not given.reasoning:
+            remark = UNREASONED
+        given = given.noted(remark, clip.note)
         sure = self.calibration.scaled(given.confidence, answer_kind(question, given))
-        seconds = perf_counter() - start
-        return replace(given, confidence=sure, frames=clip.frames, note=clip.note, seconds_generate=seconds)
+        return replace(given, confidence=sure, frames=clip.frames, seconds_generate=perf_counter() - start)
+
+    def _draft(self, turn: Turn, question: Question, on_text: OnText) -> Draft:
+        """What would be said after the clip; nothing has been read behind it yet."""
+        if question.options:
+            return self._choose(turn, question, on_text)
+        return self._speak(turn, question, on_text).draft(question)
 
     def _speak(self, turn: Turn, question: Question, on_text: OnText) -> Speech:
         """The likeliest token after the other, up to the end of the model's turn."""
@@ -111,14 +139,16 @@ class Answerer:
             if stream.add(token):
                 on_text(stream.text)
         stream.end()
-        return said
+        if len(said.tokens) < self.max_tokens:
+            return said
+        return replace(said, whole=int(turn.read(said.tokens[-1:])[0].argmax()) in self.model.ends)
 
     def _choose(self, turn: Turn, question: Question, on_text: OnText) -> Draft:
         """The likeliest of the options' letters: always one of them, after thinking where that was asked for."""
         if question.with_reasoning:
             said = self._speak(turn, question, on_text)
             thought = said.draft(question)
-            if thought.answer.verdict == Verdict.NOT_OBSERVED:
+            if thought.garbled or thought.answer.verdict == Verdict.NOT_OBSERVED:
                 return thought
             before, reasoning = said.up_to_answer(self.model.encode_text), thought.answer.reasoning
         else:

@@ -39,7 +39,7 @@ class Engine:
 
     Args:
         model: what sees and reads; :func:`load_engine` loads one.
-        calibration: what its confidences are worth.
+        calibration: what its confidences are worth, and what it was trained to do.
         folders: where its weights came from: of the model, and of the adapter.
         max_tokens: longest answer, reasoning included.
         cache_megabytes: most memory for encoded clips (1e6 bytes each); the latest is always kept.
@@ -96,8 +96,8 @@ class Engine:
     def encode(self, key: Hashable, images: Images, stop: Stop = never) -> float:
         """See a clip: both encoders and the language model read it once.
 
-        Where a GPU's memory does not allow that, once more without the other clips, then with half of the frames,
-        evenly spread.
+        Of more frames than the model was trained with, only so many are shown, evenly spread, and answers say so.
+        Where a GPU's memory does not allow that, once more without the other clips, then with half of the frames.
 
         Args:
             key: a name for the clip; one that is known is not encoded again.
@@ -206,10 +206,12 @@ class Engine:
             raise SpatialError(ErrorCode.MODEL_NOT_READY, why)
 
     def _encode_within_memory(self, images: Images, stop: Stop) -> EncodedClip:
-        """The clip of all images, or of every other one where that is all that fits; other clips go first."""
-        frames = range(len(images))
+        """The clip of all images that the model may see, or of every other one of them where that is all that fits;
+        other clips go first."""
+        frames = evenly(len(images), self.calibration.frames(len(images)))
+        remark = self.calibration.remark(len(frames), len(images))
         alone = [frames] if self._clips else []
-        for shown in (frames, *alone, evenly(len(frames), len(frames) // 2)):
+        for shown in (frames, *alone, [frames[i] for i in evenly(len(frames), len(frames) // 2)]):
             if not shown:
                 break
             try:
@@ -217,8 +219,8 @@ class Engine:
             except torch.OutOfMemoryError:  # what it held is freed below, once the exception is gone
                 pass
             else:
-                note = "" if len(shown) == len(frames) else f"memory sufficed for {len(shown)} of {len(frames)} frames"
-                return replace(clip, frames=tuple(shown), note=note)
+                less = "" if len(shown) == len(frames) else f"memory sufficed for {len(shown)} of {len(frames)} frames"
+                return replace(clip, frames=tuple(shown), note="; ".join(filter(None, (remark, less))))
             self.forget()
         raise self._out_of_memory(f"with {len(frames)} frames and with half of them")
 

@@ -88,8 +88,8 @@ class ModelProcess:
 
     @property
     def max_frames(self) -> int:
-        """Frames to show where nobody says how many."""
-        return self.params.max_frames or self.calibration.max_frames
+        """Frames to show where the question does not say how many."""
+        return self.calibration.frames(self.params.max_frames)
 
     @property
     def state(self) -> ModelState:

@@ -613,7 +613,9 @@ def test_figures_of_the_model_are_known_before_and_after_it_is_loaded(bench, tmp
     b.stage("ready")
     assert (b.model.max_frames, b.model.calibration.motion_confidence) == (4, 0.5), "from the engine"
     b.model.params = replace(b.model.params, max_frames=9)
-    assert b.model.max_frames == 9
+    assert b.model.max_frames == 4, "no more than it was trained with"
+    b.model.params = replace(b.model.params, max_frames=3)
+    assert b.model.max_frames == 3
 
 
 def test_questions_about_motion_come_last_and_leave_nothing_behind(bench):

@@ -210,7 +210,7 @@ def test_the_command_writes_beside_the_weights(tmp_path, capsys):
     assert "unanswerable questions are refused" in text.out and FILE in text.err
     written = read_calibration(model)
     assert written is not None and written.not_observed is not None
-    assert written.max_frames == 2 and written.motion_confidence is None
+    assert written.max_frames == 2 and written.motion_confidence is None and written.reasoning is None
     assert cv2.imread(str(tmp_path / "curves.png")).shape[0] > 400
     (model / FILE).write_text((model / FILE).read_text().replace('"max_frames": 2', '"max_frames": 3'))
     with pytest.raises(SystemExit) as ended:
@@ -219,6 +219,14 @@ def test_the_command_writes_beside_the_weights(tmp_path, capsys):
     assert ended.value.code == 0 and "unanswerable questions are refused" in text.out, text.err
     kept = read_calibration(model)
     assert kept is not None and kept.max_frames == 3, "nothing is written"
+    for option, reasoning in (("--no-reasoning", False), ("--limit=4", False), ("--reasoning", True)):
+        with pytest.raises(SystemExit) as ended:
+            app([*command, option])
+        kept = read_calibration(model)
+        assert kept is not None and (kept.max_frames, kept.reasoning) == (3, reasoning), "what was known stays"
+    with pytest.raises(SystemExit):
+        app([*command, "--max-frames", "2"])
+    assert (kept := read_calibration(model)) is not None and kept.max_frames == 2
     with pytest.raises(SystemExit) as ended:
         app(["calibrate", str(tmp_path / "gone"), str(tmp_path / "held_out.jsonl")])
     assert ended.value.code == 1 and "gone" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_its_size():
 def test_its_calibration():
     found = known_calibration("nano")
     assert found.not_observed is not None and 0 < found.not_observed < 1
-    assert found.max_frames == 4 and {"number", "text"} <= found.confidence.keys()
+    assert found.max_frames == 4 and found.reasoning is False and {"number", "text"} <= found.confidence.keys()
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ class Model:
 
     @cached_property
     def _most(self) -> int:
-        return self._params.max_frames or known_calibration(chosen(self._params.model), self._params.adapter).max_frames
+        return self._params.max_frames or known_calibration(chosen(self._params.model), self._params.adapter).frames()
 
     def _images(self, record: Record) -> list[NDArray[np.uint8]]:
         """What the record shows, RGB uint8 [H, W, 3]."""

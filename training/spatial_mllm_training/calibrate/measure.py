@@ -16,7 +16,14 @@ from spatial_mllm_ros.cli.options import ask_params
 from spatial_mllm_ros.cli.terminal import progress
 from spatial_mllm_ros.mllm import Verdict
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
-from spatial_mllm_ros.mllm.calibration import NOT_OBSERVED, Calibration, Scale, answer_kind, write_calibration
+from spatial_mllm_ros.mllm.calibration import (
+    NOT_OBSERVED,
+    Calibration,
+    Scale,
+    answer_kind,
+    known_calibration,
+    write_calibration,
+)
 
 from ..benchmarks.answers import Model
 from ..benchmarks.suites import Item, multispa
@@ -95,6 +102,7 @@ def calibrate_model(
     data: Path,
     *,
     max_frames: int = 0,
+    reasoning: bool | None = None,
     limit: int | None = None,
     precision: float = 0.5,
     only_check: bool = False,
@@ -105,7 +113,9 @@ def calibrate_model(
     Args:
         model, load: as of ``ask``: adapter, device, dtype, max_tokens; the file of an adapter is its own.
         data: what ``multispa generate`` wrote, or a JSONL file of such records.
-        max_frames: frames that the model was trained with; 0: the most that a record shows.
+        max_frames: frames that the model was trained with, and will be shown at most; 0: the most that a record shows,
+            or more where the file that is there says so.
+        reasoning: whether it was trained to think before it answers; None: as the file that is there says.
         limit: at most so many questions, evenly spread.
         precision: share of answers about motion that have to be right for them to be rewards.
         only_check: write nothing, and measure the calibration that there is.
@@ -119,7 +129,8 @@ def calibrate_model(
     items = list(multispa.load(data))
     if limit is not None:
         items = items[:: max(1, -(-len(items) // limit))]
-    most = max_frames or max((len(item.images) for item in items), default=1)
+    known = known_calibration(str(model), load.get("adapter", ""))
+    most = max_frames or max(known.max_frames or 1, *(len(item.images) for item in items))
     params = ask_params(model=str(model), max_frames=most, **load)
     asking = Model(params, data if data.is_dir() else data.parent)
     own = asking.engine.calibration
@@ -127,7 +138,7 @@ def calibrate_model(
         asked = ask_all(asking, items, lambda count: move(count, len(items)))
     if only_check:
         return check(asked, own)
-    found = calibrate(asked, most, precision)
+    found = calibrate(asked, most, precision, known.reasoning if reasoning is None else reasoning)
     write_calibration(folder, found.calibration)
     return found
 
@@ -140,7 +151,8 @@ def ask_all(model: Model, items: Iterable[Item], told: Callable[[int], None] = l
     Raises:
         SpatialError: the model cannot be loaded or cannot answer, or an image is missing.
     """
-    model.engine.calibration = replace(model.engine.calibration, not_observed=0.5, confidence={})
+    bare = {"not_observed": 0.5, "confidence": {}, "max_frames": None}
+    model.engine.calibration = replace(model.engine.calibration, **bare)
     asked = []
     for item in items:
         record = item.record()
@@ -156,12 +168,13 @@ def ask_all(model: Model, items: Iterable[Item], told: Callable[[int], None] = l
     return asked
 
 
-def calibrate(asked: Sequence[Asked], max_frames: int, precision: float = 0.5) -> Found:
+def calibrate(asked: Sequence[Asked], max_frames: int, precision: float = 0.5, reasoning: bool | None = None) -> Found:
     """The calibration that these answers speak for; errors after it are those of figures from the other half of them.
 
     Args:
         max_frames: frames that the model was trained with.
         precision: share of answers about motion that have to be right for them to be rewards.
+        reasoning: whether it was trained to think; None: not known.
     Raises:
         ValueError: no question is answerable, or every one.
     """
@@ -178,7 +191,7 @@ def calibrate(asked: Sequence[Asked], max_frames: int, precision: float = 0.5) -
     motion = said.motion
     sure = scaled(scales.get("number", Scale()), said.bare[motion])
     least = motion_threshold(sure, said.right[motion], precision)
-    return found_in(asked, said, Calibration(threshold, least, max_frames, scales), crossed)
+    return found_in(asked, said, Calibration(threshold, least, max_frames, scales, reasoning), crossed)
 
 
 def check(asked: Sequence[Asked], calibration: Calibration) -> Found:

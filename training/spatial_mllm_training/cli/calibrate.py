@@ -22,8 +22,19 @@ def calibrate(
     ],
     limit: Annotated[int | None, typer.Option(help="Only so many questions, evenly spread.", metavar="N")] = None,
     max_frames: Annotated[
-        int, typer.Option(help="Frames that the model was trained with; 0: the most that a record shows.")
+        int,
+        typer.Option(
+            help="Frames that the model was trained with: it will be shown no more. 0: the most that a record shows, or"
+            " as many as it had before."
+        ),
     ] = 0,
+    reasoning: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether the model was trained to think before it answers: if not, it will not be asked to. By default"
+            " as it was before."
+        ),
+    ] = None,
     precision: Annotated[
         float, typer.Option(help="Share of right answers about motion from which on they are rewards.", min=0, max=1)
     ] = 0.5,
@@ -44,7 +55,14 @@ def calibrate(
     from ..calibrate.reliability import draw, lines
 
     found = calibrate_model(
-        model, data, **load, max_frames=max_frames, limit=limit, precision=precision, only_check=check
+        model,
+        data,
+        **load,
+        max_frames=max_frames,
+        reasoning=reasoning,
+        limit=limit,
+        precision=precision,
+        only_check=check,
     )
     out.print(*lines(found), sep="\n")
     if not check:

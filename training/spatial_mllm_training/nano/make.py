@@ -145,5 +145,5 @@ def ship(model: Path, folder: Path, held: Path) -> Path:
         write_json(part / "config.json", read_config(model) | {"torch_dtype": "bfloat16"})
         weights = trained.named_parameters()
         save_shards(part, ((released_name(name), value.detach().to(torch.bfloat16)) for name, value in weights))
-    calibrate_model(str(folder), held, max_tokens=LONGEST)
+    calibrate_model(str(folder), held, max_tokens=LONGEST, reasoning=False)
     return folder
