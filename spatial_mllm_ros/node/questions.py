@@ -17,7 +17,7 @@ from spatial_mllm_msgs.srv import AskSpatial
 from ..errors import ErrorCode
 from ..frames import Frame
 from ..mllm.process.remote import ModelProcess
-from ..mllm.question import Answer, Question
+from ..mllm.question import Answer, AnswerType, Question, Verdict
 from ..scene.pipeline import SpatialPipeline
 from .convert import header
 from .question_frames import QuestionFrames
