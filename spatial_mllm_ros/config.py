@@ -148,7 +148,24 @@ class MotionParams:
         high=1.0,
     )
     deadband: float = param(0.01, "displacement below this adds nothing to path_length", unit="m", low=0.0, high=1.0)
-    max_lost: float = param(1.0, "a target invisible for longer must be set again", unit="s", low=0.0, high=3600.0)
+    max_lost: float = param(
+        1.0, "a target invisible for longer is given up and must be set again", unit="s", low=0.0, high=3600.0
+    )
+    max_speed: float = param(
+        5.0,
+        "a camera or target that is faster from one frame to the next has jumped (a loop, a new localisation), unless"
+        " it was so fast before; its reward starts anew",
+        unit="m/s",
+        low=0.1,
+        high=10_000.0,
+    )
+    max_turn_rate: float = param(
+        10.0,
+        "a camera that turns faster from one frame to the next has jumped, likewise",
+        unit="rad/s",
+        low=0.1,
+        high=10_000.0,
+    )
 
 
 @dataclass(frozen=True)

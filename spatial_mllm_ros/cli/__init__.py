@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ..config import build
 from . import parse, show
 from .model import answered, load_engine
 from .options import (
@@ -22,6 +21,8 @@ from .options import (
     K,
     Load,
     MaxDepth,
+    MaxSpeed,
+    MaxTurnRate,
     MinDepth,
     Model,
     Motion,
@@ -193,6 +194,8 @@ def annotate(
     goal: Goals = None,
     topic: Copied = None,
     motion: Motion = MOTION.source,
+    max_speed: MaxSpeed = MOTION.max_speed,
+    max_turn_rate: MaxTurnRate = MOTION.max_turn_rate,
     model: Model = ASK.model,
     source: Source = None,
     overwrite: Overwrite = False,
@@ -209,7 +212,7 @@ def annotate(
     topics = sources(source)
     followed = targets(target, goal, lambda: first_stamp(bag, topics))
     copied = "all" if topic == ["all"] else topic
-    config = build({"motion.source": motion})
+    config = coverage_config({"source": motion, "max_speed": max_speed, "max_turn_rate": max_turn_rate})
     asked = motion != MOTION.source
     engine = load_engine(ask_params(model=model, **load)) if asked else None
     options: dict[str, Any] = {"config": config, "engine": engine, "overwrite": overwrite}
@@ -242,6 +245,8 @@ def report(
         Path | None, typer.Option(metavar="FILE", help="Show these answers too: what ask --json printed.")
     ] = None,
     motion: Motion = MOTION.source,
+    max_speed: MaxSpeed = MOTION.max_speed,
+    max_turn_rate: MaxTurnRate = MOTION.max_turn_rate,
     source: Source = None,
     *,
     load: Load,
@@ -250,7 +255,8 @@ def report(
     from ..files import write_whole
     from ..report import analyse, render
 
-    config = coverage_config(motion, frames=k, voxel_size=voxel_size, min_depth=min_depth, max_depth=max_depth)
+    moved = {"source": motion, "max_speed": max_speed, "max_turn_rate": max_turn_rate}
+    config = coverage_config(moved, frames=k, voxel_size=voxel_size, min_depth=min_depth, max_depth=max_depth)
     asked = parse.answers(answers) if answers else []
     params = ask_params(model=model, **load)
     engine = load_engine(params) if question or motion != MOTION.source else None

@@ -1,6 +1,6 @@
 """Arguments and options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -54,9 +54,10 @@ def ask_params(**values: Any) -> AskParams:
     return build({f"ask.{name}": value for name, value in values.items()}).ask
 
 
-def coverage_config(motion: str = MOTION.source, **values: float) -> Config:
-    """The node's parameters with these of coverage; ValueError where one is out of range."""
-    return build({f"coverage.{name}": value for name, value in values.items()} | {"motion.source": motion})
+def coverage_config(motion: Mapping[str, Any] | None = None, **values: float) -> Config:
+    """The node's parameters with these of motion and of coverage; ValueError where one is out of range."""
+    groups = {"motion": motion or {}, "coverage": values}
+    return build({f"{group}.{name}": value for group, given in groups.items() for name, value in given.items()})
 
 
 K = Annotated[int, parameter("coverage.frames", "--k")]
@@ -97,6 +98,8 @@ Frames = Annotated[int, parameter("ask.max_frames", "--frames")]
 Load = dict[str, Any]  # by name, what load_options gives
 
 Motion = Annotated[str, parameter("motion.source", "--motion")]
+MaxSpeed = Annotated[float, parameter("motion.max_speed", "--max-speed")]
+MaxTurnRate = Annotated[float, parameter("motion.max_turn_rate", "--max-turn-rate")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output where it exists.")]

@@ -61,7 +61,7 @@ class RegionBody:
         self._tracker = PointTracker(params)
         self._tracker.start(frame, pixels)
         self._settle(np.ones(len(pixels), bool), STILL)
-        self._matrix = np.eye(4)
+        self._matrix = self._elsewhere = np.eye(4)
         self._farthest = STILL / 2
         self._seen_ns = np.full(len(pixels), frame.stamp_ns)
         self._refilled_ns = frame.stamp_ns
@@ -96,6 +96,20 @@ class RegionBody:
         self._refill(frame, tracks)
         confidence = agreeing / self._members.sum() / (1 + (fit.residual / self._params.rigidity) ** 2)
         return BodyMotion(self.start, displacement, uncertainty, float(np.clip(confidence, 0, 1)))
+
+    def look_elsewhere(self) -> None:
+        """Look for the body where it was at the reference next time, and the time after where it was last.
+
+        For when the scene has jumped and may be as it was at the reference.
+        """
+        self._matrix, self._elsewhere = self._elsewhere, self._matrix
+
+    def restart(self) -> None:
+        """Motion counts from here: the latest frame, in which the body was measured, is the reference."""
+        self._tracker.restart(self._matrix, self._members)
+        self._matrix = self._elsewhere = np.eye(4)
+        self._farthest = STILL / 2
+        self._settle(self._members, STILL)
 
     def _switch(self, tracks: Tracks, limit: NDArray) -> None:
         """Turn to another body when one has moved, and twice as far as the followed one ever has."""

@@ -91,6 +91,14 @@ class PointTracker:
         self._patches.keep(which)
         self._pixels, self._world, self._seen_ns = self._pixels[which], self._world[which], self._seen_ns[which]
 
+    def restart(self, motion: NDArray, body: NDArray[np.bool_]) -> None:
+        """What is now is the start: points in ``body``, bool [N], lie where their rigid motion [4, 4] since the start
+        has put them, others where they were last seen."""
+        patches, chosen, turn = self._patches, body[:, None], motion[:3, :3].T
+        patches.points = np.where(chosen, transform(motion, patches.points), self._world)
+        patches.right = np.where(chosen, patches.right @ turn, patches.right)
+        patches.down = np.where(chosen, patches.down @ turn, patches.down)
+
     def step(self, frame: PosedFrame, motion: NDArray, body: NDArray[np.bool_]) -> Tracks:
         """Follow into the next frame, which has image, depth and pose and the image size of the first.
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from ..config import MotionParams
 from ..errors import no_geometry
 from ..frames import Frame
-from .body import Region, RegionBody
+from .body import BodyMotion, Region, RegionBody
+from .jumps import CameraJumps, Jumps
 from .posed import posed, unusable
 
 CERTAIN = 5  # standard errors below which a step is no travel
@@ -32,6 +33,7 @@ class Reward:
         confidence: 0..1, 0 where not valid.
         source: ``geometry``, or ``mllm``: a model was asked.
         reason: why it is not valid, else empty.
+        anew: the target or its camera has jumped, and this frame is the new reference; it is not valid itself.
     """
 
     stamp_ns: int
@@ -45,6 +47,7 @@ class Reward:
     confidence: float = 0.0
     source: str = "geometry"
     reason: str = ""
+    anew: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The fields of the message that are no messages themselves."""
@@ -62,9 +65,13 @@ class _Account:
     def __init__(self, label: str, goal: NDArray | None, params: MotionParams):
         self._label, self._deadband = label, params.deadband
         self._goal = None if goal is None else np.asarray(goal, np.float64)
+        self.begin(0)
+
+    def begin(self, stamp_ns: int) -> None:
+        """Count from this reference on."""
+        self.reference_ns = stamp_ns
         self._progress = self._path = 0.0
         self._anchor = np.zeros(3)
-        self.reference_ns = 0
 
     def valid(
         self, stamp_ns: int, start: NDArray, displacement: NDArray, uncertainty: float = 0.0, confidence: float = 1.0
@@ -80,26 +87,29 @@ class _Account:
         told = stamp_ns, self._label, self.reference_ns
         return Reward(*told, True, distance, self._path, displacement, gained, confidence)
 
-    def invalid(self, stamp_ns: int, reason: str) -> Reward:
-        return Reward(stamp_ns, self._label, self.reference_ns, False, path_length=self._path, reason=reason)
+    def invalid(self, stamp_ns: int, reason: str, anew: bool = False) -> Reward:
+        told = stamp_ns, self._label, self.reference_ns
+        return Reward(*told, False, path_length=self._path, reason=reason, anew=anew)
 
 
 class CameraTarget:
-    """Reward for motion of the camera itself; the reference is the first frame with a pose.
+    """Reward for motion of the camera itself; the reference is the first frame with a pose, and the first after a jump.
 
     Args:
         label: name in the rewards.
         goal: [3] metres, world frame, or None to reward distance from the reference.
-        params: dead band.
+        params: dead band, and what is a jump.
     """
 
     def __init__(self, label: str, goal: NDArray | None = None, params: MotionParams | None = None):
-        self._account = _Account(label, goal, params or MotionParams())
+        params = params or MotionParams()
+        self._account, self._jumps = _Account(label, goal, params), CameraJumps(params)
         self._start: NDArray[np.float64] | None = None
         self._newest: int | None = None
 
     def update(self, frame: Frame) -> Reward:
-        """Reward of the next frame; not valid without a pose or when its stamp is not later than the last."""
+        """Reward of the next frame; not valid without a pose, when its stamp is not later than the last, or where the
+        camera has jumped."""
         reason = _late(frame, self._newest)
         pose = frame.world_from_camera
         if not reason and (pose is None or not np.isfinite(pose).all()):
@@ -108,8 +118,12 @@ class CameraTarget:
             return self._account.invalid(frame.stamp_ns, reason)
         self._newest = frame.stamp_ns
         position = pose[:3, 3].astype(np.float64)
-        if self._start is None:
-            self._start, self._account.reference_ns = position, frame.stamp_ns
+        jump = self._jumps.look(frame)
+        if self._start is None or jump:
+            self._start = position
+            self._account.begin(frame.stamp_ns)
+        if jump:
+            return self._account.invalid(frame.stamp_ns, jump, anew=True)
         return self._account.valid(frame.stamp_ns, self._start, position - self._start)
 
 
@@ -117,14 +131,15 @@ class RegionTarget:
     """Reward for motion of what is seen in a region of a frame, which is the reference.
 
     The moving body is followed as soon as one moves, else the largest (see :class:`RegionBody`). Invisible for longer
-    than ``params.max_lost`` it is lost for good (:attr:`lost`).
+    than ``params.max_lost`` it is lost for good (:attr:`lost`). Where its camera or the body itself jumps, the first
+    frame in which it is measured again is the new reference.
 
     Args:
         label: name in the rewards.
         frame: the reference, with image, depth and pose.
         roi: x, y, width, height in pixels; clipped to the image.
         goal: [3] metres, world frame, or None to reward distance from the reference.
-        params: tracking and dead band.
+        params: tracking, dead band, and what is a jump.
     Raises:
         SpatialError: BAD_REQUEST for a region outside the image, NO_GEOMETRY where the frame or the region has nothing
             to track.
@@ -142,10 +157,13 @@ class RegionTarget:
         if reason := unusable(frame):
             moment = f"the frame at {frame.stamp_ns / 1e9:.3f} s"
             raise no_geometry(f"{moment} has {reason}; a region needs image, depth and pose")
-        self._account = _Account(label, goal, self._params)
+        self._account, self._jumps = _Account(label, goal, self._params), CameraJumps(self._params)
         self._body = RegionBody(posed(frame), roi, self._params)
         self._size = posed(frame).gray.shape
-        self._account.reference_ns = self._newest = self._visible_ns = frame.stamp_ns
+        self._newest = frame.stamp_ns
+        self._jumps.look(frame)
+        self._begin(frame.stamp_ns)
+        self._missing_ns: int | None = None  # since when it is invisible
         self.tracked_points = self._body.points
         self.lost = ""
 
@@ -156,23 +174,44 @@ class RegionTarget:
 
     def update(self, frame: Frame) -> Reward:
         """Reward of the camera's next frame; not valid, with the reason, where the body cannot be measured."""
-        reason = self.lost or _late(frame, self._newest)
-        if not reason:
-            self._newest = frame.stamp_ns
-            reason = unusable(frame)
+        if reason := self.lost or _late(frame, self._newest):
+            return self._account.invalid(frame.stamp_ns, reason)
+        self._newest = frame.stamp_ns
+        if jump := self._jumps.look(frame):
+            self._jump, self._missing_ns = jump, None
+        reason = unusable(frame)
         if not reason and (shape := posed(frame).gray.shape) != self._size:
             (height, width), (h, w) = self._size, shape
-            reason = self.lost = f"the image changed from {width}x{height} to {w}x{h} pixels; set the target again"
+            reason = self.lost = f"the image changed from {width}x{height} to {w}x{h} pixels"
         motion = None if reason else self._body.step(posed(frame))
-        if motion is not None:
-            self._visible_ns = frame.stamp_ns
-            return self._account.valid(
-                frame.stamp_ns, motion.start, motion.displacement, motion.uncertainty, motion.confidence
-            )
-        if not self.lost and frame.stamp_ns - self._visible_ns > self._params.max_lost * 1e9:
-            self.lost = f"invisible for more than {self._params.max_lost:g} s; set the target again"
-        reason = reason or self.lost or "too few of its points are visible and agree"
-        return self._account.invalid(frame.stamp_ns, reason)
+        return self._missing(frame.stamp_ns, reason) if motion is None else self._measured(frame.stamp_ns, motion)
+
+    def _begin(self, stamp_ns: int) -> None:
+        """This is the reference."""
+        self._account.begin(stamp_ns)
+        self._leaps = Jumps(self._params.max_speed)
+        self._leaps.step(stamp_ns, np.zeros(3))
+        self._jump = ""  # after which it was not measured yet
+
+    def _measured(self, stamp_ns: int, motion: BodyMotion) -> Reward:
+        self._missing_ns = None
+        if not self._jump and (leap := self._leaps.step(stamp_ns, motion.displacement)):
+            self._jump = f"it jumped by {leap}"
+        if jump := self._jump:
+            self._body.restart()
+            self._begin(stamp_ns)
+            return self._account.invalid(stamp_ns, jump, anew=True)
+        return self._account.valid(stamp_ns, motion.start, motion.displacement, motion.uncertainty, motion.confidence)
+
+    def _missing(self, stamp_ns: int, reason: str) -> Reward:
+        if self._missing_ns is None:
+            self._missing_ns = stamp_ns
+        if self._jump and not reason:
+            self._body.look_elsewhere()
+        if not self.lost and stamp_ns - self._missing_ns > self._params.max_lost * 1e9:
+            self.lost = f"invisible for more than {self._params.max_lost:g} s"
+        reason = self.lost or reason or self._jump or "too few of its points are visible and agree"
+        return self._account.invalid(stamp_ns, reason)
 
 
 def _late(frame: Frame, newest: int | None) -> str:

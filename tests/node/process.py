@@ -20,6 +20,7 @@ SECONDS = 30.0  # until a test fails, on however loaded a machine; nothing waits
 DOMAIN = os.getpid() % 90 + 11
 RELIABLE = QoSProfile(depth=200)
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+FAST = {"motion.max_speed": 5000.0}  # cameras of tests are moved faster than any real one
 EXECUTABLE = Path(sys.executable).with_name("spatial_mllm_node")
 
 changed = Condition()  # notified whenever a message, an answer or a line of log has come
@@ -38,7 +39,7 @@ class NodeProcess:
 
     def __init__(self, folder: Path, parameters: dict[str, Any], *arguments: str, engine: str = ""):
         file = folder / "parameters.yaml"
-        parameters = {"ask.model": "none"} | parameters  # what ships would take the processor from other tests
+        parameters = {"ask.model": "none"} | FAST | parameters  # what ships would take the processor from other tests
         file.write_text(yaml.safe_dump({"/**/spatial_mllm": {"ros__parameters": parameters}}))
         start = [sys.executable, "-m", "tests.node.with_engine", engine] if engine else [str(EXECUTABLE)]
         command = [*start, "--ros-args", "--params-file", str(file), *arguments]

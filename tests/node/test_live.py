@@ -19,13 +19,13 @@ from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker, MarkerArray
 
 from spatial_mllm_ros.annotate.bag import REWARD_TOPIC, annotate
-from spatial_mllm_ros.config import Config
+from spatial_mllm_ros.config import build
 from spatial_mllm_ros.recordings import messages
 from spatial_mllm_ros.recordings.topic import Topic
 from spatial_mllm_ros.recordings.writer import BagWriter
 from spatial_mllm_ros.report import analyse
 
-from .process import finished, until
+from .process import FAST, finished, until
 from .scene import HEIGHT, LATCHED, STEP, WALL, WIDTH, Sensors, depth, image, info, stamp, transforms
 
 pytestmark = pytest.mark.live
@@ -279,9 +279,9 @@ def test_annotate_and_the_report_give_the_rewards_of_the_node(robot, scene, tmp_
             bag.add_topic(Topic(name, f"{type(message).__module__.split('.')[0]}/msg/{type(message).__name__}"))
         for number, (name, message) in enumerate(written):
             bag.write_cdr(name, serialize_message(message), start + number * second // 100)
-    annotate(tmp_path / "sent.mcap", tmp_path / "out.mcap")
+    annotate(tmp_path / "sent.mcap", tmp_path / "out.mcap", config=build(FAST))
     annotated = [m for _, _, m in messages(tmp_path / "out.mcap", [REWARD_TOPIC])]
-    (series,) = analyse(tmp_path / "sent.mcap", Config()).series
+    (series,) = analyse(tmp_path / "sent.mcap", build(FAST)).series
     right = [0, 10, 15, -20, 10, 0, 10, 20]  # steps that it is farther away than before from frame 0, after the jump 40
     assert [r.reward / STEP for r in heard] == pytest.approx(right, abs=1e-9)
     assert [(r.valid, r.distance, r.path_length, r.reward) for r in heard] == [
