@@ -69,6 +69,8 @@ def annotate(
 
     Where ``motion.source`` is mllm or both, the model gives one for each frame that it is asked about.
 
+    Targets that are given up, and jumps of poses, are told by BagWarnings.
+
     The same recording, targets and parameters give the same bytes. Killed at any moment and called again it goes on
     from its last checkpoint, which is kept beside the output, and ends with the same bytes too.
 
@@ -141,6 +143,7 @@ def _follow(
         report.frames += 1
         try:
             keep(frame, followed.update(frame))
+            followed.warn()
             keep(frame, followed.judge(frame, engine) if engine else [])
         except BadMessage as error:
             reason = str(error)

@@ -43,15 +43,16 @@ class AskedTarget:
         params: ``ask_interval`` and ``deadband``.
 
     Attributes:
+        label, camera, pixel: as given.
         reference: the frame that motion counts from; None before :meth:`begin`.
         asked_ns: stamp of the latest frame that was asked about, or of the reference.
     """
 
     def __init__(self, label: str, camera: str, pixel: tuple[float, float] | None, params: MotionParams):
-        self.label, self.camera = label, camera
+        self.label, self.camera, self.pixel = label, camera, pixel
         self.reference: Frame | None = None
         self.asked_ns = 0
-        self._pixel, self._params = pixel, params
+        self._params = params
         self._distance = self._path = self._anchor = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -82,10 +83,10 @@ class AskedTarget:
 
     def question(self) -> Question:
         """How far it moved from the first to the second of two frames."""
-        if self._pixel is None:
+        if self.pixel is None:
             return Question(CAMERA_MOVED, answer_type=AnswerType.NUMBER)
         assert self.reference is not None
-        (u, v), camera = self._pixel, self.reference.camera
+        (u, v), camera = self.pixel, self.reference.camera
         x, y = PIXEL_RANGE * round(u) // camera.width, PIXEL_RANGE * round(v) // camera.height
         return Question(POINT_MOVED.format(x=x, y=y), answer_type=AnswerType.NUMBER)
 
@@ -182,6 +183,25 @@ class AskedTargets:
         self._targets.pop(label, None)
         if not has_goal and (frame is None or target.reference is not None):
             self._targets[label] = target
+
+    def remove(self, label: str) -> None:
+        """Ask about this label no more; an answer that is on its way is dropped."""
+        self._targets.pop(label, None)
+
+    def jumped(self, camera: str) -> list[str]:
+        """A camera has jumped: what it is asked about itself begins with its next image, regions end.
+
+        Returns:
+            Labels of what ended.
+        """
+        here = [target for target in self._targets.values() if target.camera == camera]
+        for target in here:
+            if target.pixel is None:
+                self._targets[target.label] = AskedTarget(target.label, camera, None, self._params)
+            else:
+                self.remove(target.label)
+        self._latest.pop(camera, None)
+        return [target.label for target in here if target.pixel is not None]
 
     def wants(self, frame: Frame) -> bool:
         """Whether :meth:`look` at this frame gives a question, or a target its reference."""

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,40 +11,21 @@ from ..assembler import JUMP_NS
 from ..config import Config
 from ..errors import ErrorCode, SpatialError, bad
 from ..frames import Frame
+from ..mllm.question import Answer
 from ..recordings.errors import BagWarning
-from .asked import AskedTargets
-from .body import Region
+from .asked import SOURCE as MODEL
+from .asked import AskedTargets, MotionQuestion
+from .jumps import CameraJumps
+from .record import Record, Series
 from .rewards import CameraTarget, RegionTarget, Reward
+from .target import CAMERA, MAX_LABEL, Target
 
 if TYPE_CHECKING:
     from ..mllm.answering.engine import Engine
 
-CAMERA = "camera"
-MAX_TARGETS = 16
-MAX_LABEL = 64
+GEOMETRY = "geometry"
+MAX_TARGETS = 16  # that are followed or wait
 Follower = CameraTarget | RegionTarget
-
-
-@dataclass(frozen=True)
-class Target:
-    """What rewards follow.
-
-    Attributes:
-        label: name in the rewards; ``camera`` is the camera itself.
-        camera: which one, or whose image the region is in; empty means the first.
-        roi: x, y, width, height in pixels; not used for ``camera``.
-        stamp_ns: moment of the reference, 0 for any: the node takes the frame nearest to it, or the latest; in a
-            recording it is the first frame from there on that has what it takes.
-        goal: x, y, z in metres, world frame, to reward approach; None rewards distance.
-    """
-
-    label: str
-    camera: str = ""
-    roi: Region | None = None
-    stamp_ns: int = 0
-    goal: tuple[float, float, float] | None = None
-
-
 GiveUp = Callable[[Target, Exception], None]
 
 
@@ -57,7 +38,11 @@ class Targets:
 
     Cameras are followed from their first frame on. A region begins in the first frame of its camera, from its stamp on,
     that has image, depth and pose (an image where the model alone is asked); its rewards begin with the next frame.
-    When time jumps back in the frames of a camera, all cameras start anew, and regions, which belong to the past, end.
+
+    When time jumps back in the frames of a camera, all cameras start anew, and regions, which belong to the past, are
+    given up, as are those that were lost for too long or failed. Until it is set again or removed, what was given up
+    has a reward that is not valid for every frame of its camera. When the poses of a camera jump, which no motion
+    explains, its rewards start anew there; what a model was asked about a region ends.
 
     Args:
         config: ``cameras`` and the group ``motion``.
@@ -75,10 +60,8 @@ class Targets:
     def __init__(self, config: Config, targets: Collection[Target] = (), own: Collection[str] = ()):
         self._params, self._cameras = config.motion, config.cameras
         self._measures = config.motion.source != "mllm"
-        self._followed: dict[str, tuple[Target, Follower]] = {}
-        self._waiting: list[Target] = []
-        self._newest: dict[str, int] = {}
-        self.asked = AskedTargets(self._params)
+        self._record = Record()
+        self._start([])
         wanted = {t.label: self.checked(t) for t in (Target(CAMERA), *targets)}
         camera = wanted.pop(CAMERA)
         own = own or [camera.camera]
@@ -87,7 +70,16 @@ class Targets:
         given = [t.label for t in targets]
         if len(set(given)) < len(given) or len(given) > MAX_TARGETS or not wanted.keys().isdisjoint(names):
             raise bad(f"{len(targets)} targets: expected at most {MAX_TARGETS}, each with its own label")
-        self._waiting = [*self._own, *wanted.values()]
+        self._start([*self._own, *wanted.values()])
+
+    def _start(self, waiting: list[Target]) -> None:
+        """Nothing has been seen yet, and these are to begin."""
+        self._waiting = waiting
+        self._followers: dict[str, Follower] = {}
+        self._newest: dict[str, int] = {}
+        self._jumps = {name: CameraJumps(self._params) for name in self._cameras}
+        self._jumped_ns: dict[str, int] = {}  # when a camera jumped last
+        self.asked = AskedTargets(self._params)
 
     def checked(self, target: Target) -> Target:
         """The target with the name of its camera.
@@ -95,34 +87,41 @@ class Targets:
         Raises:
             SpatialError: BAD_REQUEST where it cannot be followed whatever the frames show, or there are too many.
         """
-        label, roi, goal, wrong = target.label, target.roi, target.goal, ""
-        if not 0 < len(label) <= MAX_LABEL:
-            wrong = f"label of {len(label)} characters: expected 1 to {MAX_LABEL}"
-        elif target.camera and target.camera not in self._cameras:
-            wrong = f"no camera '{target.camera[:MAX_LABEL]}'; there are {', '.join(self._cameras)}"
-        elif label != CAMERA and (roi is None or not (roi[2] >= 1 and roi[3] >= 1)):
-            wrong = f"expected a region with a width and height of at least 1 pixel, or the label '{CAMERA}'"
-        elif goal is not None and len(goal) != 3:
-            wrong = f"goal of {len(goal)} numbers: expected x, y, z in metres, world frame"
-        elif goal is not None and not np.isfinite(goal).all():
-            wrong = "goal is not finite: expected x, y, z in metres, world frame"
-        elif goal is not None and not self._measures:
-            wrong = "a goal needs motion.source geometry or both: a model is asked how far, not where to"
-        elif label not in self.labels and len(self.labels) >= MAX_TARGETS:
-            wrong = f"{MAX_TARGETS} targets are followed already; reset memory or replace one"
-        if wrong:
-            raise bad(f"target '{label[:MAX_LABEL]}': {wrong}")
-        return replace(target, camera=target.camera or self._cameras[0], roi=None if label == CAMERA else roi)
+        target = target.checked(self._cameras, self._measures)
+        if target.label not in self.labels and len(self.labels) >= MAX_TARGETS:
+            raise bad(f"target '{target.label}': {MAX_TARGETS} are followed already; remove or replace one")
+        return target
 
     @property
     def labels(self) -> list[str]:
         """Of all that is followed or waits for its first frame."""
-        return list(dict.fromkeys([*(t.label for t in self._waiting), *self._followed, *self.asked.labels]))
+        return list(dict.fromkeys([*(t.label for t in self._waiting), *self._followers, *self.asked.labels]))
 
     @property
     def waiting(self) -> list[Target]:
         """Those that have not begun."""
         return list(self._waiting)
+
+    @property
+    def series(self) -> list[Series]:
+        """How each target does by each source of rewards, those that were given up and those that wait among them."""
+        sources = {GEOMETRY: self._measures, MODEL: self._params.source != GEOMETRY}
+        waiting = [
+            Series(target, source)
+            for target in self._waiting
+            for source, wanted in sources.items()
+            if wanted and (source == GEOMETRY or target.goal is None)
+        ]
+        return [*(replace(s) for s in self._record.series), *waiting]
+
+    def news(self) -> list[str]:
+        """What an operator should know of the frames since the last call: what was given up, and jumps."""
+        return self._record.news()
+
+    def warn(self) -> None:
+        """The same as warnings about a recording."""
+        for line in self.news():
+            warnings.warn(line, BagWarning, stacklevel=2)
 
     def newest(self, camera: str) -> int:
         """Stamp of the newest frame of a camera, nanoseconds; 0 before there is one."""
@@ -132,18 +131,37 @@ class Targets:
         """Whether time jumps back with this frame."""
         return frame.stamp_ns < self.newest(frame.camera.name) - JUMP_NS
 
-    def reset(self) -> list[str]:
-        """Cameras start anew with their next frame, all else that was followed ends; what waits goes on to do so.
+    def time_jumped(self, stamp_ns: int) -> None:
+        """Time has jumped back to this stamp: cameras start anew, led where they were led; regions are given up."""
+        live = self._record.live
+        cameras = {s.target.label: s.target for s in live if s.target.roi is None}
+        for series in live:
+            if series.target.roi is not None:
+                self._end(series.target.label, series.source, stamp_ns, "time jumped back")
+            else:
+                self._record.forget(series.target.label, series.source)
+        self._start([*cameras.values(), *(t for t in self._waiting if t.label not in cameras)])
 
-        Returns:
-            Labels of what ended.
-        """
+    def reset(self) -> None:
+        """As at the beginning, but for regions that wait: cameras start anew, all else is forgotten."""
         own = [t.label for t in self._own]
-        ended = [label for label in dict.fromkeys([*self._followed, *self.asked.labels]) if label not in own]
-        self._waiting = [*self._own, *(t for t in self._waiting if t.label not in own)]
-        self._followed, self._newest = {}, {}
-        self.asked = AskedTargets(self._params)
-        return ended
+        self._record = Record()
+        self._start([*self._own, *(t for t in self._waiting if t.label not in own)])
+
+    def remove(self, label: str) -> None:
+        """Follow a target no more, or forget that it was given up.
+
+        Raises:
+            SpatialError: BAD_REQUEST where there is none of this label.
+        """
+        known = dict.fromkeys([*self.labels, *(s.target.label for s in self._record.series)])
+        if label not in known:
+            raise bad(f"no target '{label[:MAX_LABEL]}'; there are {', '.join(known) or 'none'}")
+        self._waiting = [t for t in self._waiting if t.label != label]
+        self._followers.pop(label, None)
+        self.asked.remove(label)
+        for source in (GEOMETRY, MODEL):
+            self._record.forget(label, source)
 
     def update(self, frame: Frame, give_up: GiveUp = _fail) -> list[Reward]:
         """Rewards of the next frame: those of the targets in its camera.
@@ -155,16 +173,18 @@ class Targets:
             SpatialError: a region is to begin in this frame, but there is nothing to follow in it.
         """
         self.decode(frame)
-        if self.jumped(frame) and (ended := self.reset()):
-            text = f"time jumps back in the recording: targets {', '.join(ended)} end there"
-            warnings.warn(text, BagWarning, stacklevel=2)
+        if self.jumped(frame):
+            self.time_jumped(frame.stamp_ns)
         name = frame.camera.name
         self._newest[name] = max(self.newest(name), frame.stamp_ns)
+        if jump := self._jumps[name].look(frame):
+            self._camera_jumped(frame, jump)
+        rewards = self._record.given_up(name, frame.stamp_ns)
         beginning = self._beginning(frame)
         for target in [t for t in beginning if t.roi is None]:
             self.begin(target, frame, give_up)
-        here = [each for each in self._followed.values() if each[0].camera == name]
-        rewards = [self._reward(target, follower, frame, give_up) for target, follower in here]
+        for target in self._measured(name):
+            rewards.append(self._reward(target, frame, bool(jump), give_up))
         for target in [t for t in beginning if t.roi is not None]:
             self.begin(target, frame, give_up)
         return rewards
@@ -184,8 +204,15 @@ class Targets:
         rewards = []
         while asked := self.asked.next():
             answer = engine.ask([f.image for f in asked.frames if f.image is not None], asked.question)
-            rewards += [reward] if (reward := self.asked.add(asked, answer, least)) else []
+            rewards += [reward] if (reward := self.answered(asked, answer, least)) else []
         return rewards
+
+    def answered(self, asked: MotionQuestion, answer: Answer, least: float) -> Reward | None:
+        """The reward of an answer that needs a confidence of ``least``; None where its target is gone meanwhile."""
+        reward = self.asked.add(asked, answer, least)
+        if reward is not None:
+            self._record.add(reward)
+        return reward
 
     def begin(self, target: Target, frame: Frame, give_up: GiveUp = _fail) -> None:
         """Follow a checked target from this frame on; for ``give_up`` and what it raises see :meth:`update`."""
@@ -217,21 +244,33 @@ class Targets:
         Raises:
             SpatialError: nothing has changed then; the model alone is asked, and the frame has no image for it.
         """
-        self.asked.set(target.label, target.camera, frame, target.roi, target.goal is not None)
-        self._waiting = [t for t in self._waiting if t.label != target.label]
+        label, reference_ns = target.label, frame.stamp_ns if frame is not None else 0
+        passed = 0 < reference_ns < self._jumped_ns.get(target.camera, 0)  # the model cannot look across a jump
+        if passed and target.roi is not None and not self._measures:
+            text = f"camera '{target.camera}' has jumped since {reference_ns / 1e9:.3f} s: choose a later frame"
+            raise SpatialError(ErrorCode.NO_FRAMES, text)
+        unasked = target.goal is not None or (passed and target.roi is not None)
+        self.asked.set(label, target.camera, None if passed else frame, target.roi, unasked)
+        self._waiting = [t for t in self._waiting if t.label != label]
+        followed = {GEOMETRY: follower is not None, MODEL: label in self.asked.labels}
         if follower is not None:
-            self._followed[target.label] = target, follower
+            self._followers[label] = follower
+        for source, wanted in followed.items():
+            if wanted:
+                self._record.begin(target, source, reference_ns)
+            else:
+                self._record.forget(label, source)
 
     def needs_image(self, frame: Frame) -> bool:
         """Whether a region or the model will look at this frame."""
-        asks = self._params.source != "geometry"
+        asks = self._params.source != GEOMETRY
         begins = any(asks or t.roi is not None for t in self._beginning(frame))
         return begins or self.needs_depth(frame) or self.asked.wants(frame)
 
     def needs_depth(self, frame: Frame) -> bool:
         """Whether a region will be measured in this frame."""
-        followed = [target for target, _ in self._followed.values() if target.camera == frame.camera.name]
-        return self._measures and any(t.roi is not None for t in (*followed, *self._beginning(frame)))
+        here = [*self._measured(frame.camera.name), *self._beginning(frame)]
+        return self._measures and any(t.roi is not None for t in here)
 
     def decode(self, frame: Frame) -> None:
         """Decode what regions will look at. Raises BadMessage where it is broken."""
@@ -250,17 +289,38 @@ class Targets:
                 raise SpatialError(ErrorCode.NO_FRAMES, text)
 
     def _beginning(self, frame: Frame) -> list[Target]:
-        return [target for target in self._waiting if self._begins(target, frame)]
+        return [target for target in self._waiting if target.begins(frame, self._measures)]
 
-    def _begins(self, target: Target, frame: Frame) -> bool:
-        measurable = frame.has_depth and frame.world_from_camera is not None
-        usable = target.roi is None or (frame.has_image and (measurable or not self._measures))
-        return usable and frame.camera.name == target.camera and frame.stamp_ns >= target.stamp_ns
+    def _measured(self, camera: str) -> list[Target]:
+        """Those in a camera that are followed by geometry."""
+        followed = [self._record.target(label, GEOMETRY) for label in self._followers]
+        return [target for target in followed if target.camera == camera]
 
-    def _reward(self, target: Target, follower: Follower, frame: Frame, give_up: GiveUp) -> Reward:
+    def _reward(self, target: Target, frame: Frame, told: bool, give_up: GiveUp) -> Reward:
+        """The next reward by geometry; ``told``: that the camera jumps with this frame."""
+        follower = self._followers[target.label]
         try:
-            return follower.update(frame)
+            reward = follower.update(frame)
         except Exception as error:
             give_up(target, error)
-            del self._followed[target.label]
-            return Reward(frame.stamp_ns, target.label, 0, False, reason="it failed; set the target again")
+            return self._end(target.label, GEOMETRY, frame.stamp_ns, "it failed")
+        self._record.add(reward, told)
+        if isinstance(follower, RegionTarget) and follower.lost:
+            self._end(target.label, GEOMETRY, frame.stamp_ns, follower.lost)
+        return reward
+
+    def _end(self, label: str, source: str, stamp_ns: int, reason: str) -> Reward:
+        """Give up a target that is measured, or that a model is asked about; its reward in this frame."""
+        if source == GEOMETRY:
+            self._followers.pop(label, None)
+        else:
+            self.asked.remove(label)
+        return self._record.give_up(label, source, stamp_ns, reason)
+
+    def _camera_jumped(self, frame: Frame, jump: str) -> None:
+        """Rewards start anew, and what a model was asked about regions ends."""
+        name, stamp_ns = frame.camera.name, frame.stamp_ns
+        self._jumped_ns[name] = stamp_ns
+        for label in self.asked.jumped(name):
+            self._end(label, MODEL, stamp_ns, jump)
+        self._record.camera_jumped(name, stamp_ns, jump)

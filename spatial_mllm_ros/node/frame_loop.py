@@ -156,7 +156,9 @@ class FrameLoop:
             if age is not None:
                 self.ages.append(age / 1e9)
             if processed.reset:
-                self._log.warning(f"time jumped back to {frame.stamp_ns / 1e9:.3f} s: memory and targets were cleared")
+                self._log.warning(f"time jumped back to {frame.stamp_ns / 1e9:.3f} s: memory was cleared")
+            for line in processed.news:
+                self._log.warning(line)
             self._publish(processed, age)
 
     def _age(self, frame: Frame) -> int | None:

@@ -15,6 +15,7 @@ from ..coverage import greedy_cover
 from ..errors import BadMessage, SpatialError
 from ..evenly import Thinned, evenly
 from ..frames import Frame
+from ..motion.asked import SOURCE as MODEL
 from ..motion.asked import judge_of
 from ..motion.rewards import Reward
 from ..motion.targets import Target, Targets
@@ -180,6 +181,7 @@ class Recorder:
         """Rewards of the frame, and a series for each target that begins in it."""
         waited = self._targets.waiting
         rewards = self._targets.update(frame, self._give_up)
+        self._targets.warn()
         began: list[tuple[Target, ObjectTrack | None]] = [
             *((target, None) for target in waited if target not in self._targets.waiting),
             *self._begin_pushed(frame),
@@ -188,7 +190,8 @@ class Recorder:
             series = Series(replace(target, stamp_ns=frame.stamp_ns), frame, track)
             self._series.setdefault(target.label, series)
         for reward in rewards:
-            self._series[reward.target].rewards.append(reward)
+            if reward.source != MODEL:  # of a target that was given up; the model was not asked
+                self._series[reward.target].rewards.append(reward)
 
     def _begin_pushed(self, frame: Frame) -> Iterator[tuple[Target, ObjectTrack]]:
         for track in list(self._pushed):

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic
 
@@ -20,6 +20,7 @@ from ..mllm.question import Answer
 from ..motion.asked import MotionQuestion
 from ..motion.camera import CameraMotion, camera_motion
 from ..motion.measure import PointMotion, measure_point
+from ..motion.record import Series
 from ..motion.rewards import CameraTarget, RegionTarget, Reward
 from ..motion.targets import CAMERA, Follower, Target, Targets
 from .memory import FrameKey, FrameMemory
@@ -38,12 +39,14 @@ class Processed:
     Attributes:
         update: what the sampler did with it.
         rewards: one for every target that its camera shows.
-        reset: time had jumped back, so memory and targets were cleared before.
+        reset: time had jumped back, so memory was cleared before.
+        news: what an operator should know: targets that were given up, and jumps.
     """
 
     update: Update
     rewards: list[Reward]
     reset: bool
+    news: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class SpatialPipeline:
         windows: how many windows were ``accepted``, ``accepted after drift`` (the map was put right), and how many
             refused, by kind of reason.
 
-    The target ``camera`` follows the first camera from the first frame on; others are set by :meth:`set_target`.
+    The target ``camera`` follows the first camera from the first frame on; others are set by :meth:`set_target`. Where
+    time jumps back memory is forgotten; what becomes of targets then and at jumps of poses, see :class:`Targets`.
     """
 
     def __init__(self, config: Config):
@@ -93,12 +97,16 @@ class SpatialPipeline:
             count: the number of frames seen starts anew too.
         """
         with self._lock:
-            self.memory.clear(count)
-            self._waiting.reset()
-            self._map.reset()
-            self._given_out: dict[str, list[FrameKey]] = {}
-            self._epoch += 1
+            self._forget(count)
             self._targets.reset()
+
+    def _forget(self, count: bool) -> None:
+        """Forget all frames."""
+        self.memory.clear(count)
+        self._waiting.reset()
+        self._map.reset()
+        self._given_out: dict[str, list[FrameKey]] = {}
+        self._epoch += 1
 
     def process(self, frame: Frame) -> Processed:
         """Take one frame; frames of one camera come in order of time.
@@ -106,10 +114,11 @@ class SpatialPipeline:
         Raises:
             BadMessage: its pixels turn out to be broken; it leaves no trace.
         """
-        if jumped := self._targets.jumped(frame):
-            self.reset(count=False)
         with self._lock:
             self._targets.decode(frame)  # broken bytes are found before anything has changed
+            if jumped := self._targets.jumped(frame):
+                self._forget(count=False)
+                self._targets.time_jumped(frame.stamp_ns)
         self._map.world_known |= frame.world_from_camera is not None
         if self._wants_window(frame):
             self._waiting.offer(frame)
@@ -117,8 +126,9 @@ class SpatialPipeline:
         with self._lock:
             rewards = self._targets.update(frame, _give_up)
             self._targets.asked.look(frame)
+            news = self._targets.news()
         frame.release()
-        return Processed(update, rewards, jumped)
+        return Processed(update, rewards, jumped, news)
 
     def _wants_window(self, frame: Frame) -> bool:
         source = self.config.coverage.source
@@ -176,12 +186,22 @@ class SpatialPipeline:
     def add_motion(self, asked: MotionQuestion, answer: Answer, least: float) -> Reward | None:
         """The reward of an answer that needs a confidence of ``least``; None where its target is gone meanwhile."""
         with self._lock:
-            return self._targets.asked.add(asked, answer, least)
+            return self._targets.answered(asked, answer, least)
 
     @property
     def epoch(self) -> int:
         """Changes whenever memory is forgotten; stamps may come again then, of other frames."""
         return self._epoch
+
+    def target_series(self) -> list[Series]:
+        """How each target does by each source of rewards; copies."""
+        with self._lock:
+            return self._targets.series
+
+    def remove_target(self, label: str) -> None:
+        """Follow a target no more, or forget that it was given up; BAD_REQUEST where there is none of this label."""
+        with self._lock:
+            self._targets.remove(label)
 
     def set_target(self, target: Target) -> int:
         """Follow a camera, or what moves in a region of its image, from a moment on; a known label is replaced.
@@ -201,6 +221,7 @@ class SpatialPipeline:
         with self._lock:
             if epoch != self._epoch:
                 raise SpatialError(ErrorCode.NO_FRAMES, "memory was reset meanwhile: set the target again")
+            target = replace(target, stamp_ns=0)  # a camera begins again, after a jump back, with the first frame
             self._targets.set(target, frame, follower)
         return follower.tracked_points if isinstance(follower, RegionTarget) else 0
 

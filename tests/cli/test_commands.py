@@ -18,6 +18,8 @@ from spatial_mllm_ros.cli import app
 from spatial_mllm_ros.config import Config
 from spatial_mllm_ros.doctor import diagnose
 from spatial_mllm_ros.recordings import messages, read_frames
+from tests.recordings.card import pushed
+from tests.recordings.recordings import write_ros2
 from tests.report.variants import without_depth
 
 COMMANDS = {"simulate", "info", "play", "sample", "ask", "join", "annotate", "report", "doctor"}
@@ -237,6 +239,18 @@ def test_annotate_writes_rewards_beside_the_poses(call, simulated_bag, tmp_path)
     nearer = np.linalg.norm(first - [0, 0, 1]) - np.linalg.norm(last - [0, 0, 1])
     assert sum(m.reward for m in by_target["camera"]) == pytest.approx(nearer, abs=1e-3)
     assert "exists" in error_of(call("annotate", simulated_bag, "--out", out, code=1))
+
+
+def test_what_is_a_jump_is_an_option(call, tmp_path):
+    """A camera at 0.12 m/s from its first frame on, which is a jump where the limit is lower."""
+    bag, out, slow = write_ros2(tmp_path / "r", pushed(5)), tmp_path / "out.mcap", ["--max-speed", 0.1]
+    told = "jumped by 0.004 m within 0.033 s"
+    for limits, jumps in (([], False), (slow, True)):
+        done = call("annotate", bag, "--out", out, "--overwrite", *limits)
+        assert ("warning: camera 'camera' " + told in done.stderr) == jumps
+        assert [m.valid for topic, _, m in messages(out) if topic == REWARDS] == [True, not jumps, True, True, True]
+        call("report", bag, "--out", tmp_path / "page.html", *limits)
+        assert (told in (tmp_path / "page.html").read_text()) == jumps
 
 
 def test_annotate_refuses_targets_that_cannot_be(call, simulated_bag, tmp_path):

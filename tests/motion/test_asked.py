@@ -155,6 +155,33 @@ def test_a_request_that_fails_loses_nothing(image, region, code, text):
     assert seconds(t.next()) == [0.0, 2.0]
 
 
+def test_where_a_camera_jumps_it_begins_anew_and_its_regions_end():
+    rear = Camera("rear", "rear_optical", 200, 100, CAMERA.intrinsics)
+    t = targets()
+    t.set("behind", "rear", frame(0, rear), (0, 0, 9, 9), has_goal=False)
+    t.set("mug", "front", frame(0), (0, 0, 9, 9), has_goal=False)
+    t.look(frame(0))
+    t.look(frame(2))
+    before = t.next()
+    assert t.jumped("front") == ["mug"] and t.labels == ["camera", "behind"]
+    assert t.add(before, said(1.0), 0.5) is None, "the answer compares images on both sides of the jump"
+    assert t.next() is None
+    t.look(frame(2.1))
+    t.look(frame(3.2))
+    asked = t.next()
+    assert seconds(asked) == [2.1, 3.2] and t.add(asked, said(0.3), 0.5).reward == pytest.approx(0.3)
+
+
+def test_what_is_removed_gets_no_answer():
+    t = targets()
+    t.look(frame(0))
+    t.look(frame(2))
+    asked = t.next()
+    t.remove("camera")
+    t.remove("camera")
+    assert t.labels == [] and t.add(asked, said(1.0), 0.5) is None
+
+
 @pytest.mark.parametrize("image", [frame(1, image=False), broken(1)])
 def test_beside_geometry_a_frame_without_an_image_ends_what_the_model_is_asked(image):
     t = targets(source="both")
@@ -225,6 +252,28 @@ class TestPipeline:
         asked = pipeline.next_motion()
         pipeline.reset()
         assert pipeline.add_motion(asked, said(0.5), 0.5) is None and pipeline.next_motion() is None
+
+    def test_a_region_before_a_jump_is_not_asked_about(self):
+        def posed(now, x):
+            pose = np.eye(4)
+            pose[0, 3] = x
+            pixels = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+            return Frame(round(now * SECOND) + 5, CAMERA, image=pixels, world_from_camera=pose)
+
+        pipeline = self.pipeline("mllm")
+        for i in range(4):
+            pipeline.process(posed(0.1 * i, 3.0 * (i >= 2)))
+        with pytest.raises(
+            SpatialError, match=r"camera 'front' has jumped since 0\.100 s: choose a later frame"
+        ) as error:
+            pipeline.set_target(Target("mug", roi=(0, 0, 40, 40), stamp_ns=SECOND // 10 + 5))
+        assert error.value.code == ErrorCode.NO_FRAMES
+        pipeline.set_target(Target("mug", roi=(0, 0, 40, 40), stamp_ns=SECOND // 5 + 5))
+        pipeline.set_target(Target("camera", stamp_ns=SECOND // 10 + 5))
+        for now in (0.4, 1.5):
+            pipeline.process(posed(now, 3.0))
+        asked = {a.target.label: seconds(a) for a in (pipeline.next_motion(), pipeline.next_motion())}
+        assert asked == {"mug": [0.2, 1.5], "camera": [0.4, 1.5]}
 
     def test_no_model_is_said_at_once(self):
         with pytest.raises(ValueError, match=r"motion\.source = both needs a model"):

@@ -29,7 +29,7 @@ class Pipeline:
         if self.error:
             raise self.error
         self.stamps.append(frame.stamp_ns)
-        return SimpleNamespace(reset=False, stamp_ns=frame.stamp_ns)
+        return SimpleNamespace(reset=False, news=(), stamp_ns=frame.stamp_ns)
 
     def reset(self):
         self.stamps.clear()
