@@ -76,7 +76,7 @@ def interface(path: Path) -> str:
         about, rows = read_fields(section)
         parts += [f"**{name}**"] if name else []
         parts += [about] if about else []
-        parts.append("\n".join(["| field | type | meaning |", "|---|---|---|", *rows]))
+        parts.append("\n".join(["| field | type | meaning |", "|---|---|---|", *rows]) if rows else "No fields.")
     return "\n\n".join(parts)
 
 

@@ -4,11 +4,12 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import PointCloud2, PointField
-from spatial_mllm_msgs.msg import CoverageStatus, MotionReward, SelectedFrame, SelectedFrames
+from sensor_msgs.msg import PointCloud2, PointField, RegionOfInterest
+from spatial_mllm_msgs.msg import CoverageStatus, MotionReward, RewardTarget, SelectedFrame, SelectedFrames
 from std_msgs.msg import Header
 
 from ..geometry.poses import Matrix
+from ..motion.record import Series
 from ..motion.rewards import Reward
 from ..scene.memory import CoverageState, Selected
 
@@ -93,4 +94,22 @@ def motion_reward(reward: Reward, world_frame: str) -> MotionReward:
         reference_stamp=time(reward.reference_ns),
         displacement=vector(reward.displacement),
         **reward.plain(),
+    )
+
+
+def reward_target(series: Series) -> RewardTarget:
+    target = series.target
+    x, y, width, height = (int(n) for n in target.roi or (0, 0, 0, 0))
+    return RewardTarget(
+        label=target.label,
+        camera=target.camera,
+        source=series.source,
+        state=int(series.state),
+        reason=series.reason,
+        lost_for=series.lost_for,
+        valid_share=series.valid_share,
+        reference_stamp=time(series.reference_ns),
+        roi=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
+        has_goal=target.goal is not None,
+        goal=point(np.array(target.goal)) if target.goal else Point(),
     )

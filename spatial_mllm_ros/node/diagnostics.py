@@ -1,5 +1,6 @@
-"""The node's part of /diagnostics: one status for each camera, for processing, for memory and for models."""
+"""The node's part of /diagnostics: one status for each camera, for processing, memory, reward targets and models."""
 
+from math import isnan
 from time import monotonic
 
 import numpy as np
@@ -7,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..config import Config
 from ..mllm.process.remote import ModelProcess
+from ..motion.record import Series, State
 from ..scene.pipeline import SpatialPipeline
 from .frame_loop import FrameLoop
 from .inputs import Stream
@@ -31,7 +33,7 @@ class Diagnostics:
         now = monotonic()
         seconds, self._time = max(now - self._time, 1e-3), now
         statuses = [self._camera(camera, config, seconds) for camera in config.cameras]
-        statuses += [self._processing(seconds), self._memory_status(config)]
+        statuses += [self._processing(seconds), self._memory_status(config), self._targets()]
         statuses.append(self._process("model", self._models.answers, {"ask.model": self._models.answers.model}))
         if self._models.geometry is not None:
             windows = {f"windows: {what}": n for what, n in self._pipeline.windows.most_common()}
@@ -90,6 +92,20 @@ class Diagnostics:
         }
         return self._status("memory", OK, f"{state.nbytes / 1e6:.1f} MB of frames", values)
 
+    def _targets(self) -> DiagnosticStatus:
+        series = self._pipeline.target_series()
+        values: dict[str, object] = {f"{s.target.label} ({s.source})": _told(s) for s in series}
+        troubles = {State.GIVEN_UP: "given up", State.LOST: "lost"}
+        found = [
+            f"{trouble}: {', '.join(dict.fromkeys(s.target.label for s in series if s.state == state))}"
+            for state, trouble in troubles.items()
+            if any(s.state == state for s in series)
+        ]
+        if found:
+            return self._status("targets", WARN, "; ".join(found), values)
+        followed = len({s.target.label for s in series if s.state == State.FOLLOWED})
+        return self._status("targets", OK, f"{followed} followed", values)
+
     def _process(self, part: str, model: ModelProcess, values: dict[str, object]) -> DiagnosticStatus:
         state = model.state
         if state.stage == "off":
@@ -112,3 +128,11 @@ class Diagnostics:
     def _status(self, part: str, level: bytes, message: str, values: dict[str, object]) -> DiagnosticStatus:
         pairs = [KeyValue(key=k, value=str(v)) for k, v in values.items()]
         return DiagnosticStatus(level=level, name=f"{self._name}: {part}", message=message, values=pairs)
+
+
+def _told(series: Series) -> str:
+    """How a target does, in a line."""
+    share = "no reward yet" if isnan(series.valid_share) else f"{100 * series.valid_share:.0f} % valid"
+    lost = f" for {series.lost_for:.1f} s" if series.state == State.LOST else ""
+    why = f": {series.reason}" if series.reason else ""
+    return f"{series.state.name.lower().replace('_', ' ')}{lost}, {share}{why}"

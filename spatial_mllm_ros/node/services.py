@@ -7,14 +7,14 @@ from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from spatial_mllm_msgs.srv import MeasureMotion, SetRewardTarget
+from spatial_mllm_msgs.srv import ListRewardTargets, MeasureMotion, RemoveRewardTarget, SetRewardTarget
 from std_srvs.srv import Trigger
 
 from ..errors import ErrorCode, SpatialError, bad
 from ..motion.camera import CameraMotion
 from ..motion.targets import CAMERA, Target
 from ..scene.pipeline import SpatialPipeline
-from .convert import time, vector
+from .convert import reward_target, time, vector
 from .requests import WAITING, answered, the_camera, time_ns
 
 AT_ONCE = 4  # requests in work; more are answered BUSY
@@ -39,6 +39,8 @@ class Services:
             for type_, name, handler in (
                 (MeasureMotion, "~/measure_motion", self._measure),
                 (SetRewardTarget, "~/set_reward_target", self._set_target),
+                (ListRewardTargets, "~/list_reward_targets", self._list_targets),
+                (RemoveRewardTarget, "~/remove_reward_target", self._remove_target),
                 (Trigger, "~/reset_memory", self._reset_memory),
             )
         ]
@@ -81,6 +83,12 @@ class Services:
         goal = (request.goal.x, request.goal.y, request.goal.z) if request.has_goal else None
         roi = None if request.label == CAMERA else self._region(request.roi, camera, stamp_ns)
         response.tracked_points = self._pipeline.set_target(Target(request.label, camera, roi, stamp_ns, goal))
+
+    def _list_targets(self, _request: Any, response: Any) -> None:
+        response.targets = [reward_target(series) for series in self._pipeline.target_series()]
+
+    def _remove_target(self, request: Any, response: Any) -> None:
+        self._pipeline.remove_target(request.label)
 
     def _region(self, roi: Any, camera: str, stamp_ns: int) -> tuple[int, int, int, int]:
         """x, y, width, height; a region of no size is the whole image."""

@@ -86,6 +86,35 @@ PROMISED = {
         string error_msg
         uint32 tracked_points
     """,
+    "srv/ListRewardTargets.srv": """
+        ---
+        uint16 error_code
+        string error_msg
+        RewardTarget[] targets
+    """,
+    "srv/RemoveRewardTarget.srv": """
+        string label
+        ---
+        uint16 error_code
+        string error_msg
+    """,
+    "msg/RewardTarget.msg": """
+        uint8 WAITING=0
+        uint8 FOLLOWED=1
+        uint8 LOST=2
+        uint8 GIVEN_UP=3
+        string label
+        string camera
+        string source
+        uint8 state
+        string reason
+        float32 lost_for
+        float32 valid_share
+        builtin_interfaces/Time reference_stamp
+        sensor_msgs/RegionOfInterest roi
+        bool has_goal
+        geometry_msgs/Point goal
+    """,
     "msg/MotionReward.msg": """
         std_msgs/Header header
         string target
@@ -187,6 +216,7 @@ def in_python(type_: str) -> str:
         "bool": "boolean",
         "float32": "float",
         "float64": "double",
+        "RewardTarget": "spatial_mllm_msgs/RewardTarget",
         "SelectedFrame": "spatial_mllm_msgs/SelectedFrame",
     }.get(base, base)
     return f"sequence<{base}>" if type_.endswith("[]") else base
@@ -197,3 +227,11 @@ def test_error_codes_of_the_package_are_those_of_the_interface():
 
     promised = dict(line.split()[1].split("=") for line in lines(RESULT) if line.startswith("uint16") and "=" in line)
     assert {code.name: str(code.value) for code in ErrorCode} == promised
+
+
+def test_states_of_the_package_are_those_of_the_interface():
+    from spatial_mllm_ros.motion.record import State
+
+    said = lines(PROMISED["msg/RewardTarget.msg"])
+    promised = dict(line.split()[1].split("=") for line in said if "=" in line)
+    assert {state.name: str(state.value) for state in State} == promised
