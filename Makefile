@@ -172,7 +172,7 @@ $(VENV)/.installed: $(VENV)/.torch setup.py requirements.txt $(LOCK)
 	@touch $@
 
 # Packages of other projects that the wheels lack, and of these the part that is used.
-MISSING := tf2_msgs.msg bond.msg rosbag2_interfaces.srv
+MISSING := tf2_msgs.msg vision_msgs.msg bond.msg rosbag2_interfaces.srv
 
 $(VENV)/.interfaces: $(VENV)/.installed $(shell find msg -type f)
 	@if ! $(BIN)/python -c 'import rclpy' 2>/dev/null; then \

@@ -53,6 +53,9 @@ class CameraParams:
         choices=("raw", "compressed", "compressedDepth"),
     )
     camera_info_topic: str = param("color/camera_info", "intrinsics of the colour image")
+    detections_topic: str = param(
+        "", "vision_msgs/msg/Detection2DArray of a detector that looks at the colour image; empty: none"
+    )
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,10 @@ class MotionParams:
         1.0, "time between two questions to the model about one target", unit="s", low=0.0, high=3600.0
     )
 
+    follow: str = param(
+        "", "labels, separated by commas, of detections (<camera>.detections_topic) that become reward targets"
+    )
+    follow_score: float = param(0.5, "score from which on a detection becomes a target", low=0.0, high=1.0)
     points: int = param(64, "most points tracked in a region", low=8, high=1024)
     forward_backward: float = param(
         1.0, "largest forward-backward error of a tracked point", unit="px", low=0.01, high=20.0

@@ -71,6 +71,16 @@ class RegionBody:
         """Points being tracked in the region, of all bodies."""
         return len(self._tracker.reference)
 
+    @property
+    def pixels(self) -> NDArray[np.float64]:
+        """Where the body's visible points are in the newest image, [N, 2]."""
+        return self._tracker.pixels[self._members & np.isfinite(self._tracker.pixels).all(axis=1)]
+
+    @property
+    def now(self) -> NDArray[np.float64]:
+        """Where its centroid was when it was measured last, [3] metres in the world frame."""
+        return transform(self._matrix, self.start)
+
     def step(self, frame: PosedFrame) -> BodyMotion | None:
         """Follow into the next frame; None where too few points of the body are visible and agree."""
         tracks = self._tracker.step(frame, self._matrix, self._members)

@@ -59,6 +59,11 @@ class PointTracker:
     def reference(self) -> NDArray[np.float64]:
         return self._patches.points
 
+    @property
+    def pixels(self) -> NDArray[np.float64]:
+        """Where the points are in the newest image, [N, 2]; NaN where they are not visible."""
+        return self._pixels
+
     def start(self, frame: PosedFrame, pixels: NDArray) -> Tracks:
         """Begin with points at pixels [N, 2] of a frame that has image, depth and pose."""
         self._still.update(frame)

@@ -55,6 +55,20 @@ class Reward:
         return {"target": self.target, "valid": bool(self.valid), "source": self.source, **numbers}
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Where a target is, for people to look at.
+
+    Attributes:
+        start, now: [3] metres in the world frame, at the reference and where it was measured last; NaN: not yet.
+        pixels: [N, 2] of the newest image, of the points that are tracked and visible.
+    """
+
+    start: NDArray[np.float64]
+    now: NDArray[np.float64]
+    pixels: NDArray[np.float64]
+
+
 class _Account:
     """Turns displacements since the reference into rewards that add up.
 
@@ -106,6 +120,13 @@ class CameraTarget:
         self._account, self._jumps = _Account(label, goal, params), CameraJumps(params)
         self._start: NDArray[np.float64] | None = None
         self._newest: int | None = None
+        self._now = np.full(3, np.nan)
+
+    @property
+    def seen(self) -> Seen:
+        """Where it is, with no points."""
+        start = self._now if self._start is None else self._start
+        return Seen(start, self._now, np.zeros((0, 2)))
 
     def update(self, frame: Frame) -> Reward:
         """Reward of the next frame; not valid without a pose, when its stamp is not later than the last, or where the
@@ -117,7 +138,7 @@ class CameraTarget:
         if reason or pose is None:
             return self._account.invalid(frame.stamp_ns, reason)
         self._newest = frame.stamp_ns
-        position = pose[:3, 3].astype(np.float64)
+        self._now = position = pose[:3, 3].astype(np.float64)
         jump = self._jumps.look(frame)
         if self._start is None or jump:
             self._start = position
@@ -171,6 +192,11 @@ class RegionTarget:
     def anchor(self) -> NDArray[np.float64]:
         """The point [3] whose displacement counts: the middle of the body's points at the reference, world frame."""
         return self._body.start
+
+    @property
+    def seen(self) -> Seen:
+        """Where it is, with its points."""
+        return Seen(self._body.start, self._body.now, self._body.pixels)
 
     def update(self, frame: Frame) -> Reward:
         """Reward of the camera's next frame; not valid, with the reason, where the body cannot be measured."""

@@ -17,7 +17,7 @@ from .asked import SOURCE as MODEL
 from .asked import AskedTargets, MotionQuestion
 from .jumps import CameraJumps
 from .record import Record, Series
-from .rewards import CameraTarget, RegionTarget, Reward
+from .rewards import CameraTarget, RegionTarget, Reward, Seen
 from .target import CAMERA, MAX_LABEL, Target
 
 if TYPE_CHECKING:
@@ -113,6 +113,11 @@ class Targets:
             if wanted and (source == GEOMETRY or target.goal is None)
         ]
         return [*(replace(s) for s in self._record.series), *waiting]
+
+    @property
+    def seen(self) -> dict[str, Seen]:
+        """Where those are that are followed by geometry, by label."""
+        return {label: follower.seen for label, follower in self._followers.items()}
 
     def news(self) -> list[str]:
         """What an operator should know of the frames since the last call: what was given up, and jumps."""

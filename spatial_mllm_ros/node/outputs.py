@@ -18,10 +18,10 @@ from ..frames import Frame
 from ..motion.depth import lift
 from ..motion.posed import posed
 from ..motion.rewards import Reward
-from ..scene.memory import FrameKey, FrameMemory
-from ..scene.pipeline import Processed
+from ..scene.memory import FrameKey
+from ..scene.pipeline import Processed, SpatialPipeline
 from . import convert
-from .markers import coverage_markers
+from .markers import coverage_markers, target_markers
 from .qos import OVERRIDABLE
 
 TOPICS = (
@@ -29,6 +29,7 @@ TOPICS = (
     "~/coverage",
     "~/coverage_markers",
     "~/coverage_cloud",
+    "~/target_markers",
     "~/motion_reward",
     "~/answer_point",
     "/diagnostics",
@@ -40,16 +41,16 @@ class Outputs:
 
     Args:
         node: where the publishers are made; they are silent until it is active.
-        memory: what is published.
+        pipeline: whose memory and targets are published.
         dropped: says how many frames were dropped so far.
     """
 
-    def __init__(self, node: LifecycleNode, memory: FrameMemory, dropped: Callable[[], int]):
-        self._node, self._memory, self._dropped = node, memory, dropped
-        self._world_frame = memory.config.pose.world_frame
+    def __init__(self, node: LifecycleNode, pipeline: SpatialPipeline, dropped: Callable[[], int]):
+        self._node, self._pipeline, self._memory, self._dropped = node, pipeline, pipeline.memory, dropped
+        self._world_frame = pipeline.config.pose.world_frame
         self._age_ns: int | None = None
         self._published: list[FrameKey] = []
-        selected, coverage, markers, cloud, rewards, point, diagnostics = TOPICS
+        selected, coverage, markers, cloud, targets, rewards, point, diagnostics = TOPICS
 
         def publisher(type_: type, topic: str, qos: QoSProfile | int) -> Any:
             return node.create_lifecycle_publisher(type_, topic, qos, qos_overriding_options=OVERRIDABLE)
@@ -58,6 +59,7 @@ class Outputs:
         self.coverage = publisher(CoverageStatus, coverage, 10)
         self.markers = publisher(MarkerArray, markers, latched())
         self.cloud = publisher(PointCloud2, cloud, latched())
+        self.targets = publisher(MarkerArray, targets, 10)
         self.point = publisher(PointStamped, point, 10)
         self.rewards = publisher(MotionReward, rewards, 100)
         self.diagnostics = node.create_publisher(DiagnosticArray, diagnostics, 10, qos_overriding_options=OVERRIDABLE)
@@ -93,7 +95,11 @@ class Outputs:
             self.selected.publish(convert.selected_frames(selected, stamp_ns, self._world_frame))
 
     def picture(self) -> None:
-        """Markers and cloud of what is covered, where somebody looks at them."""
+        """Markers and cloud of what is covered, and of targets, where somebody looks at them."""
+        if self.targets.get_subscription_count():
+            seen, series = self._pipeline.targets_seen(), self._pipeline.target_series()
+            stamp_ns = self._memory.state().stamp_ns
+            self.targets.publish(target_markers(seen, series, stamp_ns, self._world_frame))
         if self.cloud.get_subscription_count():
             centers, stamp_ns = self._memory.covered_voxels(), self._memory.state().stamp_ns
             self.cloud.publish(convert.cloud(centers, stamp_ns, self._world_frame))
@@ -115,7 +121,8 @@ class Outputs:
                 self.point.publish(PointStamped(header=header, point=convert.point(place)))
 
     def close(self) -> None:
-        for publisher in (self.selected, self.coverage, self.markers, self.cloud, self.rewards, self.point):
+        pictures = self.markers, self.cloud, self.targets, self.point
+        for publisher in (self.selected, self.coverage, self.rewards, *pictures):
             self._node.destroy_lifecycle_publisher(publisher)
         self._node.destroy_publisher(self.diagnostics)
 

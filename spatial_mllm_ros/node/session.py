@@ -13,12 +13,14 @@ from ..config import Config
 from ..scene.pipeline import Processed, SpatialPipeline
 from .beside import Beside
 from .bond import Bond
+from .detections import Detections
 from .diagnostics import Diagnostics
 from .frame_loop import FrameLoop
 from .inputs import Inputs
 from .models import Models
 from .motion import MotionQuestions
 from .outputs import Outputs
+from .pictures import Pictures
 from .questions import Questions
 from .services import Services
 from .watch import Watch
@@ -44,9 +46,11 @@ class Session:
         self._loop = FrameLoop(pipeline, self._assembler, self._now_ns, self._processed, self._log)
         group = ReentrantCallbackGroup()  # no request delays an image
         with ExitStack() as parts:
-            outputs = Outputs(node, pipeline.memory, lambda: self._loop.dropped().total())
+            outputs = Outputs(node, pipeline, lambda: self._loop.dropped().total())
             self._outputs = parts.enter_context(closing(outputs))
             parts.enter_context(closing(Services(node, pipeline, self._reset_memory, group)))
+            parts.enter_context(closing(Detections(node, pipeline, group)))
+            self._pictures = parts.enter_context(closing(Pictures(node, pipeline)))
             self._bond = None
             if not config.autostart and config.bond_heartbeat_period:
                 self._bond = parts.enter_context(closing(Bond(node, config.bond_heartbeat_period)))
@@ -111,6 +115,7 @@ class Session:
 
     def _processed(self, processed: Processed, age_ns: int | None) -> None:
         self._outputs.frame(processed, age_ns)
+        self._pictures.look()
         for beside in self._beside:
             beside.look()
 

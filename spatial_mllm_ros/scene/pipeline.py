@@ -21,7 +21,7 @@ from ..motion.asked import MotionQuestion
 from ..motion.camera import CameraMotion, camera_motion
 from ..motion.measure import PointMotion, measure_point
 from ..motion.record import Series
-from ..motion.rewards import CameraTarget, RegionTarget, Reward
+from ..motion.rewards import CameraTarget, RegionTarget, Reward, Seen
 from ..motion.targets import CAMERA, Follower, Target, Targets
 from .memory import FrameKey, FrameMemory
 
@@ -197,6 +197,11 @@ class SpatialPipeline:
         """How each target does by each source of rewards; copies."""
         with self._lock:
             return self._targets.series
+
+    def targets_seen(self) -> dict[str, Seen]:
+        """Where targets are that are followed by geometry, by label."""
+        with self._lock:
+            return self._targets.seen
 
     def remove_target(self, label: str) -> None:
         """Follow a target no more, or forget that it was given up; BAD_REQUEST where there is none of this label."""
