@@ -130,7 +130,7 @@ class Quiet:
     def info(self, _: str) -> None:
         pass
 
-    warning = error = info
+    debug = warning = error = info
 
 
 def frames(scene: int) -> list[Frame]:

@@ -50,7 +50,7 @@ def test_all_are_parameters_of_the_node_and_no_value_above_is_a_default():
 def test_parameters_reach_the_engine_in_its_process(tmp_path):
     config = build({"ask.model": str(tmp_path)} | {f"ask.{name}": value for name, value in OTHERS.items()})
     failed = Event()
-    log = SimpleNamespace(info=print, warning=print, error=lambda text: failed.set())
+    log = SimpleNamespace(debug=print, info=print, warning=print, error=lambda text: failed.set())
     model = ModelProcess(config.ask, log, f"{__name__}:Engine")
     model.start()
     try:

@@ -24,7 +24,7 @@ class Child:
     Args:
         engine: import path ``module:name``.
         options: the engine's arguments.
-        log: logger for what the process prints.
+        log: logger with ``debug``, for what the process prints, and ``error``, for tracebacks.
         heard: called with (this, message) from a thread of its own; the last one is ``end`` with the exit code.
     """
 
@@ -80,7 +80,10 @@ class Child:
 
     def _listen(self) -> None:
         while (message := self.channel.receive()) is not None:
-            self._heard(self, message)
+            if message.kind == "traceback":
+                self._log.error(f"the model's process: {message.values[0]}")
+            else:
+                self._heard(self, message)
             del message  # or its arrays would stay mapped until the next one comes
         try:
             code = self.process.wait(LAST_WORDS)
@@ -96,9 +99,9 @@ class Child:
             while line := lines.readline(MOST_CHARACTERS):
                 number += 1
                 if number <= MOST_LINES and (text := line.decode("utf-8", "replace").rstrip()):
-                    self._log.info(f"model process: {text}")
+                    self._log.debug(f"model process: {text}")
                 elif number == MOST_LINES + 1:
-                    self._log.info("model process: prints more, which is not shown")
+                    self._log.debug("model process: prints more, which is not shown")
 
 
 def environment() -> dict[str, str]:

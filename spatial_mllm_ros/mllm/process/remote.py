@@ -45,7 +45,7 @@ class ModelProcess:
 
     Args:
         params: the group ``ask``; :attr:`params` may be replaced while it runs, for what is live.
-        log: logger with ``info``, ``warning`` and ``error``.
+        log: logger with ``debug``, ``info``, ``warning`` and ``error``.
         engine: import path ``module:name`` of what makes the engine that runs in the process.
     Attributes:
         model: the model that is meant, see ``shipped.chosen``; empty: none.

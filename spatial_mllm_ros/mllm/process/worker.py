@@ -27,6 +27,7 @@ from .protocol import Channel, Message, Packed
 NICE = 10
 PR_SET_PDEATHSIG = 1
 TEXT_EVERY = 0.05  # s between two pieces of an answer that is being generated
+LONGEST = 20_000  # characters of a traceback, its end
 CLIPS = 256  # clips whose decodable frames are remembered
 PACKAGE = "spatial_mllm_ros"
 DETAILS = "the node's log has the details"
@@ -63,7 +64,7 @@ class Worker:
                 getattr(self, f"_{message.kind}")(message)
             except SpatialError as error:
                 self._channel.send("error", number, int(error.code), error.message)
-            except Exception as error:
+            except BaseException as error:  # a panic of Rust code is no Exception
                 self._tell(error)
                 hopeless = "CUDA error" in str(error)  # nothing works any more on that device in this process
                 self._channel.send(
@@ -80,29 +81,26 @@ class Worker:
         except SpatialError as error:
             self._channel.send("failed", int(error.code), error.message)
             return False
-        except Exception as error:
+        except BaseException as error:
             self._tell(error)
             missing = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
             if missing and missing != PACKAGE:
                 text = f"{missing} is not installed, which the model needs: pip install '{PACKAGE}[mllm]'"
                 self._channel.send("failed", int(ErrorCode.BAD_REQUEST), text)
-            else:  # what cannot be imported now cannot be imported later
-                code = ErrorCode.BAD_REQUEST if isinstance(error, ImportError) else ErrorCode.FAILED
+            else:  # what cannot be imported now cannot be imported later, and what panics will do so again
+                passing = isinstance(error, Exception) and not isinstance(error, ImportError)
+                code = ErrorCode.FAILED if passing else ErrorCode.BAD_REQUEST
                 self._channel.send("failed", int(code), f"loading failed: {_reason(error)}")
             return False
         self._channel.send("ready", self._engine.calibration)
         return True
 
-    def _tell(self, error: Exception) -> None:
+    def _tell(self, error: BaseException) -> None:
         """The traceback, for the node's log; once, however often the same happens."""
         lines = format_exception(error)
         place = type(error), *((frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__))
-        print(
-            "".join(lines) if place not in self._told else f"as before: {lines[-1]}",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+        text = "".join(lines) if place not in self._told else f"as before: {lines[-1]}"
+        self._channel.send("traceback", text[-LONGEST:].rstrip())
         self._told.add(place)
 
     def _progress(self, stage: str, fraction: float) -> None:
@@ -176,13 +174,16 @@ class Worker:
         raise SpatialError(ErrorCode.CANCELED, "canceled")
 
 
-def _reason(error: Exception, remedy: str = "") -> str:
+def _reason(error: BaseException, remedy: str = "") -> str:
     """One line for a caller, without paths or a traceback, which go to the log; ``remedy`` where nothing better is."""
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
         return f"out of memory: expected fewer frames, a smaller model or a shorter dtype; {DETAILS}"
     if odd := outside():
         return f"the model failed: {'; '.join(odd)}; {DETAILS}"
-    return "; ".join(filter(None, (f"the model failed ({type(error).__name__})", remedy, DETAILS)))
+    name = type(error).__name__
+    if not isinstance(error, Exception):  # a panic, whose first line says what of and names no files
+        name = ": ".join(filter(None, (name, str(error).partition("\n")[0][:200])))
+    return "; ".join(filter(None, (f"the model failed ({name})", remedy, DETAILS)))
 
 
 def die_with(parent: int) -> None:

@@ -206,12 +206,19 @@ def test_other_patches_are_refused(released, key, value, words):
         SpatialMLLMProcessor.from_pretrained(released)
 
 
-@pytest.mark.parametrize("fault", ["missing", "damaged"])
-def test_no_usable_tokenizer_is_said_without_a_path(released, fault):
+@pytest.mark.parametrize("fault", ["missing", "damaged", "panics"])
+def test_no_usable_tokenizer_is_said_without_a_path(released, processor, fault):
     for name in ("vocab.json", "merges.txt"):
         (released / name).unlink()
     if fault == "damaged":
         (released / "tokenizer.json").write_text("{", "utf-8")
+    if fault == "panics":  # a prefix longer than its tokens: no Exception of Rust code, a BaseException
+        state = json.loads(processor.tokenizer.backend_tokenizer.to_str())
+        state["model"]["continuing_subword_prefix"] = "#" * 50
+        (released / "tokenizer.json").write_text(json.dumps(state), "utf-8")
+        config = json.loads((released / "tokenizer_config.json").read_text("utf-8"))
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"  # which takes the file as it is
+        (released / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
     with pytest.raises(SpatialError, match=r"no (usable processor|vocabulary).*expected .*tokenizer.json") as caught:
         SpatialMLLMProcessor.from_pretrained(released)
     assert str(released.parent) not in str(caught.value)

@@ -24,6 +24,10 @@ TEXTURE = cv2.GaussianBlur(np.random.default_rng(5).integers(0, 255, (72, 2000),
 TEXTURE = cv2.normalize(TEXTURE, None, 0, 255, cv2.NORM_MINMAX)  # the wall of tests/node/scene.py
 
 
+class PanicException(BaseException):
+    """As pyo3 raises it where Rust code panics: no Exception."""
+
+
 class Engine:
     """Remembers scenes, and answers with what it was shown."""
 
@@ -41,6 +45,8 @@ class Engine:
             raise ImportError("cannot import name 'Qwen2_5_VLRMSNorm'")
         if load == "break":
             raise RuntimeError(f"something in {self.folder}")
+        if load == "panic":
+            raise PanicException("index out of range\nin the vocabulary")
         if load == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if load == "wait":
@@ -100,6 +106,8 @@ class Engine:
         if word == "exit":
             sys.stdout.flush()
             os._exit(7)
+        if word == "panic":
+            raise PanicException("index out of range\nin the vocabulary")
         if word == "memory":
             raise MemoryError
         if word == "defect":

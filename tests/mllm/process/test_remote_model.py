@@ -1,6 +1,8 @@
 """The real engine in its process, over a model with random weights: as in this process, through crashes and cancels."""
 
+import json
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -15,7 +17,7 @@ from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.mllm.process.remote import ModelProcess
 from spatial_mllm_ros.mllm.question import AnswerType, Question
 
-from .test_remote import Log, fds, outcome, poll
+from .bench import Log, fds, outcome, poll
 
 SECONDS = 60.0
 CAMERA = Camera("camera", "optical", 84, 56, np.array([[60.0, 0, 41.5], [0, 60, 27.5], [0, 0, 1]]))
@@ -110,6 +112,26 @@ def test_a_model_that_is_not_there_is_named(tmp_path):
         code, text = outcome(model.ask(QUESTION, frames()), SECONDS)
         assert code == ErrorCode.MODEL_NOT_READY
         assert "nothing" in text
+        assert model.state.stage == "failed"
+    finally:
+        model.close()
+
+
+def test_a_tokenizer_that_panics_is_a_failure_that_is_said(folder, tmp_path):
+    """Rust code raises no Exception then, but a BaseException: here for a prefix that is longer than its tokens."""
+    copy = shutil.copytree(folder, tmp_path / "panics")
+    state = json.loads((copy / "tokenizer.json").read_text("utf-8"))
+    state["model"]["continuing_subword_prefix"] = "#" * 50
+    (copy / "tokenizer.json").write_text(json.dumps(state), "utf-8")
+    config = json.loads((copy / "tokenizer_config.json").read_text("utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"  # which takes the file as it is
+    (copy / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")
+    model = ModelProcess(AskParams(model=str(copy), timeout=SECONDS), Log())
+    model.start()
+    try:
+        code, text = outcome(model.ask(QUESTION, frames()), SECONDS)
+        assert code == ErrorCode.MODEL_NOT_READY
+        assert "no usable processor (PanicException), expected" in text
         assert model.state.stage == "failed"
     finally:
         model.close()

@@ -78,7 +78,9 @@ class SpatialMLLMProcessor(ProcessorMixin):
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             found, _ = cls.get_processor_dict(folder)
             image_processor = _image_processor(folder)
-        except Exception as error:  # whatever a missing or damaged file makes transformers and tokenizers raise
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # whatever transformers makes of a missing or damaged file; Rust code panics
             raise ModelError(f"{show(path)}: no usable processor ({type(error).__name__}), {EXPECTED}") from error
         if not encode_text(tokenizer, "?"):  # what transformers makes of control tokens without a vocabulary
             raise ModelError(f"{show(path)}: no vocabulary, {EXPECTED}")
