@@ -29,7 +29,7 @@ from spatial_mllm_ros.mllm import Question
 from spatial_mllm_ros.mllm.process.remote import ModelProcess
 
 TOKENS = 16  # longest answer
-KILLS = 10
+KILLS, STOPS = 10, 5
 CLIENTS = 32
 WAIT = 60.0  # s
 CAMERA = Camera("camera", "optical", 112, 84, np.array([[90.0, 0, 55.5], [0, 90, 41.5], [0, 0, 1]]))
@@ -138,32 +138,45 @@ def frames(scene: int) -> list[Frame]:
     return [Frame(10_000_000_000 + 100 * scene + i, CAMERA, image=image) for i, image in enumerate(images)]
 
 
+def hit(process: ModelProcess, number: signal.Signals, times: int) -> Iterator[Row]:
+    """A signal that ends or stops the process while it answers: when that is shown, and when it answers again."""
+    expected = process.ask(QUESTION, frames(0)).result().text
+    descriptors, failed, right = len(os.listdir("/proc/self/fd")), 0, 0
+    shown, told, back = [], [], []
+    for _ in range(times):
+        generating = Event()
+        ticket = process.ask(QUESTION, frames(0), on_progress=lambda stage, _, e=generating: e.set())
+        generating.wait(WAIT)
+        start = monotonic()
+        os.kill(process.state.pid, number)
+        while process.state.stage == "ready":
+            sleep(0.005)
+        shown.append(monotonic() - start)
+        try:
+            ticket.result()
+        except SpatialError as error:
+            failed += error.code == ErrorCode.FAILED
+        told.append(monotonic() - start)
+        right += process.ask(QUESTION, frames(0)).result().text == expected
+        back.append(monotonic() - start)
+    leaked = len(os.listdir("/proc/self/fd")) - descriptors
+    yield Row(
+        f"{number.name} while answering, {times} times",
+        f"{failed} FAILED, {right} right answers after; shown after {max(shown):.2f} s at most, FAILED after"
+        f" {max(told):.2f} s at most; {np.median(back):.1f} s to the next answer, model loaded again; {leaked}"
+        " descriptors leaked",
+    )
+
+
 def process(model: str, questions: int) -> Iterator[Row]:
-    """The model's process by itself: killed while it answers, and asked very often."""
+    """The model's process by itself: killed and stopped while it answers, and asked very often."""
     params = AskParams(model=model, timeout=WAIT, max_tokens=TOKENS, not_observed=1.0)
     process = ModelProcess(params, Quiet())
     process.start()
     try:
-        expected = process.ask(QUESTION, frames(0)).result().text
-        descriptors, failed, right, back = len(os.listdir("/proc/self/fd")), 0, 0, []
-        for _ in range(KILLS):
-            generating = Event()
-            ticket = process.ask(QUESTION, frames(0), on_progress=lambda stage, _, e=generating: e.set())
-            generating.wait(WAIT)
-            start = monotonic()
-            os.kill(process.state.pid, signal.SIGKILL)
-            try:
-                ticket.result()
-            except SpatialError as error:
-                failed += error.code == ErrorCode.FAILED
-            right += process.ask(QUESTION, frames(0)).result().text == expected
-            back.append(monotonic() - start)
-        leaked = len(os.listdir("/proc/self/fd")) - descriptors
-        yield Row(
-            f"SIGKILL while answering, {KILLS} times",
-            f"{failed} FAILED, {right} right answers after; {np.median(back):.1f} s to the next answer, model loaded"
-            f" again; {leaked} descriptors leaked",
-        )
+        yield from hit(process, signal.SIGKILL, KILLS)
+        yield from hit(process, signal.SIGSTOP, STOPS)
+        descriptors = len(os.listdir("/proc/self/fd"))
         sizes = []
         for i in range(questions):
             process.ask(QUESTION, frames(i % 50)).result()

@@ -226,6 +226,13 @@ class AskParams(LoadParams):
     timeout: float = param(
         30.0, "time to answer unless the request says otherwise", unit="s", low=0.1, high=3600.0, live=True
     )
+    heartbeat_timeout: float = param(
+        3.0,
+        "silence of the model's process, while none of its threads works either, after which it hangs and is replaced",
+        unit="s",
+        low=1.0,
+        high=3600.0,
+    )
     waiting: int = param(8, "questions that may wait for their turn; more are answered BUSY", low=1, high=256)
     refresh: float = param(
         0.1,

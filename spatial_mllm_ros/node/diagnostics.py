@@ -114,7 +114,9 @@ class Diagnostics:
             "state": state.stage,
             "loaded (%)": f"{100 * state.fraction:.0f}",
             "questions waiting": state.waiting,
+            "last heartbeat (s ago)": f"{state.silent:.1f}",
             "restarts": state.restarts,
+            "last end": state.last_end,
             "memory (MB)": f"{state.nbytes / 1e6:.0f}",
             "process": state.pid,
         }

@@ -285,6 +285,28 @@ def test_killed_while_answering_it_fails_once_and_comes_back(robot, scene, actio
     assert "Traceback" not in node.log
 
 
+def test_stopped_while_answering_it_is_shown_and_replaced(robot, scene, action, node):
+    heard = []
+    handle = goal(action, "long", heard)
+    until(lambda: [text for _, text in heard if text], "words")
+    before = status(robot)[1]
+    pid, restarts = int(before["process"]), int(before["restarts"])
+    os.kill(pid, signal.SIGSTOP)
+    found = polled(lambda: (s := status(robot))[1]["state"] == "unresponsive" and s[0], "that it is shown")
+    assert found.level == DiagnosticStatus.WARN
+    assert found.message.endswith("it is stopped")
+    code, answer = result(handle)
+    assert (code, answer.error_code) == (GoalStatus.STATUS_ABORTED, R.FAILED)
+    assert answer.error_msg.endswith("it is stopped); it is started again")
+    assert ask(robot).error_code == 0
+    values = polled(lambda: (v := status(robot)[1])["state"] == "ready" and v, "another process")
+    assert int(values["restarts"]) == restarts + 1
+    assert values["last end"].endswith("it is stopped)")
+    assert float(values["last heartbeat (s ago)"]) < 1.0
+    assert not Path(f"/proc/{pid}").exists()
+    node.says("ERROR", "it is stopped")
+
+
 def test_thresholds_and_times_change_while_it_runs(robot, scene):
     def set_(name, value):
         kind = ParameterType.PARAMETER_DOUBLE if isinstance(value, float) else ParameterType.PARAMETER_INTEGER

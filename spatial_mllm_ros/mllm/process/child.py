@@ -4,16 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 from typing import Any
 
 from .protocol import Channel, Message
+from .pulse import Pulse
 
 MODULE = "spatial_mllm_ros.mllm.process.worker"
 MOST_LINES, MOST_CHARACTERS = 200, 500  # of what the process prints, in the log
-LAST_WORDS = 5.0  # s that a process which closed its channel has to end
+LAST_LINES = 100  # of what it prints, kept for the log in case that it ends unexpectedly
+LAST_WORDS = 5.0  # s that a process which closed its channel, or was killed, has to end
+WHERE = 0.2  # s that a process which hangs has to say where
 
 
 class Child:
@@ -26,6 +30,8 @@ class Child:
         options: the engine's arguments.
         log: logger with ``debug``, for what the process prints, and ``error``, for tracebacks.
         heard: called with (this, message) from a thread of its own; the last one is ``end`` with the exit code.
+    Attributes:
+        pulse: whether the process lives.
     """
 
     def __init__(self, engine: str, options: dict[str, Any], log: Any, heard: Callable[["Child", Message], None]):
@@ -46,6 +52,8 @@ class Child:
             raise
         finally:
             theirs.close()
+        self.pulse = Pulse(self.process.pid)
+        self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self._threads = [Thread(target=f, name=f.__name__.strip("_"), daemon=True) for f in (self._listen, self._print)]
         for thread in self._threads:
             thread.start()
@@ -61,13 +69,31 @@ class Child:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def close(self) -> None:
-        """End the process and everything that listens to it; returns when both are gone."""
+    def kill_hung(self) -> None:
+        """End the process, once it has said where it hangs: ``faulthandler`` does so in whatever call it is."""
+        if not self.pulse.stopped:
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGUSR1)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(WHERE)
         self.kill()
-        self.process.wait()
+
+    def close(self) -> None:
+        """End the process and everything that listens to it; returns when both are gone, or cannot be ended."""
+        self.kill()
+        try:
+            self.process.wait(LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            self._log.error(f"process {self.process.pid} of the model cannot be killed: it is left to itself")
+            return
         for thread in self._threads:
             thread.join(LAST_WORDS)
         self.channel.close()
+
+    @property
+    def printed(self) -> str:
+        """The last lines that the process has printed."""
+        return "\n".join(self._lines)
 
     @property
     def nbytes(self) -> int:
@@ -80,9 +106,10 @@ class Child:
 
     def _listen(self) -> None:
         while (message := self.channel.receive()) is not None:
+            self.pulse.beat()
             if message.kind == "traceback":
                 self._log.error(f"the model's process: {message.values[0]}")
-            else:
+            elif message.kind != "beat":
                 self._heard(self, message)
             del message  # or its arrays would stay mapped until the next one comes
         try:
@@ -98,9 +125,11 @@ class Child:
             number = 0
             while line := lines.readline(MOST_CHARACTERS):
                 number += 1
-                if number <= MOST_LINES and (text := line.decode("utf-8", "replace").rstrip()):
-                    self._log.debug(f"model process: {text}")
-                elif number == MOST_LINES + 1:
+                if text := line.decode("utf-8", "replace").rstrip():
+                    self._lines.append(text)
+                    if number <= MOST_LINES:
+                        self._log.debug(f"model process: {text}")
+                if number == MOST_LINES + 1:
                     self._log.debug("model process: prints more, which is not shown")
 
 

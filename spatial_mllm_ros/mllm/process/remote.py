@@ -7,6 +7,7 @@ happens to the other: an answer, TIMEOUT, CANCELED, FAILED or MODEL_NOT_READY. N
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from math import inf
 from threading import Condition, Thread
 from time import monotonic
@@ -30,6 +31,7 @@ from .ticket import Ticket, clip_key
 ENGINE = "spatial_mllm_ros.mllm.answering.engine:load_engine"
 CLOSED = "the node is shutting down"
 GRACE = 30.0  # s that a job may go on after it was canceled; longer where ask.timeout is
+LAGGING = 2.0  # s after which that is shown
 KINDS = ("ask", "geometry", "motion", "warm")  # jobs, the most urgent first
 MOST_WINDOWS = 2  # geometry jobs that may wait
 
@@ -39,7 +41,7 @@ class ModelProcess:
 
     Frames are decoded, and sent, only where the process does not know the clip yet. One job is in work at a time:
     first questions, in the order they came, then windows of geometry, motion, then warming up. A process that ends
-    takes the question in work with it (FAILED) and is started again, later and later while it does not stay alive. A
+    takes the question in work with it (FAILED) and is started again, see ``Lifetime``; so does one that hangs. A
     question that is late while its clip is encoded leaves that to be finished for the next one, unless it is about
     another.
 
@@ -60,10 +62,9 @@ class ModelProcess:
         self._queues: dict[str, deque[Ticket]] = {kind: deque() for kind in KINDS}
         self._running: Ticket | None = None
         self._number = 0  # of the running job
-        self._end_by: float | None = None  # when the running job must have ended, once it was canceled
+        self._canceled_at = inf  # when the running job was canceled
         self._heard_of: deque[tuple[Child, Message]] = deque()
-        self._child: Child | None = None
-        self._life = Lifetime(log)
+        self._life = Lifetime(log, self._make, params.heartbeat_timeout)
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -94,16 +95,10 @@ class ModelProcess:
     @property
     def state(self) -> ModelState:
         with self._changed:
-            child, life = self._child, self._life
-            return ModelState(
-                stage=life.stage,
-                fraction=life.fraction,
-                message=life.message,
-                restarts=max(0, life.starts - 1),
-                waiting=len(self._queues["ask"]),
-                nbytes=child.nbytes if child else 0,
-                pid=child.process.pid if child else 0,
-            )
+            state, ago = self._life.state(len(self._queues["ask"])), monotonic() - self._canceled_at
+        if state.stage == "ready" and ago >= LAGGING:
+            return replace(state, stage="unresponsive", message=f"it is busy with what was canceled {ago:.0f} s ago")
+        return state
 
     def ask(
         self,
@@ -191,7 +186,7 @@ class ModelProcess:
         with self._changed:
             if self._life.stage != "closed":
                 self._life.stage, self._life.message = "failed", end.message
-            child, self._child = self._child, None
+            child, self._life.child = self._life.child, None
             calls = [call for ticket in self._tickets() for call in self._settle(ticket, end)]
         self._tell(calls)
         if child is not None:
@@ -220,7 +215,7 @@ class ModelProcess:
         now, calls = monotonic(), []
         while self._heard_of:
             child, message = self._heard_of.popleft()
-            if child is self._child:  # not one that has ended
+            if child is self._life.child:  # not one that has ended
                 calls += self._hear(message)
         for ticket in self._tickets():
             if ticket.canceled:
@@ -233,7 +228,7 @@ class ModelProcess:
         for kind, queue in self._queues.items():
             self._queues[kind] = deque(ticket for ticket in queue if not ticket.settled)
         calls += self._make_room()
-        self._look_after_child(now)
+        calls += self._failed(self._end_what_is_over(now) or self._life.look())
         self._dispatch()
         return calls
 
@@ -245,12 +240,7 @@ class ModelProcess:
     def _pause(self) -> float | None:
         """Seconds until something is due; None where that is for others to say."""
         times = [ticket.deadline for ticket in self._tickets() if not ticket.settled]
-        if self._end_by is not None:
-            times.append(self._end_by)
-        if self._child is None and self._life.stage != "off":
-            times.append(self._life.start_at)
-        elif self._life.stage == "loading":
-            times.append(self._life.loaded_by)
+        times += [self._life.due, self._canceled_at + self._grace]
         finite = [time for time in times if time < inf]
         return max(0.0, min(finite) - monotonic()) if finite else None
 
@@ -284,40 +274,35 @@ class ModelProcess:
             return []
         return self._settle(running, SpatialError(ErrorCode.CANCELED, "a question came first"))
 
-    def _look_after_child(self, now: float) -> None:
-        """Start the process where there is none, cancel the job that has its outcome, kill what does not move."""
-        child = self._child
-        if child is None:
-            if now >= self._life.start_at:
-                self._begin()
-            return
-        if self._running is not None and self._running.settled and self._end_by is None:
-            self._end_by = now + max(GRACE, self.params.timeout)
+    def _end_what_is_over(self, now: float) -> str:
+        """Cancel the job in work once it has its outcome, and kill what does not end it; then why that failed."""
+        child = self._life.child
+        if child is None or self._running is None or not self._running.settled:
+            return ""
+        if self._canceled_at == inf:
+            self._canceled_at = now
             child.send("cancel", self._number)
-        stuck = self._end_by is not None and now >= self._end_by
-        if stuck or (self._life.stage == "loading" and now >= self._life.loaded_by):
-            self._log.error("the model's process does not move any more: it is killed")
-            child.kill()
-            self._end_by, self._life.loaded_by = inf, inf  # until its end is heard
+        late = now >= self._canceled_at + self._grace
+        return self._life.replace(f"did not end within {self._grace:g} s what was canceled") if late else ""
 
-    def _begin(self) -> None:
-        options = {"path": self.model, **self.params.options}
-        self._life.begin()
-        try:
-            self._child = Child(self._engine, options, self._log, self._post)
-        except OSError as error:  # no memory or no processes left
-            self._log.error(str(error))
-            self._life.ended(None)
+    @property
+    def _grace(self) -> float:
+        return max(GRACE, self.params.timeout)
+
+    def _make(self) -> Child:
+        return Child(self._engine, {"path": self.model, **self.params.options}, self._log, self._post)
 
     def _dispatch(self) -> None:
         """Give the process its next job."""
-        if self._life.stage != "ready" or self._running is not None or self._child is None:
+        child = self._life.child
+        if self._life.stage != "ready" or self._running is not None or child is None:
             return
         queue = next((queue for queue in self._queues.values() if queue), None)
         if queue is not None:
-            self._running, self._end_by = queue.popleft(), None
+            self._running, self._canceled_at = queue.popleft(), inf
             self._number += 1
-            self._child.send(self._running.kind, self._number, *self._running.values)
+            self._life.job = self._running.kind
+            child.send(self._running.kind, self._number, *self._running.values)
 
     def _hear(self, message: Message) -> list[Callable[[], None]]:
         """A message of the process; what is to be told."""
@@ -327,19 +312,19 @@ class ModelProcess:
             self.calibration = values[0] if kind == "ready" else self.calibration
             return []
         if kind == "end":
-            return self._gone(values[0])
+            return self._failed(self._life.ended(values[0]))
         ticket = self._running
         if ticket is None or values[0] != self._number:
             return []
         if kind == "frames?":
-            assert self._child is not None
-            self._sender.submit(self._send_frames, self._child, ticket, self._number)
+            assert self._life.child is not None
+            self._sender.submit(self._send_frames, self._life.child, ticket, self._number)
             return []
         if kind in ("stage", "text"):
             return self._progress(ticket, kind, values[1])
         if kind == "unsent":
             return self._settle(ticket, SpatialError(ErrorCode(values[1]), values[2]))
-        self._running, self._end_by = None, None
+        self._running, self._canceled_at = None, inf
         if kind == "last":  # the process is about to end by itself
             self._life.stage = "restarting"
         if kind in ("error", "last"):
@@ -357,14 +342,16 @@ class ModelProcess:
         tell, stage, text = ticket.on_progress, ticket.stage, value if kind == "text" else ""
         return [] if tell is None or ticket.settled else [lambda: tell(stage, text)]
 
-    def _gone(self, code: int) -> list[Callable[[], None]]:
-        """The process has ended: so has what it was doing."""
-        assert self._child is not None
-        self._child.close()
-        self._child, self._end_by = None, None
-        ticket, self._running = self._running, None
-        text = self._life.ended(code)
-        return self._settle(ticket, SpatialError(ErrorCode.FAILED, text)) if ticket else []
+    def _failed(self, why: str) -> list[Callable[[], None]]:
+        """The process is over, if something says why: so is what it was doing, but for a question not yet begun."""
+        ticket = self._running
+        if not why or ticket is None:
+            return []
+        self._running, self._canceled_at = None, inf
+        if ticket.kind == "ask" and ticket.stage == "waiting" and not ticket.settled:
+            self._queues["ask"].appendleft(ticket)
+            return []
+        return self._settle(ticket, SpatialError(ErrorCode.FAILED, why))
 
     def _send_frames(self, child: Child, ticket: Ticket, number: int) -> None:
         """Runs in a thread of its own: many frames take a while to decode."""

@@ -5,6 +5,7 @@ processor to images (nice), and leaves Ctrl-C to its parent.
 """
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from dataclasses import replace
 from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 from traceback import extract_tb, format_exception
 from typing import Any
 
@@ -23,6 +24,7 @@ from ...errors import ErrorCode, SpatialError
 from ...versions import outside
 from ..question import Question
 from .protocol import Channel, Message, Packed
+from .pulse import BEAT
 
 NICE = 10
 PR_SET_PDEATHSIG = 1
@@ -34,7 +36,10 @@ DETAILS = "the node's log has the details"
 
 
 class Worker:
-    """Does the jobs that arrive on a channel, one at a time; another thread listens meanwhile for cancellations."""
+    """Does the jobs that arrive on a channel, one at a time.
+
+    One thread listens meanwhile for cancellations. Another sends heartbeats, whenever the interpreter is free for it.
+    """
 
     def __init__(self, channel: Channel):
         self._channel = channel
@@ -42,7 +47,14 @@ class Worker:
         self._told: set[tuple] = set()  # places where something unexpected was raised
         self._canceled = 0  # the latest job that is not wanted any more
         self._shown: OrderedDict[Any, Sequence[int]] = OrderedDict()  # clip -> which of its frames could be decoded
+        Thread(target=self._beat, name="heart", daemon=True).start()
         Thread(target=self._listen, name="listener", daemon=True).start()
+
+    def _beat(self) -> None:
+        with suppress(OSError):  # the parent may end at any moment
+            while True:
+                self._channel.send("beat")
+                sleep(BEAT)
 
     def _listen(self) -> None:
         while (message := self._channel.receive()) is not None:
@@ -196,6 +208,8 @@ def die_with(parent: int) -> None:
 def main() -> None:
     fd, parent = int(sys.argv[1]), int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)  # the parent asks where this process hangs
     die_with(parent)
     with suppress(OSError):
         os.nice(NICE)

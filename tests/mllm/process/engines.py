@@ -3,10 +3,13 @@
 The model's path is a folder, in which calls are recorded and where files say what else is to happen.
 """
 
+import ctypes
+import hashlib
 import os
 import signal
 import sys
 import time
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -26,6 +29,16 @@ TEXTURE = cv2.normalize(TEXTURE, None, 0, 255, cv2.NORM_MINMAX)  # the wall of t
 
 class PanicException(BaseException):
     """As pyo3 raises it where Rust code panics: no Exception."""
+
+
+def lasting(work, seconds):
+    """Have one call of work(n) take about these seconds, by what a small one takes; how long it has taken."""
+    start = time.perf_counter()
+    work(100_000)
+    count = int(100_000 * seconds / (time.perf_counter() - start))
+    start = time.perf_counter()
+    work(count)
+    return time.perf_counter() - start
 
 
 class Engine:
@@ -108,6 +121,20 @@ class Engine:
             os._exit(7)
         if word == "panic":
             raise PanicException("index out of range\nin the vocabulary")
+        if word == "deadlock":  # in a call that keeps the interpreter
+            self.record("hangs")
+            ctypes.PyDLL(None).sleep(3600)
+        if word == "orphan":  # leaves somebody behind who keeps the channel open
+            if os.fork():
+                os.kill(os.getpid(), signal.SIGKILL)
+            ctypes.PyDLL(None).sleep(3600)
+        if word == "keeps":  # works, and keeps the interpreter
+            self.record("took", lasting(lambda n: sum(repeat(1, n)), float(question.text.split()[1])))
+        if word == "native":  # works, without the interpreter
+            derive = lambda n: hashlib.pbkdf2_hmac("sha256", b"", b"", n)  # noqa: E731
+            self.record("took", lasting(derive, float(question.text.split()[1])))
+        if word == "waits":  # for a GPU, say
+            self.record("took", lasting(lambda n: time.sleep(n * 1e-6), float(question.text.split()[1])))
         if word == "memory":
             raise MemoryError
         if word == "defect":

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -39,7 +40,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(folder):
     params = AskParams(model=str(folder), timeout=SECONDS, max_tokens=24, not_observed=1.0, device="cpu")
-    model = ModelProcess(params, Log())
+    model = ModelProcess(replace(params, heartbeat_timeout=1.0), Log())
     model.start()
     yield model
     model.close()
@@ -62,6 +63,11 @@ def test_it_answers_as_the_engine_does_in_this_process(model, folder):
     expected = engine.geometry([frame.decoded() for frame in frames()])
     assert np.allclose(window.depth, expected.depth, rtol=1e-3, atol=1e-5)
     assert np.allclose(window.window_from_camera, expected.window_from_camera, atol=1e-4)
+
+
+def test_imports_of_torch_are_no_silence(model):
+    assert model.ask(QUESTION, frames()).result(SECONDS)
+    assert model.state.restarts == 0
 
 
 def test_a_second_question_is_asked_of_the_encoded_scene(model):
