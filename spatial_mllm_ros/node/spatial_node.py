@@ -9,6 +9,7 @@ from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Result
 from rclpy.parameter import Parameter
+from rclpy.validate_topic_name import validate_topic_name
 
 from ..config import Config, build
 from ..mllm.process.remote import ENGINE
@@ -110,8 +111,11 @@ class SpatialNode(LifecycleNode):
             raise ValueError(self._error)
         self._configured = parameters.values(self, self.config.cameras)
         self.config = build(self._configured)
-        subscribed = [self.resolve_topic_name(stream.topic) for stream in streams(self.config)]
-        refuse_unknown(self._overrides, subscribed, [self.resolve_topic_name(topic) for topic in TOPICS])
+        topics = [stream.topic for stream in streams(self.config)]
+        for topic in topics:
+            validate_topic_name(topic)
+        subscribed, published = (list(map(self.resolve_topic_name, names)) for names in (topics, TOPICS))
+        refuse_unknown(self._overrides, subscribed, published)
         if blind := self.config.without_geometry:
             text = "no frame will be selected of {}: no depth topic, and no model gives depth; set its depth_topic, or "
             self.get_logger().warning(text.format(", ".join(blind)) + "vggt.model or ask.model (nano ships with torch)")

@@ -58,7 +58,7 @@ MOMENTS = [
     "spatial_mllm_ros.node.parameters:declare",
     "rclpy.executors:MultiThreadedExecutor.add_node",
     "spatial_mllm_ros.node.spatial_node:warm_up",
-    "spatial_mllm_ros.node.spatial_node:Session",
+    "spatial_mllm_ros.node.session:Session.__init__",
     "spatial_mllm_ros.node.session:Session.activate",
     "spatial_mllm_ros.node.main:spin",
 ]
@@ -129,7 +129,7 @@ def test_interfaces_of_an_older_build_are_said_with_the_command():
 
 @pytest.mark.live
 @pytest.mark.skipif(bool(MISSING), reason="needs ROS 2")
-@pytest.mark.parametrize(("moment", "number"), zip(MOMENTS, cycle([signal.SIGINT, signal.SIGTERM])))
+@pytest.mark.parametrize(("moment", "number"), list(zip(MOMENTS, cycle([signal.SIGINT, signal.SIGTERM]))))
 def test_a_signal_at_any_moment_ends_the_node_quietly(moment, number, tmp_path):
     off = ("--ros-args", "-p", "ask.model:=none")
     done = start(AT + NODE, moment, str(int(number)), *off, folder=tmp_path)

@@ -125,7 +125,7 @@ def test_a_signal_ends_the_working_node_cleanly(start, robot, number):
     [
         ({"coverage.voxelsize": 0.1}, ["unknown parameter", "did you mean 'coverage.voxel_size'?"]),
         ({"coverage.frames": "many", "autostart": True}, ["coverage.frames = 'many': expected int"]),
-        ({"camera.image_topic": "a b"}, ["cannot activate", "Invalid topic name"]),
+        ({"camera.image_topic": "a b"}, ["cannot configure", "Invalid topic name"]),
     ],
 )
 def test_a_wrong_parameter_is_named_and_ends_the_node(start, parameters, words):
