@@ -11,6 +11,7 @@ from ..config import TRANSPORTS
 from .inputs import Stream
 
 SAY_AGAIN = 30.0  # s
+DEBUG_IMAGE = "/debug_image/"  # in the names of images that nodes like this one draw
 LOSSES = (
     "shared memory or buffers for what is sent are smaller than an image and its depth, where it is published;"
     " docs/middleware.md says what to set there, compressed images are smaller, sync.reliability reliable asks again"
@@ -113,7 +114,8 @@ def _other_topic(node: Node, stream: Stream, wanted: str) -> str:
                 return f"; {plain + suffix} has: set {_transport_parameter(stream)} to {transport}"
     if not stream.parameter:
         return ""
-    same = sorted(t for t, types in topics.items() if wanted in types and node.count_publishers(t))
+    others = (t for t, types in topics.items() if wanted in types and DEBUG_IMAGE not in t)
+    same = sorted(t for t in others if node.count_publishers(t))
     found = ", ".join(same[:8]) + (" ..." if len(same) > 8 else "")
     return f"; {wanted} is published on {found}: set {stream.parameter}" if same else ""
 

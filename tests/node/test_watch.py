@@ -104,6 +104,14 @@ def test_the_same_warning_is_not_repeated_at_once(node):
     assert len([line for line in node.lines if "set packed.image_transport" in line]) == 1
 
 
+def test_no_topic_of_its_own_is_proposed(robot, start):
+    """It publishes images itself, for people to look at."""
+    node = start({"sync.stale_after": 0.4, "status_rate": 10.0, "cameras": ["solo"]})
+    polled(lambda: robot.node.count_publishers("/spatial_mllm/debug_image/solo"), "the debug image")
+    node.says("nothing on /solo/color/image_raw for 0.4 s", "no publisher")
+    assert "debug_image" not in node.log
+
+
 def test_a_latched_topic_on_which_nothing_was_ever_sent_is_no_problem(robot, start):
     """A publisher of /tf_static that can be received and has nothing to say is not called silent."""
     robot.node.create_publisher(TFMessage, "/quiet9/tf_static", LATCHED)
