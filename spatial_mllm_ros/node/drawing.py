@@ -29,14 +29,12 @@ class Followed:
         text: what is known of it, such as how far it moved.
         lost: it is not seen now.
         points: those that are tracked, float [N, 2] pixels of the colour image.
-        roi: x, y, width, height in pixels where it was set; None of a camera.
     """
 
     label: str
     text: str
     lost: bool
     points: NDArray = field(default_factory=lambda: np.zeros((0, 2)))
-    roi: tuple[int, ...] | None = None
 
 
 def debug_image(
@@ -66,10 +64,11 @@ def debug_image(
         cv2.circle(canvas, (int(u), int(v)), max(1, round(2 * scale)), COVERED, -1, cv2.LINE_AA)
     for line, target in enumerate(followed):
         colour = LOST if target.lost else FOLLOWED
-        if target.roi is not None:
-            x, y, w, h = target.roi
-            cv2.rectangle(canvas, (x, y), (x + w - 1, y + h - 1), colour, max(1, round(scale)))
-        for u, v in np.asarray(target.points).round().astype(int).tolist():
+        points = np.asarray(target.points).round().astype(np.int32)
+        if len(points):
+            x, y, w, h = cv2.boundingRect(points)
+            cv2.rectangle(canvas, (x - 1, y - 1), (x + w, y + h), colour, max(1, round(scale)))
+        for u, v in points.tolist():
             cv2.drawMarker(canvas, (u, v), colour, cv2.MARKER_CROSS, round(8 * scale), max(1, round(scale)))
         write(canvas, f"{target.label}: {target.text}", (6, round(LINE * scale * (line + 1))), colour, scale)
     if caption:
@@ -91,8 +90,7 @@ def followed(pipeline: SpatialPipeline, camera: str) -> list[Followed]:
             lost = series.state in (State.LOST, State.GIVEN_UP)
             text = series.reason if lost else f"{series.path_length:.2f} m travelled"
             points = seen[label].pixels if label in seen else np.zeros((0, 2))
-            roi = None if target.roi is None else tuple(round(n) for n in target.roi)
-            found.append(Followed(label, text, lost, points, roi))
+            found.append(Followed(label, text, lost, points))
     return found
 
 
@@ -119,6 +117,7 @@ def visible(frame: Frame, points: NDArray, tolerance: float) -> NDArray[np.float
 
 def write(canvas: NDArray, text: str, at: tuple[int, int], colour: tuple[int, int, int], scale: float) -> None:
     """A line that can be read on any background. OpenCV draws ASCII only."""
-    text = text.encode("ascii", "replace").decode()
-    for ink, thickness in ((PAPER, 3), (colour, 1)):
-        cv2.putText(canvas, text, at, FONT, 0.45 * scale, ink, max(1, round(thickness * scale)), cv2.LINE_AA)
+    text, (x, y) = text.encode("ascii", "replace").decode(), at
+    # An outline of offsets: a thicker pen would write wider.
+    for dx, dy, ink in ((1, 1, PAPER), (-1, 1, PAPER), (1, -1, PAPER), (-1, -1, PAPER), (0, 0, colour)):
+        cv2.putText(canvas, text, (x + dx, y + dy), FONT, 0.45 * scale, ink, max(1, round(scale)), cv2.LINE_AA)

@@ -46,13 +46,15 @@ def test_without_a_pose_or_voxels_there_is_nothing_to_mark():
 
 def test_targets_points_caption_and_border():
     plain = frame()
-    cup = Followed("cup", "moved 0.25 m", False, np.array([[300.0, 200.0]]), (280, 180, 40, 40))
-    gone = Followed("t\u00e4sse", "lost for 2 s", True, np.array([[-5.0, 9999.0]]), (600, 440, 100, 100))  # leaves it
+    cup = Followed("cup", "moved 0.25 m", False, np.array([[300.0, 200.0], [340.0, 240.0]]))
+    gone = Followed(
+        "t\u00e4sse", "lost for 2 s", True, np.array([[-5.0, 9999.0], [620.0, 460.0]])
+    )  # it leaves
     image = debug_image(plain, np.array([[0.0, 0.0, 2.0]]), 0.1, "3 of 16", True, [cup, gone])
     assert colours(image, COVERED) > BORDER * (WIDTH + HEIGHT)  # the border, and a dot in the middle
     assert tuple(image[HEIGHT // 2, WIDTH // 2]) == COVERED
-    assert tuple(image[200, 300]) == FOLLOWED and tuple(image[180, 300]) == FOLLOWED
-    assert tuple(image[440, 620]) == LOST
+    assert tuple(image[200, 300]) == FOLLOWED and tuple(image[199, 320]) == FOLLOWED  # a point, and the box around
+    assert tuple(image[460, 620]) == LOST
     assert not colours(debug_image(plain, np.zeros((0, 3)), 0.1), COVERED)
     assert (plain.image == 200).all()  # the frame itself stays as it was
 
