@@ -11,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 NODE = "spatial_mllm_node"
@@ -34,9 +33,11 @@ def node() -> None:
     quiet(0)
     from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
+    from .arguments import split
+
     parser = ArgumentParser(NODE, USAGE, ABOUT, formatter_class=RawDescriptionHelpFormatter)
     parser.epilog = MORE.format(parameters=manual())
-    _, unknown = parser.parse_known_args(list(without_ros_arguments(sys.argv[1:])))
+    _, unknown = parser.parse_known_args(split(sys.argv[1:])[0])
     if unknown:
         parser.error(f"{' '.join(unknown)}: what is for ROS comes after --ros-args, and there is nothing else to say")
     try:
@@ -70,18 +71,6 @@ def quiet(code: int) -> dict[int, Any]:
     """
     numbers = (signal.SIGINT, signal.SIGTERM)
     return {number: signal.signal(number, lambda *_: os._exit(code)) for number in numbers}
-
-
-def without_ros_arguments(arguments: Sequence[str]) -> Iterator[str]:
-    """Those that are not between ``--ros-args`` and ``--``."""
-    for_ros = False
-    for argument in arguments:
-        if argument == "--ros-args":
-            for_ros = True
-        elif for_ros and argument == "--":
-            for_ros = False
-        elif not for_ros:
-            yield argument
 
 
 def manual() -> Path:

@@ -100,12 +100,13 @@ def plan(
     if given["bag"]:
         bag = Path(given["bag"]).expanduser()
         known = recorded(bag)
-        values, lacking = fit(values, namespace, [topic["name"] for topic in known["topics"]])
+        values, heard, lacking = fit(values, namespace, [topic["name"] for topic in known["topics"]])
         if lacking:
             has = [f"{name}: {arguments(topics, namespace)}" for name, topics in known["cameras"].items()]
             warning = f"{bag.name} has no {', '.join(lacking)}; its cameras are {', '.join(has) or 'none'}"
         stamps = "--clock" if use_sim_time else "--restamp"
         player = ["play", str(bag), stamps, "--wait", "inf", *(["--namespace", namespace] if namespace else [])]
+        player += [word for topic in heard for word in ("--wait-for", topic)]  # RViz is there before the node
     display = (f"/{NODE}/coverage_markers", resolved(f"{NODE}/coverage_markers", namespace))
     return Plan(
         namespace,

@@ -62,17 +62,18 @@ def point(values: Values, topics: dict[str, str]) -> Values:
     return out
 
 
-def fit(values: Values, namespace: str, recorded: Collection[str]) -> tuple[Values, list[str]]:
+def fit(values: Values, namespace: str, recorded: Collection[str]) -> tuple[Values, list[str], list[str]]:
     """The same parameters with the transports of a recording that is played in this namespace.
 
     Args:
         recorded: its topics.
 
     Returns:
-        the parameters, and the topics that the recording does not have, each with the parameter that names it.
+        the parameters, the recorded topics that the node will listen to, and those that the recording does not have,
+        each with the parameter that names it.
     """
-    published = {played(topic, namespace) for topic in recorded}
-    out, lacking = dict(values), []
+    published = {played(topic, namespace): topic for topic in recorded}
+    out, heard, lacking = dict(values), [], []
     for camera in names(values):
         known = describe(CameraParams, f"{camera}.")
         for kind in KINDS:
@@ -84,9 +85,11 @@ def fit(values: Values, namespace: str, recorded: Collection[str]) -> tuple[Valu
             there = [choice for choice in choices if plain + TRANSPORTS[choice] in published]
             if not there:
                 lacking.append(f"{plain} ({parameter})")
-            elif values.get(transport, "raw") not in there:
-                out[transport] = there[0]
-    return out, lacking
+                continue
+            if (chosen := values.get(transport, "raw")) not in there:
+                chosen = out[transport] = there[0]
+            heard.append(published[plain + TRANSPORTS[chosen]])
+    return out, heard, lacking
 
 
 def arguments(topics: Mapping[str, str], namespace: str) -> str:

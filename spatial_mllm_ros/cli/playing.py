@@ -1,6 +1,7 @@
 """The command ``play``: a recording, published and steered from a terminal."""
 
 from contextlib import suppress
+from math import inf
 from typing import Annotated
 
 import typer
@@ -17,6 +18,10 @@ REMAP = (
 NAMESPACE = (
     "Namespace of the player: what was recorded as /odom is published as NS/odom. /tf, /tf_static, /clock,"
     " /diagnostics, /rosout, /parameter_events and what was recorded below NS stay where they are."
+)
+
+WAIT_FOR = (
+    "Wait until this topic, named as recorded, has a subscriber, may be repeated: for ever, or as long as --wait says."
 )
 
 
@@ -40,6 +45,7 @@ def play(
     wait: Annotated[
         float, typer.Option(help="Wait up to so long for a subscriber, s; 0 does not wait, inf waits for ever.")
     ] = 0.0,
+    wait_for: Annotated[list[str] | None, typer.Option("--wait-for", help=WAIT_FOR, metavar="NAME")] = None,
 ) -> None:
     """Publish a recording over ROS 2 at its own pace or another, until its end or Ctrl-C.
 
@@ -62,7 +68,8 @@ def play(
         topics=topic or (),
         clock=clock,
         restamp=restamp,
-        wait=wait,
+        wait=wait or (inf if wait_for else 0.0),
+        wait_for=wait_for or (),
         paused=start_paused,
         namespace=namespace,
         remap=remap or (),

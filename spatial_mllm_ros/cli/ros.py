@@ -1,11 +1,9 @@
 """Arguments of ROS on a command that is a node, as ``ros2 run`` and launch files give them."""
 
-from collections.abc import Sequence
-
 import typer
 from typer.core import TyperCommand
 
-BEGIN, END = "--ros-args", "--"
+from ..arguments import BEGIN, split
 
 
 class NodeCommand(TyperCommand):
@@ -18,18 +16,3 @@ class NodeCommand(TyperCommand):
 
 def ros_args(ctx: typer.Context) -> list[str]:
     return ctx.meta[BEGIN]
-
-
-def split(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The command's own arguments, and those of ROS."""
-    own: list[str] = []
-    ros: list[str] = []
-    into = own
-    for arg in args:
-        if arg == BEGIN:
-            into = ros
-        elif arg == END and into is ros:
-            into = own
-        else:
-            into.append(arg)
-    return own, ros

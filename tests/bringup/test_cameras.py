@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spatial_mllm_ros.bringup.cameras import arguments, beside, choose, fit, played, point, shown
+from spatial_mllm_ros.bringup.cameras import SHARED, arguments, beside, choose, fit, played, point, resolved, shown
 from spatial_mllm_ros.config import build
+from spatial_mllm_ros.recordings.play.names import GLOBAL, given_name
 
 TWO = {
     "cameras": ["front", "rear"],
@@ -81,9 +82,10 @@ def test_the_transports_of_a_recording_are_found(image, depth, told, namespace):
     """Whatever the file says: of ten ways to record, one configuration."""
     suffix = {"raw": "", "compressed": "/compressed", "compressedDepth": "/compressedDepth"}
     recorded = [RAW[0] + suffix[image], RAW[1] + suffix[depth], RAW[2], "/tf", "/tf_static"]
-    values, lacking = fit({"camera.image_transport": told}, namespace, recorded)
+    values, heard, lacking = fit({"camera.image_transport": told}, namespace, recorded)
     camera = build(values).camera("camera")
     assert (camera.image_transport, camera.depth_transport, lacking) == (image, depth, [])
+    assert heard == recorded[:3]
 
 
 def test_a_transport_that_is_told_and_recorded_stays():
@@ -93,18 +95,20 @@ def test_a_transport_that_is_told_and_recorded_stays():
 
 
 def test_what_a_recording_lacks_is_said():
-    _, lacking = fit({"cameras": ["front"]}, "/robot1", RAW)
+    _, heard, lacking = fit({"cameras": ["front"]}, "/robot1", RAW)
     assert lacking == [
         "/robot1/front/color/image_raw (front.image_topic)",
         "/robot1/front/depth/image_raw (front.depth_topic)",
         "/robot1/front/color/camera_info (front.camera_info_topic)",
     ]
-    assert fit({"camera.depth_topic": ""}, "", [RAW[0], RAW[2]]) == ({"camera.depth_topic": ""}, [])
+    assert not heard
+    without = {"camera.depth_topic": ""}
+    assert fit(without, "", [RAW[0], RAW[2]]) == (without, [RAW[0], RAW[2]], [])
 
 
 def test_a_topic_that_is_absolute_does_not_move_with_the_namespace():
     values = {"camera.image_topic": "/camera/color/image_raw"}
-    assert fit(values, "/robot1", RAW)[1] == ["/camera/color/image_raw (camera.image_topic)"]
+    assert fit(values, "/robot1", RAW)[1:] == (RAW[1:], ["/camera/color/image_raw (camera.image_topic)"])
     assert shown(values, "/robot1") == "/camera/color/image_raw"
     assert shown({"cameras": ["front"]}, "/robot1") == "/robot1/front/color/image_raw"
     assert shown({"camera.image_topic": "~/image"}, "/robot1") == "/robot1/spatial_mllm/image"
@@ -125,5 +129,10 @@ name = st.from_regex(r"[a-z][a-z0-9_]{0,4}", fullmatch=True)
 def test_played_topics_are_in_the_namespace_once(parts, robot):
     topic, namespace = "/" + "/".join(parts), f"/{robot}"
     there = played(topic, namespace)
-    assert there.startswith(f"{namespace}/") or topic in ("/tf", "/clock")
+    assert there.startswith(f"{namespace}/") or topic in SHARED
     assert played(there, namespace) == there and played(topic, "") == topic == played(topic[1:], "")
+    assert there == resolved(given_name(topic, namespace), namespace), "the player has another rule"
+
+
+def test_what_all_robots_share_is_what_the_player_keeps_out_of_its_namespace():
+    assert SHARED == GLOBAL and all(played(topic, "/robot1") == topic for topic in GLOBAL)

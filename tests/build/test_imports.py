@@ -47,7 +47,7 @@ HOUSES = (
         "spatial_mllm_ros",
         PACKAGE,
         (
-            {"compiled", "errors", "evenly", "files", "frames", "middleware", "versions"},
+            {"arguments", "compiled", "errors", "evenly", "files", "frames", "middleware", "versions"},
             {"config"},
             {"coverage", "geometry"},
             {"messages"},

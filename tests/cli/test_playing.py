@@ -8,7 +8,6 @@ import termios
 
 import pytest
 
-from spatial_mllm_ros.cli.ros import split
 from tests.recordings.recordings import rgbd, write
 
 SECONDS = 30.0  # until a test fails; nothing waits for it to pass
@@ -19,19 +18,6 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # this is its terminal, as that of a shell
 from spatial_mllm_ros.cli import app
 app()
 """
-
-
-@pytest.mark.parametrize(
-    ("arguments", "own", "ros"),
-    [
-        ("play BAG --loop", "play BAG --loop", ""),
-        ("BAG --ros-args -r __ns:=/a -p x:=1", "BAG", "-r __ns:=/a -p x:=1"),
-        ("--ros-args -r a:=b -- BAG --ros-args --log-level warn", "BAG", "-r a:=b --log-level warn"),
-        ("BAG -- --ros-args", "BAG --", ""),
-    ],
-)
-def test_arguments_of_ros_are_told_from_those_of_the_command(arguments, own, ros):
-    assert split(arguments.split()) == (own.split(), ros.split())
 
 
 def test_the_end_of_a_recording_and_wrong_numbers_are_said(call, tmp_path):

@@ -47,9 +47,7 @@ def test_without_a_pose_or_voxels_there_is_nothing_to_mark():
 def test_targets_points_caption_and_border():
     plain = frame()
     cup = Followed("cup", "moved 0.25 m", False, np.array([[300.0, 200.0], [340.0, 240.0]]))
-    gone = Followed(
-        "t\u00e4sse", "lost for 2 s", True, np.array([[-5.0, 9999.0], [620.0, 460.0]])
-    )  # it leaves
+    gone = Followed("t\u00e4sse", "lost for 2 s", True, np.array([[-5.0, 9999.0], [620.0, 460.0]]))  # it leaves
     image = debug_image(plain, np.array([[0.0, 0.0, 2.0]]), 0.1, "3 of 16", True, [cup, gone])
     assert colours(image, COVERED) > BORDER * (WIDTH + HEIGHT)  # the border, and a dot in the middle
     assert tuple(image[HEIGHT // 2, WIDTH // 2]) == COVERED

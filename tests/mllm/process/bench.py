@@ -14,7 +14,7 @@ from spatial_mllm_ros.mllm.process.remote import ModelProcess
 from spatial_mllm_ros.mllm.question import Question
 
 ENGINE = "tests.mllm.process.engines:Engine"
-SECONDS = 20.0
+SECONDS = 90.0  # until a test fails, on however loaded a machine; nothing waits for it to pass
 CAMERA = Camera("camera", "optical", 8, 6, np.array([[8.0, 0, 3.5], [0, 8, 2.5], [0, 0, 1]]))
 OTHER = Camera("other", "optical", 16, 12, np.array([[8.0, 0, 3.5], [0, 8, 2.5], [0, 0, 1]]))
 
