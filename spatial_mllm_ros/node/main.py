@@ -31,7 +31,9 @@ def main(args: list[str] | None = None) -> None:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # such as a parameter file that is no YAML; rcl adds places in its own sources
-        sys.exit(f"spatial_mllm_node: {str(error).partition(', at /')[0]}")
+        why = str(error).partition(", at /")[0]
+        remedy = "; set ROS_LOG_DIR to a folder that can be written" if "log directory" in why else ""
+        sys.exit(f"spatial_mllm_node: {why}{remedy}")
     quieten_rcl(sys.argv if args is None else args)
     try:
         node = SpatialNode()

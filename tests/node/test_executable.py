@@ -127,6 +127,14 @@ def test_interfaces_of_an_older_build_are_said_with_the_command():
     assert "spatial_mllm_msgs is of another version than this node: " in line and "colcon build --paths" in line
 
 
+@pytest.mark.skipif(bool(MISSING), reason="needs ROS 2")
+def test_a_home_that_cannot_be_written_is_said_with_what_to_set():
+    done = start(NODE, folder="/proc/nowhere")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "Failed to create log directory" in line and "set ROS_LOG_DIR to a folder that can be written" in line
+
+
 @pytest.mark.live
 @pytest.mark.skipif(bool(MISSING), reason="needs ROS 2")
 @pytest.mark.parametrize(("moment", "number"), list(zip(MOMENTS, cycle([signal.SIGINT, signal.SIGTERM]))))
