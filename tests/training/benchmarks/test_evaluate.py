@@ -425,3 +425,17 @@ def test_an_untrained_model_answers(data, tmp_path):
     params = AskParams(model=str(make_untrained(tmp_path / "model")), device="cpu", max_tokens=4)
     result = evaluate("multispa", data, Model(params, data), tmp_path / "out", limit=2)
     assert result.counts["answered"] == 2
+
+
+def test_frames_of_a_video_beside_the_data(tmp_path):
+    """As VSI-Bench has them: so many frames, evenly spread, each of one grey value that tells its time."""
+    writer = cv2.VideoWriter(str(tmp_path / "scan.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (32, 24))
+    for i in range(20):
+        writer.write(np.full((24, 32, 3), 10 * i, np.uint8))
+    writer.release()
+    shown = Model(AskParams(model="none", max_frames=4), tmp_path)._images(
+        {"images": [], "meta": {"video": "scan.avi"}}
+    )
+    values = [float(image.mean()) for image in shown]
+    assert len(shown) == 4 and shown[0].shape == (24, 32, 3)
+    assert values == pytest.approx([0, 60, 120, 180], abs=3)

@@ -91,7 +91,7 @@ class Model:
             from spatial_mllm_ros.recordings import read_any
             from spatial_mllm_ros.scene.asking import choose_frames
 
-            frames = choose_frames(read_any(self._root / video), coverage_config(k=self._most).coverage)
+            frames = choose_frames(read_any(self._root / video), coverage_config(frames=self._most).coverage)
             return [frame.image for frame in frames if frame.image is not None]
         return [read_image(self._root / paths[i]) for i in evenly(len(paths), self._most)]
 
