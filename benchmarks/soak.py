@@ -138,7 +138,7 @@ def run(path: Path | None = None, hours: float = 2.0, raw: bool = False, out: Pa
         outcomes = ", ".join(f"{n} {what}" for what, n in sorted(soak.outcomes.items()))
     if out is not None:
         with out.open("w", newline="") as file:
-            writer = csv.DictWriter[str](file, COLUMNS)
+            writer = csv.DictWriter(file, list(COLUMNS))
             writer.writeheader()
             writer.writerows(samples)
     yield from rows(samples, outcomes)
