@@ -159,7 +159,7 @@ class MotionParams:
         1.0, "a target invisible for longer is given up and must be set again", unit="s", low=0.0, high=3600.0
     )
     max_speed: float = param(
-        5.0,
+        3.0,
         "a camera or target that is faster from one frame to the next has jumped (a loop, a new localisation), unless"
         " it was so fast before; its reward starts anew",
         unit="m/s",
