@@ -90,18 +90,14 @@ class SpatialPipeline:
         self._targets = Targets(config)
         self.reset()
 
-    def reset(self, count: bool = True) -> None:
-        """Forget all frames and targets; the camera target starts anew with the next frame.
-
-        Args:
-            count: the number of frames seen starts anew too.
-        """
+    def reset(self) -> None:
+        """Forget all frames and targets; the camera target starts anew with the next frame."""
         with self._lock:
-            self._forget(count)
+            self._forget(count=True)
             self._targets.reset()
 
     def _forget(self, count: bool) -> None:
-        """Forget all frames."""
+        """Forget all frames; ``count``: also how many were seen."""
         self.memory.clear(count)
         self._waiting.reset()
         self._map.reset()
