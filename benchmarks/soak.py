@@ -31,7 +31,16 @@ CAMERAS = [f"camera{i}" for i in range(4)]
 PAUSE = 0.2  # s between two requests
 WAIT = 60.0  # s
 WARM = 0.1  # of the time, after which nothing may grow any more
-COLUMNS = ("seconds", "sent", "seen", "dropped", "node MB", "node threads", "node descriptors", "model MB")
+COLUMNS: tuple[str, ...] = (
+    "seconds",
+    "sent",
+    "seen",
+    "dropped",
+    "node MB",
+    "node threads",
+    "node descriptors",
+    "model MB",
+)
 
 
 class Soak(Player):
@@ -138,7 +147,7 @@ def run(path: Path | None = None, hours: float = 2.0, raw: bool = False, out: Pa
         outcomes = ", ".join(f"{n} {what}" for what, n in sorted(soak.outcomes.items()))
     if out is not None:
         with out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(COLUMNS))
+            writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(samples)
     yield from rows(samples, outcomes)
