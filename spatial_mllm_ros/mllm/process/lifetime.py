@@ -158,7 +158,7 @@ class Lifetime:
         assert self.child is not None
         child, self.child, self.fraction = self.child, None, 0.0
         child.close()
-        if self._killed and child.printed:
+        if self._killed and child.printed and not child.pulse.stopped:
             self._log.error(f"the model's process printed last:\n{child.printed}")
         if self.stage == "failed":
             self._try_again(LEAST_BACKOFF)

@@ -47,6 +47,7 @@ def test_stopped_while_idle_it_is_shown_and_replaced(bench):
     assert asked.result(SECONDS).text == RIGHT
     assert not Path(f"/proc/{pid}").exists()
     assert [line for line in b.log.errors if STOPPED in line]
+    assert not [line for line in b.log.errors if "printed last" in line], "it was not asked where it hangs"
 
 
 def test_stopped_while_loading_it_is_replaced(bench):
@@ -97,9 +98,10 @@ def test_what_keeps_the_channel_of_a_dead_process_open_does_not_hide_its_end(ben
 
 
 @pytest.mark.parametrize("word", ["keeps", "native", "waits"])
-def test_what_is_slow_and_lives_is_left_alone(bench, word):
+def test_what_is_slow_and_lives_is_left_alone(bench, monkeypatch, word):
+    monkeypatch.setattr(lifetime, "SLOW", 600.0)  # other work on the machine makes it slower still
     b = bench(heartbeat_timeout=1.0)
-    assert b.ask(f"{word} 3").result(SECONDS).text == RIGHT
+    assert b.ask(f"{word} 2").result(SECONDS).text == RIGHT
     assert took(b) > 1.5
     assert b.model.state.restarts == 0
 
