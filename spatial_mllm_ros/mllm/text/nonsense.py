@@ -2,6 +2,8 @@
 
 import re
 
+from .quantity import UNITS
+
 TAIL = 2000  # last characters that are looked at: who has begun to repeat goes on to the end
 FEW = 24  # words, of which so few differ in no sentence
 DIFFERENT = 0.25  # share of words that differ, below which nothing is said
@@ -11,6 +13,7 @@ _LOOP = re.compile(  # a list may name eight chairs one by one
     r"(.{1,3}?)\1{11,}|(.{4,15}?)\2{8,}|(.{16,30}?)\3{5,}|(.{31,120}?)\4{3,}"
 )
 _WORD = re.compile(r"\w+")
+_LETTERS = re.compile(r"[^\W\d_]+")
 _ENUMERATED = re.compile(r"(?:^|(?<=\s))\(?\w{1,2}\)(?=\w)")
 _UNSPACED = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")  # Chinese, Japanese, Korean
 _BRACKETS = re.compile(r"[()\[\]{}]")
@@ -43,13 +46,18 @@ def repeats(text: str) -> bool:
 
 
 def is_unreadable(text: str) -> bool:
-    """Whether too much of it is in words that are none: ``mm7)871)616``, not ``90x60cm``, ``B12`` or ``chair(s)``."""
-    whole = broken = 0
-    for word in _UNSPACED.sub(" ", _ENUMERATED.sub(" ", text)).split():
-        count = sum(map(str.isalnum, word)) + word.count("\ufffd")
-        whole += count
-        broken += 0 if _is_word(word) else count
-    return broken > UNREADABLE * whole
+    """Whether too much of it is in words that are none: ``mm7)871)616``, not ``90x60cm``, ``B12`` or ``chair(s)``.
+
+    Of what says nothing but numbers and units any such word is too much.
+    """
+    words = _UNSPACED.sub(" ", _ENUMERATED.sub(" ", text)).split()
+    if all(name.lower() in UNITS for name in _LETTERS.findall(" ".join(words))):
+        return not all(_is_word(word.lower()) for word in words)  # read as an answer, so that all has to be sound
+    return sum(_signs(word) for word in words if not _is_word(word)) > UNREADABLE * sum(map(_signs, words))
+
+
+def _signs(word: str) -> int:
+    return sum(map(str.isalnum, word)) + word.count("\ufffd")
 
 
 def _is_word(word: str) -> bool:

@@ -48,9 +48,10 @@ _SPOT = (
     r"|close|between|opposite|around|against|at|by|across|among|along|beyond|outside|visible|there|to the)"
 )
 _THING = re.compile(
-    rf"{_IN_FRONT}who(?:m|se)?\b"
+    rf"{_IN_FRONT}(?:who(?:m|se)?|(?:please\s+)?(?:describe|name|list))\b"
     r"|\b(?:what|which)\s+(?:one|of|kind|type|sort|colou?r|objects?|things?|items?|furniture|piece|material|shape|room)\b"
-    r"|\bwhat(?:'s|\s+(?:is|are|was|were|stands?|lies?|sits?|hangs?|(?:do|can) you see|can be seen))\s+"
+    r"|\bwhat\s+(?:do|can)\s+you\s+see\b"
+    r"|\bwhat(?:'s|\s+(?:is|are|was|were|stands?|lies?|sits?|hangs?|can be seen))\s+"
     rf"(?:(?:directly|immediately|just|standing|lying|hanging|located)\s+)*{_SPOT}\b",
     re.IGNORECASE,
 )

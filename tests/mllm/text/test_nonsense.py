@@ -44,6 +44,8 @@ HONEST = [
     "2024-05-01",
     "about €1000, 10%-20% less",
     "25 m2, 3cm3",
+    "1.2m x 0.8m, 90deg",
+    "about 1000-1666 mm",
     "C++",
     "f(x)=2",
     "in front (of the sofa)",
@@ -59,6 +61,8 @@ HONEST = [
 NONSENSE = [
     "1941,666 mm7)871)616 mm1",
     "left(3)8(4",
+    "1000-1666 mm1 mm",
+    "2.5 m 30 deg7 1",
     "7)871)616",
     "the chair is \ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd",
     "a" * 20,

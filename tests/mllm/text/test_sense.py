@@ -13,6 +13,9 @@ THINGS = [
     "Which of the chairs is red?",
     "What colour is the wall?",
     "Who is at the table?",
+    "Describe the room.",
+    "Please name the thing on the left.",
+    "In the first image, what do you see?",
 ]
 PLACES = ["Where is the mug?", "In this room, where is the mug?", "Why does it lie there?", "Is the mug red?"]
 QUANTITIES = [
@@ -68,6 +71,7 @@ def test_units_are_those_of_what_is_asked_for(question, fitting, others):
     ("said", "question"),
     [
         ("57 degrees", "What is it?"),
+        ("2 m", "Describe the distance from the sofa to the door."),
         ("57 degrees", "By how much did it change?"),
         ("2 m", "What is the clearance?"),
         ("90 degrees", "How far did the camera turn?"),
