@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.common import machine
 
-NEED_TORCH = ("model", "ask", "sft")
-MODULES = ("coverage", "motion", "node", "annotate", "memory", "mapping", "model", "ask", "multispa", "sft")
+NEED_TORCH = ("model", "ask", "recovery", "sft")
+MODULES = ("coverage", "motion", "node", "annotate", "memory", "mapping", "model", "ask", "recovery", "multispa", "sft")
 
 
 def main() -> int:

@@ -86,7 +86,12 @@ def raw_image(compressed: bytes) -> bytes:
 
 
 class Player:
-    """Runs the node with some parameters, publishes the tape for several cameras at once, and listens to the node."""
+    """Runs the node with some parameters, publishes the tape for several cameras at once, and listens to the node.
+
+    Attributes:
+        rate: of playing, 1 for the tape's own pace.
+        ahead: ns that all stamps are ahead of the clock.
+    """
 
     def __init__(self, tape: Tape, cameras: list[str], *parameters: str):
         from diagnostic_msgs.msg import DiagnosticArray
@@ -100,6 +105,7 @@ class Player:
         from tf2_msgs.msg import TFMessage
 
         self.tape, self.cameras = tape, cameras
+        self.rate, self.ahead = 1.0, 0
         os.environ |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(DOMAIN)}
         make_room_for_images()
         transport, kind = ("raw", Image) if tape.raw else ("compressed", CompressedImage)
@@ -150,9 +156,9 @@ class Player:
         first, start, count = self.tape.offsets[frames[0]], monotonic(), len(self.cameras)
         for i in frames:
             for camera in range(count):
-                due = (self.tape.offsets[i] - first) / 1e9 + camera * PERIOD / count
+                due = ((self.tape.offsets[i] - first) / 1e9 + camera * PERIOD / count) / self.rate
                 sleep(max(0.0, start + due - monotonic()))
-                ns = time_ns()
+                ns = time_ns() + self.ahead
                 for topic, raw in self.tape.frames[i].items():
                     now = self.tape.stamped[topic](raw, lambda _, ns=ns: ns)
                     self.publishers[topic][camera if topic != "/tf" else 0].publish(now)

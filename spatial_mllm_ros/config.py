@@ -91,7 +91,7 @@ class SyncParams:
         choices=("best_effort", "reliable"),
     )
     stale_after: float = param(
-        2.0, "silence of a topic that is warned about", unit="s", low=0.1, high=3600.0, live=True
+        1.5, "silence of a topic that is warned about", unit="s", low=0.1, high=3600.0, live=True
     )
 
 
@@ -233,6 +233,11 @@ class AskParams(LoadParams):
         low=1.0,
         high=3600.0,
     )
+    spare: bool = param(
+        True,
+        "keep a second process with its libraries imported (0.3 GB), which takes the place of the model's where that"
+        " ends, and so is ready in seconds",
+    )
     waiting: int = param(8, "questions that may wait for their turn; more are answered BUSY", low=1, high=256)
     refresh: float = param(
         0.1,
@@ -282,7 +287,11 @@ class Config:
         high=2.0,
     )
     status_rate: float = param(
-        1.0, "coverage, markers and diagnostics are published this often", unit="Hz", low=0.1, high=30.0
+        1.0,
+        "coverage, markers and diagnostics are published this often, and where that changes",
+        unit="Hz",
+        low=0.1,
+        high=30.0,
     )
     pose: PoseParams = field(default_factory=PoseParams)
     sync: SyncParams = field(default_factory=SyncParams)

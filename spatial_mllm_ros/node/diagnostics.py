@@ -16,24 +16,31 @@ from .models import Models
 
 OK, WARN, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.STALE
 ERROR = DiagnosticStatus.ERROR
+SOON = 0.5  # of the time between two statuses, before which rates stay as they were
 
 
 class Diagnostics:
-    """Turns counts into rates and levels; call it at a steady pace."""
+    """Turns counts into rates and levels.
+
+    Asked for more often than ``status_rate``, as after an alarm, rates are those of the last time.
+    """
 
     def __init__(self, name: str, loop: FrameLoop, pipeline: SpatialPipeline, models: Models, streams: list[Stream]):
         self._name = name.lstrip("/")  # of the robots in one network each has its namespace
         self._loop, self._models, self._streams = loop, models, streams
         self._pipeline, self._memory = pipeline, pipeline.memory
         self._last: dict[str, int] = {}
+        self._rates: dict[str, float] = {}
         self._time = monotonic()
+        self._seconds = 0.0  # over which rates are taken now; 0: they stay as they were
 
     def array(self, config: Config, stamp) -> DiagnosticArray:
         """All statuses at this moment; ``config`` carries the live parameters."""
-        now = monotonic()
-        seconds, self._time = max(now - self._time, 1e-3), now
-        statuses = [self._camera(camera, config, seconds) for camera in config.cameras]
-        statuses += [self._processing(seconds), self._memory_status(config), self._targets()]
+        seconds = monotonic() - self._time
+        self._seconds = seconds if seconds > SOON / config.status_rate else 0.0
+        self._time += self._seconds
+        statuses = [self._camera(camera, config) for camera in config.cameras]
+        statuses += [self._processing(), self._memory_status(config), self._targets()]
         statuses.append(self._process("model", self._models.answers, {"ask.model": self._models.answers.model}))
         if self._models.geometry is not None:
             windows = {f"windows: {what}": n for what, n in self._pipeline.windows.most_common()}
@@ -43,27 +50,38 @@ class Diagnostics:
         array.header.stamp = stamp
         return array
 
-    def _camera(self, camera: str, config: Config, seconds: float) -> DiagnosticStatus:
+    def alarm(self, config: Config) -> tuple:
+        """What everybody wants to know at once when it changes: silent cameras, clocks apart, models that ended."""
+        models = [model.state.stage for model in (self._models.answers, self._models.geometry) if model]
+        silent = [(camera, *self._silent(camera, config.sync.stale_after)) for camera in config.cameras]
+        return *silent, *models, bool(self._loop.apart)
+
+    def _silent(self, camera: str, stale_after: float) -> dict[str, float]:
+        """Seconds of silence of each kind of a camera's topics that is silent for too long."""
+        silent = {}
+        for stream in self._streams:
+            once = stream.kind == "camera_info" and stream.received > 0  # which is enough, some drivers say it once
+            if stream.camera == camera and not once and (age := monotonic() - stream.arrived) > stale_after:
+                silent[stream.kind] = age
+        return silent
+
+    def _camera(self, camera: str, config: Config) -> DiagnosticStatus:
         values: dict[str, object] = {}
-        silent = []
         for stream in self._streams:
             if stream.camera == camera:
-                age = monotonic() - stream.arrived
                 values[f"{stream.kind} topic"] = stream.topic
-                values[f"{stream.kind} rate (Hz)"] = f"{self._rate(stream.topic, stream.received, seconds):.1f}"
+                values[f"{stream.kind} rate (Hz)"] = f"{self._rate(stream.topic, stream.received):.1f}"
                 values[f"{stream.kind} pushed out"] = stream.dropped
                 values[f"{stream.kind} lost by DDS"] = stream.lost
-                once = stream.kind == "camera_info" and stream.received > 0  # which is enough, some drivers say it once
-                if age > config.sync.stale_after and not once:
-                    silent.append(f"{stream.kind} ({age:.0f} s)")
         done = self._loop.processed[camera]
         values["frames processed"] = done
-        values["processed rate (Hz)"] = f"{self._rate(camera + ' processed', done, seconds):.1f}"
-        if silent:
-            return self._status(f"camera {camera}", STALE, "silent: " + ", ".join(silent), values)
+        values["processed rate (Hz)"] = f"{self._rate(camera + ' processed', done):.1f}"
+        if silent := self._silent(camera, config.sync.stale_after):
+            told = ", ".join(f"{kind} ({age:.0f} s)" for kind, age in silent.items())
+            return self._status(f"camera {camera}", STALE, f"silent: {told}", values)
         return self._status(f"camera {camera}", OK, "receiving", values)
 
-    def _processing(self, seconds: float) -> DiagnosticStatus:
+    def _processing(self) -> DiagnosticStatus:
         dropped = self._loop.dropped()
         ages, busy = list(self._loop.ages), list(self._loop.busy)
         values: dict[str, object] = {"frames dropped": dropped.total()}
@@ -74,7 +92,7 @@ class Diagnostics:
                 values[f"{what} p50 (ms)"], values[f"{what} p95 (ms)"] = f"{half:.1f}", f"{most:.1f}"
         if self._loop.apart:
             return self._status("processing", WARN, self._loop.apart, values)
-        rate = self._rate("dropped", dropped.total(), seconds)
+        rate = self._rate("dropped", dropped.total())
         if rate > 0:
             reason = dropped.most_common(1)[0][0]
             return self._status("processing", WARN, f"dropping {rate:.1f} frames/s, mostly: {reason}", values)
@@ -119,13 +137,16 @@ class Diagnostics:
             "last end": state.last_end,
             "memory (MB)": f"{state.nbytes / 1e6:.0f}",
             "process": state.pid,
+            "spare process (MB)": f"{state.spare / 1e6:.0f}",
         }
         level = {"ready": OK, "failed": ERROR}.get(state.stage, WARN)
         return self._status(part, level, f"{state.stage}: {state.message}" if level != OK else "ready", values)
 
-    def _rate(self, key: str, count: int, seconds: float) -> float:
-        before, self._last[key] = self._last.get(key, 0), count
-        return max(0, count - before) / seconds
+    def _rate(self, key: str, count: int) -> float:
+        if self._seconds:
+            before, self._last[key] = self._last.get(key, 0), count
+            self._rates[key] = max(0, count - before) / self._seconds
+        return self._rates.get(key, 0.0)
 
     def _status(self, part: str, level: bytes, message: str, values: dict[str, object]) -> DiagnosticStatus:
         pairs = [KeyValue(key=k, value=str(v)) for k, v in values.items()]

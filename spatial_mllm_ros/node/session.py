@@ -1,6 +1,8 @@
 """What the node has from configure to cleanup: memory, models, publishers, services, and while active its inputs."""
 
 from contextlib import ExitStack, closing
+from itertools import cycle
+from math import ceil
 from traceback import format_exc
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -26,6 +28,8 @@ from .services import Services
 from .watch import Watch
 from .windows import Windows
 
+LOOK = 0.2  # s between two looks at what everybody wants to know at once
+
 
 class Session:
     """Memory and everything that works on it. Requests are answered from the beginning, frames taken while active.
@@ -41,6 +45,7 @@ class Session:
     def __init__(self, node: LifecycleNode, config: Config, engine: str):
         self._node, self._config, self._log = node, config, node.get_logger()
         self._active: ExitStack | None = None
+        self._alarm: tuple = ()
         self._pipeline = pipeline = SpatialPipeline(config)
         self._assembler = FrameAssembler(config)
         self._loop = FrameLoop(pipeline, self._assembler, self._now_ns, self._processed, self._log)
@@ -76,9 +81,11 @@ class Session:
             active.callback(self._loop.stop)
             self._loop.start(inputs)
             self._outputs.selection(again=True)
+            looks = ceil(1.0 / self._config.status_rate / LOOK)
+            turns = cycle([True] + [False] * (looks - 1))
             timer = self._node.create_timer(
-                1.0 / self._config.status_rate,
-                lambda: self._tell_status(watch, diagnostics),
+                1.0 / self._config.status_rate / looks,
+                lambda: self._look(watch, diagnostics, next(turns)),
                 callback_group=MutuallyExclusiveCallbackGroup(),
                 clock=Clock(clock_type=ClockType.STEADY_TIME),  # goes on while simulated time stands still
             )
@@ -119,8 +126,13 @@ class Session:
         for beside in self._beside:
             beside.look()
 
-    def _tell_status(self, watch: Watch, diagnostics: Diagnostics) -> None:
+    def _look(self, watch: Watch, diagnostics: Diagnostics, due: bool) -> None:
+        """Tell the status where it is due, or something has happened that nobody should wait for."""
         try:
+            alarm, before = diagnostics.alarm(self._config), self._alarm
+            self._alarm = alarm
+            if not due and alarm == before:
+                return
             self._outputs.changed()
             self._outputs.picture()
             now = self._node.get_clock().now().to_msg()

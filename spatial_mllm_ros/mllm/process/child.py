@@ -21,7 +21,7 @@ WHERE = 0.2  # s that a process which hangs has to say where
 
 
 class Child:
-    """A worker process, told to load an engine.
+    """A worker process. It imports what it will need at once, and loads the engine when it is told to.
 
     The kernel ends it when the thread that made it ends: make it in a thread that lives as long.
 
@@ -35,7 +35,7 @@ class Child:
     """
 
     def __init__(self, engine: str, options: dict[str, Any], log: Any, heard: Callable[["Child", Message], None]):
-        self._log, self._heard = log, heard
+        self._options, self._log, self._heard = options, log, heard
         self.channel, theirs = Channel.pair()
         try:
             self.process = subprocess.Popen(
@@ -57,7 +57,11 @@ class Child:
         self._threads = [Thread(target=f, name=f.__name__.strip("_"), daemon=True) for f in (self._listen, self._print)]
         for thread in self._threads:
             thread.start()
-        self.send("load", engine, options)
+        self.send("prepare", engine)
+
+    def load(self) -> None:
+        """Have it load the engine; what comes of that is heard."""
+        self.send("load", self._options)
 
     def send(self, kind: str, *values: Any, packed: Any = None) -> None:
         """Send a message; one that cannot arrive is forgotten, for ``end`` will be heard soon."""

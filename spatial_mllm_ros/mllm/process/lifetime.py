@@ -1,6 +1,7 @@
 """The life of the model's process, run after run: started, loading, ready, hanging, ended, and started again."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
@@ -16,6 +17,7 @@ KILLED = 5.0  # s that a process which was killed has to end
 PAUSE = 1.0  # s until the third run, twice as long for each further one; the second begins at once
 LEAST_BACKOFF = 5.0  # s until the next try after loading failed
 MOST_FAILURES = 8  # runs that end in a row, without a job done
+SETTLED = 5.0  # s that a run has been ready before a spare process is started beside it
 LIVED = 60.0  # s that a run has been ready whose end begins a new row
 NO_MODEL = "no model is configured: set the parameter ask.model"
 AGAIN = "; it is started again"
@@ -36,6 +38,7 @@ class ModelState:
         waiting: questions in the queue.
         nbytes: resident memory of the process, bytes.
         pid: its process id, 0 where there is none.
+        spare: resident memory of the spare process, bytes; 0 where there is none.
     """
 
     stage: str
@@ -47,6 +50,7 @@ class ModelState:
     waiting: int
     nbytes: int
     pid: int
+    spare: int
 
 
 class Lifetime:
@@ -57,25 +61,30 @@ class Lifetime:
     heard of and did not work for ``heartbeat_timeout``. One that works is given longer: it may keep the interpreter to
     itself, as imports do. So is one that loads: a driver may keep it waiting.
 
+    Most of a start is imports. So a spare process may wait beside the one that is ready, with its imports done.
+
     Args:
         log: logger with ``info`` and ``error``.
-        make: starts a process.
+        make: starts a process, which then waits until it is told to load.
         heartbeat_timeout: s.
+        with_spare: whether to keep a spare process.
     Attributes:
         child: the process, None where there is none.
+        spare: the one that would take its place, None where there is none.
         stage, fraction, message: as :class:`ModelState` has them.
         job: kind of the job that it was last given; empty once that was done.
     """
 
-    def __init__(self, log: Any, make: Callable[[], Child], heartbeat_timeout: float):
-        self._log, self._make = log, make
+    def __init__(self, log: Any, make: Callable[[], Child], heartbeat_timeout: float, with_spare: bool = False):
+        self._log, self._make, self._with_spare = log, make, with_spare
         self._timeout, self._slow = heartbeat_timeout, max(SLOW, heartbeat_timeout)
         self.child: Child | None = None
+        self.spare: Child | None = None
         self.stage, self.fraction, self.message = "off", 0.0, NO_MODEL
         self.job = self._ended_in = self._last_end = ""
         self._starts = self._failures = 0
         self._start_at = self._loaded_by = 0.0
-        self._ready_at = self._gone_by = inf
+        self._ready_at = self._gone_by = self._spare_at = inf
 
     def state(self, waiting: int) -> ModelState:
         child, stage, message = self.child, self.stage, self.message
@@ -91,6 +100,7 @@ class Lifetime:
             waiting=waiting,
             nbytes=child.nbytes if child else 0,
             pid=child.process.pid if child else 0,
+            spare=self.spare.nbytes if self.spare else 0,
         )
 
     @property
@@ -98,7 +108,7 @@ class Lifetime:
         """When to look again, ``time.monotonic()``; infinite: never."""
         if self.child is None:
             return self._start_at
-        return self._gone_by if self._killed else self.child.pulse.due
+        return self._gone_by if self._killed else min(self.child.pulse.due, self._spare_at)
 
     def look(self) -> str:
         """Start the process where that is due, kill it where it hangs; then why what it was doing has failed."""
@@ -118,6 +128,10 @@ class Lifetime:
         quick = self.stage == "ready" or child.pulse.stopped
         if self._silence >= self._slow or (quick and child.pulse.still >= self._timeout):
             return self.replace(f"hangs ({child.pulse})")
+        if now >= self._spare_at:
+            self._spare_at = inf
+            with suppress(OSError):  # no memory or no processes left: then without
+                self.spare = self._make()
         return ""
 
     def hear(self, kind: str, values: tuple) -> None:
@@ -131,6 +145,8 @@ class Lifetime:
         elif kind == "ready":
             self.stage, self.fraction, self.message = "ready", 1.0, "ready"
             self._ready_at = monotonic()
+            if self._with_spare and self.spare is None:
+                self._spare_at = self._ready_at + SETTLED
             self._log.info("the model is ready")
         else:
             code, text = values
@@ -138,6 +154,7 @@ class Lifetime:
             self._log.error(f"the model cannot be loaded: {text}")
             if code == ErrorCode.BAD_REQUEST:  # it will not get better by itself
                 self._start_at = inf
+                self.end_spare()
 
     def worked(self) -> None:
         """The process has done a job. It still counts what kills it if that is another kind of job."""
@@ -166,14 +183,21 @@ class Lifetime:
             self._over(f"ended ({how_it_ended(code)})", child.printed)
         return self.message
 
+    def end_spare(self) -> None:
+        """End the spare process, or what is left of it."""
+        spare, self.spare = self.spare, None
+        if spare is not None:
+            spare.close()
+
     def _begin(self) -> None:
         self.stage, self.fraction, self.message = "loading", 0.0, "starting"
         self.job = ""
         self._starts += 1
         self._loaded_by = monotonic() + LOADING
-        self._ready_at = self._gone_by = inf
+        self._ready_at = self._gone_by = self._spare_at = inf
         try:
-            self.child = self._make()
+            self.child, self.spare = self.spare or self._make(), None
+            self.child.load()
         except OSError as error:  # no memory or no processes left
             self._over(f"cannot be started ({error})")
 
@@ -196,6 +220,7 @@ class Lifetime:
         if self._failures >= MOST_FAILURES:
             given_up = f"given up after {self._failures} tries in a row: mend what fails, then configure the node anew"
             self.stage, self._start_at, self.message = "failed", inf, f"{self._last_end}; {given_up}"
+            self.end_spare()
             self._log.error(f"the model is {given_up}")
         else:
             pause = PAUSE * 2 ** (self._failures - 2) if self._failures > 1 else 0.0

@@ -64,7 +64,7 @@ class ModelProcess:
         self._number = 0  # of the running job
         self._canceled_at = inf  # when the running job was canceled
         self._heard_of: deque[tuple[Child, Message]] = deque()
-        self._life = Lifetime(log, self._make, params.heartbeat_timeout)
+        self._life = Lifetime(log, self._make, params.heartbeat_timeout, params.spare)
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -187,6 +187,7 @@ class ModelProcess:
             if self._life.stage != "closed":
                 self._life.stage, self._life.message = "failed", end.message
             child, self._life.child = self._life.child, None
+            self._life.end_spare()
             calls = [call for ticket in self._tickets() for call in self._settle(ticket, end)]
         self._tell(calls)
         if child is not None:
@@ -217,6 +218,8 @@ class ModelProcess:
             child, message = self._heard_of.popleft()
             if child is self._life.child:  # not one that has ended
                 calls += self._hear(message)
+            elif child is self._life.spare and message.kind == "end":
+                self._life.end_spare()
         for ticket in self._tickets():
             if ticket.canceled:
                 calls += self._settle(ticket, SpatialError(ErrorCode.CANCELED, "canceled by the client"))

@@ -1,7 +1,7 @@
 """The model's process: ``python -m spatial_mllm_ros.mllm.process.worker``, started by :mod:`remote` and by nobody else.
 
-It is told what to load, then does one job after the other. It ends with the process that started it, yields the
-processor to images (nice), and leaves Ctrl-C to its parent.
+It is told what it will load, imports that, and waits until it is told to load it. Then it does one job after the other.
+It ends with the process that started it, yields the processor to images (nice), and leaves Ctrl-C to its parent.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from time import monotonic, sleep
@@ -27,6 +28,7 @@ from .protocol import Channel, Message, Packed
 from .pulse import BEAT
 
 NICE = 10
+AUTOGROUP = Path("/proc/self/autogroup")  # man 7 sched
 PR_SET_PDEATHSIG = 1
 TEXT_EVERY = 0.05  # s between two pieces of an answer that is being generated
 LONGEST = 20_000  # characters of a traceback, its end
@@ -86,8 +88,10 @@ class Worker:
                     sys.exit(1)
 
     def _load(self) -> bool:
-        engine, options = self._inbox.get().values
-        module, _, name = engine.partition(":")
+        module, _, name = self._inbox.get().values[0].partition(":")
+        with suppress(BaseException):  # it will happen again, and be told, when it is wanted
+            import_module(module)
+        (options,) = self._inbox.get().values
         try:
             self._engine = getattr(import_module(module), name)(**options, progress=self._progress)
         except SpatialError as error:
@@ -213,6 +217,8 @@ def main() -> None:
     die_with(parent)
     with suppress(OSError):
         os.nice(NICE)
+    with suppress(OSError):  # a session of its own is weighed as a whole, whatever the nice value of its processes
+        AUTOGROUP.write_text(str(NICE))
     with suppress(OSError):  # the parent may end at any moment
         Worker(Channel.inherited(fd)).run()
 

@@ -19,21 +19,25 @@ class Process:
         self.pulse = SimpleNamespace(silent=0.0, still=0.0, stopped=False, due=0.0, look=lambda: None)
         self.process = SimpleNamespace(pid=7)
         self.printed, self.nbytes, self.killed = "", 0, False
+        self.loads = self.closed = False
+
+    def load(self):
+        self.loads = True
 
     def kill_hung(self):
         self.killed = True
 
     def close(self):
-        pass
+        self.closed = True
 
 
 class Life:
     """A lifetime whose clock and processes are the test's."""
 
-    def __init__(self, monkeypatch, timeout=3.0, make=Process):
+    def __init__(self, monkeypatch, timeout=3.0, make=Process, spare=False):
         self.now, self.log = 0.0, Log()
         monkeypatch.setattr(lifetime, "monotonic", lambda: self.now)
-        self.life = Lifetime(self.log, make, timeout)
+        self.life = Lifetime(self.log, make, timeout, spare)
 
     def started(self):
         """Wait until a process is there; seconds that took."""
@@ -197,3 +201,67 @@ def test_a_process_that_hangs_as_it_ends_changes_no_reason(life):
     assert a.life.look() == "no such folder"
     a.life.ended(-9)
     assert (a.life.due, a.life.stage, a.life.message) == (inf, "failed", "no such folder")
+
+
+def settled(life):
+    """A lifetime whose process has been ready for long enough to have a spare beside it; and that."""
+    a = life(spare=True)
+    a.ready()
+    assert a.life.spare is None
+    a.life.child.pulse.due = inf
+    a.now = a.life.due
+    assert a.now == 5.0
+    a.life.look()
+    return a, a.life.spare
+
+
+def test_a_spare_takes_the_place_of_what_ended(life):
+    a, spare = settled(life)
+    assert not spare.loads and a.life.child.loads
+    a.life.ended(-9)
+    assert a.started() == 0
+    assert a.life.child is spare and spare.loads and a.life.spare is None
+    assert a.life.state(0).restarts == 1
+    a.life.hear("ready", ())
+    a.now += 5.0
+    a.life.look()
+    assert a.life.spare not in (None, spare)
+
+
+def test_a_spare_that_has_ended_is_not_taken(life):
+    a, spare = settled(life)
+    a.life.end_spare()
+    assert spare.closed
+    a.life.ended(-9)
+    a.started()
+    assert a.life.child is not spare and a.life.child.loads
+
+
+def test_without_memory_for_a_spare_it_goes_on_without(life):
+    made = []
+
+    def make():
+        if made:
+            raise OSError("no memory left")
+        made.append(Process())
+        return made[0]
+
+    a = life(make=make, spare=True)
+    a.ready()
+    a.life.child.pulse.due = inf
+    a.now = a.life.due
+    a.life.look()
+    assert (a.life.stage, a.life.spare, a.life.due) == ("ready", None, inf)
+
+
+def test_no_spare_outlives_a_model_that_is_given_up(life):
+    a, spare = settled(life)
+    a.life.hear("failed", (ErrorCode.BAD_REQUEST, "no such folder"))
+    assert spare.closed and a.life.spare is None
+
+
+def test_without_being_asked_for_there_is_none(life):
+    a = life()
+    a.ready(60.0)
+    a.life.look()
+    assert a.life.spare is None
