@@ -1,14 +1,16 @@
 """The node for hours: 4 cameras, all services in use, between passes what operators and accidents do to it.
 
-``python -m benchmarks.soak [RECORDING] [--hours H] [--raw] [--out FILE.csv]``: the kitchen recording,
-or else a simulated room, is played at its own pace again and again. Every frame has to be processed or counted; memory,
-threads and descriptors of the node and of its model's process have to stay where they were after the first minutes.
+``python -m benchmarks.soak [RECORDING] [--hours H] [--raw] [--rate R] [--out FILE.csv]``: the kitchen recording, or a
+simulated room, is played again and again. Every frame has to be processed or counted, and every request needs one
+outcome; memory, threads and descriptors of the node and of its model's process have to stay where they were after the
+first minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import multiprocessing
 import os
 import signal
 import sys
@@ -24,12 +26,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import Row, recording, resident_mb, show
-from benchmarks.node import SETTLE, Player, Tape
+from benchmarks.node import DOMAIN, SETTLE, Player, Tape
 from spatial_mllm_ros.errors import ErrorCode
 
 CAMERAS = [f"camera{i}" for i in range(4)]
 PAUSE = 0.2  # s between two requests
 WAIT = 60.0  # s
+LEFT = 5  # requests, and as many goals, that a client leaves behind
+JUMP = 3600 * 10**9  # ns
 WARM = 0.1  # of the time, after which nothing may grow any more
 COLUMNS: tuple[str, ...] = (
     "seconds",
@@ -40,6 +44,7 @@ COLUMNS: tuple[str, ...] = (
     "node threads",
     "node descriptors",
     "model MB",
+    "spare MB",
 )
 
 
@@ -95,19 +100,42 @@ class Soak(Player):
             end.wait(PAUSE)
 
     def harm(self, i: int) -> None:
-        """What happens between two passes."""
-        from lifecycle_msgs.msg import Transition
+        """What happens between two passes, or during the next."""
+        harms = [self.set_parameter, self.deactivate, self.kill, self.go_on_ahead, self.leave, self.stop]
+        self.ahead = 0
+        harms[i % len(harms)]()
+
+    def set_parameter(self) -> None:
         from rcl_interfaces.msg import Parameter, ParameterValue
 
-        if i % 3 == 0:
-            value = ParameterValue(type=3, double_value=2.0 + i % 7)
-            self.call("set_parameters", parameters=[Parameter(name="sync.stale_after", value=value)])
-        elif i % 3 == 1:
-            for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
-                self.call("change_state", transition=Transition(id=transition))
-            self.ready()
-        elif pid := self.model():
-            os.kill(pid, signal.SIGKILL if i % 2 else signal.SIGSTOP)
+        value = ParameterValue(type=3, double_value=2.0 + monotonic() % 7)
+        self.call("set_parameters", parameters=[Parameter(name="sync.stale_after", value=value)])
+
+    def deactivate(self) -> None:
+        from lifecycle_msgs.msg import Transition
+
+        for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+            self.call("change_state", transition=Transition(id=transition))
+        self.ready()
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        if pid := self.model():
+            os.kill(pid, number)
+            self.outcomes[f"model's process: {number.name}"] += 1
+
+    def stop(self) -> None:
+        self.kill(signal.SIGSTOP)
+
+    def go_on_ahead(self) -> None:
+        """The next pass is stamped an hour later; the one after it comes back."""
+        self.ahead = JUMP
+        self.outcomes["jumps of the clock"] += 1
+
+    def leave(self) -> None:
+        client = multiprocessing.get_context("spawn").Process(target=leave, args=(DOMAIN,))
+        client.start()
+        client.join(WAIT)
+        self.outcomes[f"clients that left: {client.exitcode}"] += 1
 
     def model(self) -> int:
         """Process id of the model's process, by what the node says; 0: none."""
@@ -120,14 +148,38 @@ class Soak(Player):
             "node threads": len(os.listdir(f"/proc/{node}/task")),
             "node descriptors": len(os.listdir(f"/proc/{node}/fd")),
             "model MB": resident_mb(model) if model and Path(f"/proc/{model}").exists() else 0.0,
+            "spare MB": float(self.diagnostics.get("spare process (MB)", 0)),
         }
 
 
-def run(path: Path | None = None, hours: float = 2.0, raw: bool = False, out: Path | None = None) -> Iterator[Row]:
+def leave(domain: int) -> None:
+    """A client that asks several times, by service and by action, and is killed before an answer can have come."""
+    from rclpy.action.client import ActionClient
+    from rclpy.context import Context
+    from rclpy.node import Node
+    from spatial_mllm_msgs.action import AskSpatial as AskAction
+    from spatial_mllm_msgs.srv import AskSpatial
+
+    context = Context()
+    context.init(domain_id=domain)
+    node = Node("leaving", context=context)
+    client = node.create_client(AskSpatial, "/spatial_mllm/ask")
+    action = ActionClient(node, AskAction, "/spatial_mllm/ask_with_progress")
+    if client.wait_for_service(WAIT) and action.wait_for_server(WAIT):
+        for i in range(LEFT):
+            client.call_async(AskSpatial.Request(question=f"Where is thing {i}?"))
+            action.send_goal_async(AskAction.Goal(question=f"Where is thing {i}?"))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(
+    path: Path | None = None, hours: float = 2.0, raw: bool = False, rate: float = 1.0, out: Path | None = None
+) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         tape = Tape(path or recording(Path(folder)), raw)
     samples: list[dict[str, float]] = []
     with closing(Soak(tape)) as soak:
+        soak.rate = rate
         soak.ready()
         start, passes = monotonic(), 0
         while monotonic() - start < 3600 * hours:
@@ -159,7 +211,7 @@ def rows(samples: list[dict[str, float]], outcomes: str) -> Iterator[Row]:
     yield Row("frames processed, and counted as dropped", f"{seen}, {dropped}", about, f"{(seen + dropped) / sent:.5f}")
     warm = samples[int(len(samples) * WARM) :]
     half = len(warm) // 2
-    for name in ("node MB", "node threads", "node descriptors", "model MB"):
+    for name in ("node MB", "node threads", "node descriptors", "model MB", "spare MB"):
         first, last = (np.median([s[name] for s in part if s[name]]) for part in (warm[:half], warm[half:]))
         yield Row(
             f"{name}, median of the second half", f"{last:.0f}", f"{first:.0f} in the first", f"{last / first:.3f}"
@@ -172,6 +224,7 @@ if __name__ == "__main__":
     parser.add_argument("recording", nargs="?", type=Path)
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--raw", action="store_true", help="images are sent as Image instead of CompressedImage")
+    parser.add_argument("--rate", type=float, default=1.0, help="pace of playing, 1 for 30 images a second and camera")
     parser.add_argument("--out", type=Path, help="also write all samples as CSV")
     chosen = parser.parse_args()
-    show(run(chosen.recording, chosen.hours, chosen.raw, chosen.out))
+    show(run(chosen.recording, chosen.hours, chosen.raw, chosen.rate, chosen.out))
