@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 Matrix = NDArray[np.float64]
+FARTHEST = 1e8  # m, more than anything on Earth is from anything else
 
 
 def rigid(rotation: NDArray, translation: NDArray) -> Matrix:
@@ -18,11 +19,14 @@ def pose_matrix(translation: ArrayLike, quaternion_xyzw: ArrayLike) -> Matrix:
     """Transform from a translation [3] in metres and a quaternion [4].
 
     Raises:
-        ValueError: a value is not finite, or the quaternion is more than 1 % away from unit length.
+        ValueError: a value is not finite, or farther than ``FARTHEST``, or the quaternion is more than 1 % away from
+            unit length.
     """
     t, q = np.asarray(translation, np.float64), np.asarray(quaternion_xyzw, np.float64)
     if not np.isfinite(t).all() or not np.isfinite(q).all():
         raise ValueError("pose with NaN or infinite values")
+    if np.abs(t).max() > FARTHEST:
+        raise ValueError(f"pose {np.abs(t).max():.3g} m away: expected metres, {FARTHEST:g} at most")
     if abs(np.linalg.norm(q) - 1) > 0.01:
         raise ValueError(f"quaternion of length {np.linalg.norm(q):.3g}: expected 1")
     return rigid(Rotation.from_quat(q).as_matrix(), t)
@@ -56,9 +60,9 @@ def rotation_angle(matrix: Matrix) -> float:
 
 
 def is_rigid(matrix: Matrix, tolerance: float = 1e-4) -> bool:
-    """Whether a 4x4 matrix is a finite proper rotation with a translation."""
+    """Whether a 4x4 matrix is a finite proper rotation with a translation of ``FARTHEST`` at most."""
     matrix = np.asarray(matrix)
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+    if matrix.shape != (4, 4) or not (np.abs(matrix) <= FARTHEST).all():
         return False
     r = matrix[:3, :3]
     orthonormal = np.abs(r @ r.T - np.eye(3)).max() <= tolerance and np.linalg.det(r) > 0

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 
 from ..errors import bad
 from ..frames import Frame
+from ..geometry.poses import FARTHEST
 from .body import Region
 
 CAMERA = "camera"
@@ -48,8 +48,8 @@ class Target:
             wrong = f"expected a region with a width and height of at least 1 pixel, or the label '{CAMERA}'"
         elif goal is not None and len(goal) != 3:
             wrong = f"goal of {len(goal)} numbers: expected x, y, z in metres, world frame"
-        elif goal is not None and not all(isfinite(x) for x in goal):
-            wrong = "goal is not finite: expected x, y, z in metres, world frame"
+        elif goal is not None and not all(abs(x) <= FARTHEST for x in goal):
+            wrong = f"goal is not finite or too far: expected x, y, z in metres, world frame, {FARTHEST:g} at most"
         elif goal is not None and not measures:
             wrong = "a goal needs motion.source geometry or both: a model is asked how far, not where to"
         if wrong:

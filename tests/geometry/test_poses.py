@@ -60,6 +60,7 @@ def test_interpolation_by_hand():
     "t, q, message",
     [
         ([np.nan, 0, 0], [0, 0, 0, 1], "NaN"),
+        ([0, -1e300, 0], [0, 0, 0, 1], r"1e\+300 m away"),
         ([0, 0, 0], [0, 0, 0, 0], "length 0"),
         ([0, 0, 0], [0, 0, 1, 1], "length 1.41"),
     ],
@@ -74,3 +75,6 @@ def test_is_rigid_tells_the_others():
     scaled[:3, :3] *= 1.01
     projective[3, 0] = 0.1
     assert not any(map(is_rigid, (scaled, mirrored, projective, np.eye(3), np.full((4, 4), np.nan))))
+    far = np.eye(4)
+    far[0, 3] = 1e8
+    assert is_rigid(far) and not is_rigid(far @ far)

@@ -327,6 +327,7 @@ def region(x, y, width, height):
         ),
         ({"label": "mug", "roi": RegionOfInterest(x_offset=5, y_offset=5, width=20)}, "width and height"),
         ({"label": "camera", "has_goal": True, "goal": Point(x=float("nan"))}, "goal is not finite"),
+        ({"label": "camera", "has_goal": True, "goal": Point(x=1e308)}, "or too far"),
     ],
 )
 def test_reward_targets_that_cannot_be(robot, scene, fields, words):
