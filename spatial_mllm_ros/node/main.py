@@ -35,14 +35,14 @@ def main(args: list[str] | None = None) -> None:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # such as a parameter file that is no YAML; rcl adds places in its own sources
-        why = str(error).partition(", at /")[0]
-        remedy = "; set ROS_LOG_DIR to a folder that can be written" if "log directory" in why else ""
-        sys.exit(f"spatial_mllm_node: {why}{remedy}")
+        sys.exit(f"spatial_mllm_node: {in_a_line(error)}")
     quieten_rcl(sys.argv if args is None else args)
     try:
         node = SpatialNode()
     except ValueError as error:  # rclpy cannot declare what has no type
         sys.exit(f"spatial_mllm_node: a parameter is an empty list, and cameras needs a name at least: {error}")
+    except RuntimeError as error:  # of the middleware, as where security is enabled and it was built without
+        sys.exit(f"spatial_mllm_node: {in_a_line(error)}")
     executor = MultiThreadedExecutor(THREADS)
     executor.add_node(node)
     failed = node.autostart and not node.start()
@@ -57,6 +57,16 @@ def main(args: list[str] | None = None) -> None:
     node.destroy_node()
     try_shutdown()
     sys.exit(1 if failed else 0)
+
+
+def in_a_line(error: RuntimeError) -> str:
+    """What rcl says, without places in its own sources, and what to do."""
+    why = " ".join(str(error).partition(", at /")[0].split())
+    remedies = {
+        "log directory": "set ROS_LOG_DIR to a folder that can be written",
+        "security": "docs/security.md says what SROS 2 needs",
+    }
+    return "; ".join([why, *(remedy for word, remedy in remedies.items() if word in why.lower())])
 
 
 def few_arenas() -> None:

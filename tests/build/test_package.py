@@ -61,7 +61,8 @@ def test_wheel_holds_what_ros_looks_for(source, wheel):
     share = {name.split(".data/data/share/")[1] for name in wheel if ".data/data/share/" in name}
     assert {"ament_index/resource_index/packages/spatial_mllm_ros", "spatial_mllm_ros/package.xml"} <= share
     for folder in ("launch", "config", "rviz", "models/nano"):
-        files = {f"spatial_mllm_ros/{folder}/{path.name}" for path in (source / folder).iterdir()}
+        found = [path for path in (source / folder).rglob("*") if path.is_file()]
+        files = {f"spatial_mllm_ros/{path.relative_to(source).as_posix()}" for path in found}
         assert files and files <= share
 
 

@@ -64,6 +64,12 @@ MOMENTS = [
 ]
 
 
+ENCLAVE = (
+    *("identity_ca.cert.pem", "cert.pem", "key.pem"),
+    *("permissions_ca.cert.pem", "governance.p7s", "permissions.p7s"),
+)
+
+
 def start(code: str, *arguments: str, folder=".") -> subprocess.CompletedProcess[str]:
     own = {"ROS_LOG_DIR": str(folder), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "COLUMNS": "120"}
     command = [sys.executable, "-c", code, *arguments]
@@ -133,6 +139,23 @@ def test_a_home_that_cannot_be_written_is_said_with_what_to_set():
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "Failed to create log directory" in line and "set ROS_LOG_DIR to a folder that can be written" in line
+
+
+@pytest.mark.skipif(bool(MISSING), reason="needs ROS 2")
+@pytest.mark.parametrize("files", [(), ENCLAVE])
+def test_security_that_cannot_be_had_is_said_and_not_gone_without(files, tmp_path, monkeypatch):
+    """No enclave; or one whose files are none, which a middleware without security does not even read."""
+    for name, value in (("KEYSTORE", str(tmp_path)), ("ENABLE", "true"), ("STRATEGY", "Enforce")):
+        monkeypatch.setenv(f"ROS_SECURITY_{name}", value)
+    for name in files:
+        file = tmp_path / "enclaves/spatial_mllm" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("none")
+    done = start(NODE, "--ros-args", "--enclave", "/spatial_mllm", folder=tmp_path)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]  # rclpy warns before it of what it could not end
+    assert "Traceback" not in done.stderr
+    assert "security" in line.lower() and "docs/security.md" in line
 
 
 @pytest.mark.live
