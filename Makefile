@@ -49,7 +49,7 @@ else
   FROM_WHEELS = -DPython3_EXECUTABLE="$(HERE)/bin/python" -DCMAKE_PROJECT_INCLUDE="$(CURDIR)/msg/cmake/from_wheels.cmake"
 endif
 
-.PHONY: help setup lock demo test test-versions bench soak lint colcon nano clean
+.PHONY: help setup lock demo test test-versions bench soak lint audit colcon nano clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -108,6 +108,10 @@ lint: setup  ## check style and types
 	$(SAY) "lint: ruff, then pyright"
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+
+audit: setup  ## look the locked packages up in the advisories of PyPI; ARGS go to pip-audit
+	$(SAY) "audit: what cannot be looked up counts as found"
+	@$(BIN)/uv tool run --system-certs pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt $(ARGS)
 
 # The workspace of a ROS 2 user, in build/workspace: both packages by colcon, then the installed node.
 WORKSPACE := build/workspace
