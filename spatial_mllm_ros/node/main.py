@@ -2,8 +2,6 @@
 
 import signal
 import sys
-from contextlib import suppress
-from ctypes import CDLL
 from threading import Event, Thread
 from traceback import format_exc
 
@@ -16,10 +14,10 @@ from rclpy.utilities import ok, try_shutdown
 
 from ..config import describe
 from ..middleware import make_room_for_images
+from .malloc import few_arenas
 from .services import AT_ONCE
 from .spatial_node import SpatialNode
 
-M_ARENA_MAX = -8  # of malloc.h
 # At most, made where they are needed: requests, one each for status, rclpy's own services and the question that is
 # answered, and the questions that wait.
 THREADS = AT_ONCE + 3 + describe()["ask.waiting"]["high"]
@@ -67,16 +65,6 @@ def in_a_line(error: RuntimeError) -> str:
         "security": "docs/security.md says what SROS 2 needs",
     }
     return "; ".join([why, *(remedy for word, remedy in remedies.items() if word in why.lower())])
-
-
-def few_arenas() -> None:
-    """Let threads share two arenas of glibc's malloc; by default each core has eight.
-
-    What is freed in one is of no use to the others: images that are decoded now in this thread and now in that one
-    left the process twice as large after some minutes. Elsewhere than with glibc there is nothing to do.
-    """
-    with suppress(AttributeError, OSError):
-        CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def quieten_rcl(args: list[str]) -> None:

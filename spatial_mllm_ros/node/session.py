@@ -19,6 +19,7 @@ from .detections import Detections
 from .diagnostics import Diagnostics
 from .frame_loop import FrameLoop
 from .inputs import Inputs
+from .malloc import give_back
 from .models import Models
 from .motion import MotionQuestions
 from .outputs import Outputs
@@ -104,6 +105,7 @@ class Session:
         active, self._active = self._active, None
         if active is not None:
             active.close()
+            give_back()
 
     def update(self, config: Config) -> None:
         """Live parameters have changed."""
@@ -145,6 +147,7 @@ class Session:
 
     def _reset_memory(self) -> None:
         self._loop.reset()
+        give_back()
         self._outputs.forgotten()
 
     def _now_ns(self) -> int:
