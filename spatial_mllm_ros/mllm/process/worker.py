@@ -28,6 +28,7 @@ from .protocol import Channel, Message, Packed
 from .pulse import BEAT
 
 NICE = 10
+SESSION_NICE = 5  # of a session, whose weight is not shared by what is beside it: a third of the others'
 AUTOGROUP = Path("/proc/self/autogroup")  # man 7 sched
 PR_SET_PDEATHSIG = 1
 TEXT_EVERY = 0.05  # s between two pieces of an answer that is being generated
@@ -218,7 +219,7 @@ def main() -> None:
     with suppress(OSError):
         os.nice(NICE)
     with suppress(OSError):  # a session of its own is weighed as a whole, whatever the nice value of its processes
-        AUTOGROUP.write_text(str(NICE))
+        AUTOGROUP.write_text(str(SESSION_NICE))
     with suppress(OSError):  # the parent may end at any moment
         Worker(Channel.inherited(fd)).run()
 
