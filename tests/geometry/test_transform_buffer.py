@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spatial_mllm_ros.geometry.poses import inverse, pose_matrix
-from spatial_mllm_ros.geometry.transform_buffer import MAX_FRAMES, Reason, TransformBuffer, TransformError
+from spatial_mllm_ros.geometry.transform_buffer import MAX_FRAMES, MAX_PARENTS, Reason, TransformBuffer, TransformError
 
 MS = 1_000_000
 
@@ -74,7 +74,8 @@ def test_history_is_bounded():
         buffer.add("odom", "base", ms * MS, at(ms))
     assert refused(buffer, "odom", "base", 3980 * MS).reason is Reason.TOO_OLD
     assert buffer.lookup("odom", "base", 3990 * MS)[0, 3] == 3990
-    assert len(buffer._links["base"].stamps) == len(buffer._links["base"].matrices) == 101
+    (link,) = buffer._links["base"]
+    assert len(link.stamps) == len(link.matrices) == 101
 
 
 def test_time_that_jumps_back(robot):
@@ -88,10 +89,40 @@ def test_time_that_jumps_back(robot):
     assert refused(robot, "odom", "base", 60_000 * MS).reason is Reason.TOO_NEW
 
 
-def test_a_new_parent_replaces_the_old_one(robot):
-    robot.add("map", "base", 0, at(7))
+def test_a_frame_with_two_parents_in_turn_is_found_from_both(robot):
+    for ms in (50, 150, 250):
+        robot.add("vision", "base", ms * MS, at(10 + ms / 1000))
+        robot.add("odom", "base", (ms + 100) * MS, at((ms + 100) / 1000))
+    np.testing.assert_allclose(robot.lookup("odom", "camera", 300 * MS), at(0.8))
+    np.testing.assert_allclose(robot.lookup("vision", "camera", 100 * MS), at(10.6))
+    assert "'base' to 'vision'" in str(refused(robot, "vision", "camera", 300 * MS))
+
+
+def test_a_frame_that_changes_its_parent_is_where_it_was_before_and_after(robot):
+    robot.add("odom", "hand", 0, at(3), static=True)
+    for ms in (0, 100):
+        robot.add("base", "cup", ms * MS, at(0.2))
+    for ms in (200, 300):
+        robot.add("hand", "cup", ms * MS, at(0.1))
+    np.testing.assert_allclose(robot.lookup("base", "cup", 50 * MS), at(0.2))
+    np.testing.assert_allclose(robot.lookup("odom", "cup", 250 * MS), at(3.1))
+    assert refused(robot, "odom", "cup", 150 * MS).reason is Reason.TOO_OLD
+
+
+def test_a_static_transform_replaces_what_was_known_of_its_child(robot):
+    robot.add("map", "base", 0, at(7), static=True)
     np.testing.assert_allclose(robot.lookup("map", "camera", 0), at(7.5))
     assert refused(robot, "odom", "camera", 0).reason is Reason.UNKNOWN_FRAME
+    robot.add("odom", "base", 0, at(1))
+    np.testing.assert_allclose(robot.lookup("odom", "camera", 0), at(1.5))
+    assert refused(robot, "map", "camera", 0).reason is Reason.UNKNOWN_FRAME
+
+
+def test_the_number_of_parents_is_bounded(robot):
+    for i in range(100):
+        robot.add(f"world{i}", "base", 0, at(i))
+    assert len(robot._links["base"]) == MAX_PARENTS
+    assert robot.lookup("world99", "camera", 0)[0, 3] == 99.5
 
 
 def test_loops_end():
