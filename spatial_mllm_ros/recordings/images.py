@@ -15,7 +15,7 @@ from ..errors import BadMessage
 from ..frames import Camera, Frame
 from ..messages import color_pixels
 from .errors import BagError, BagWarning
-from .storage import natural_order
+from .folder import natural_order
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 SECONDS = re.compile(r"\d{9,10}\.\d{1,9}")  # as in TUM RGB-D

@@ -1,5 +1,6 @@
 """Any recording behind one face: ROS 1 bags, rosbag2 folders and files with SQLite or MCAP, whole or cut off."""
 
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -12,9 +13,14 @@ from rosbags.interfaces import MessageDefinitionFormat, Nodetype
 from rosbags.typesys import get_types_from_idl, get_types_from_msg
 
 from .errors import BagError, BagWarning
-from .storage import FOREVER, open_storages
+from .storage import FOREVER, ZSTD_MAGIC, open_storages
 from .topic import Topic
 from .types import Typestore, own_store, typestore
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import decompress
+else:
+    from backports.zstd import decompress
 
 HEADER = "std_msgs/msg/Header"  # that of ROS 1 has a field more, which the conversion to CDR drops
 PARSERS: dict[MessageDefinitionFormat, Callable[[str, str], Any]] = {
@@ -28,10 +34,12 @@ class Recording(AbstractContextManager["Recording"]):
     """A recording, open for reading; use it with ``with``.
 
     Args:
-        path: a ``.bag``, ``.mcap`` or ``.db3`` file, or the folder of a ROS 2 bag, with or without ``metadata.yaml``.
+        path: a ``.bag``, ``.mcap`` or ``.db3`` file, also packed with zstd, or the folder of a ROS 2 bag, with or
+            without ``metadata.yaml``: all files in it are read, also those that are not named there.
 
     Attributes:
-        topics: name -> Topic.
+        topics: name -> Topic, of those that can be read.
+        unread: name -> Topic, of those that cannot.
         counts: name -> number of messages.
         start_ns, end_ns: stamps of the first and last message; 0 where there is none.
         problems: what is wrong with it; each was also said by ``warnings.warn`` as a BagWarning.
@@ -43,18 +51,26 @@ class Recording(AbstractContextManager["Recording"]):
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.problems: list[str] = []
-        self._parts = open_storages(self.path)
+        self._files = open_storages(self.path)
+        self._parts = self._files.parts
         self.topics: dict[str, Topic] = {}
+        self.unread: dict[str, Topic] = {}
         self.counts: Counter[str] = Counter()
+        for problem in self._files.problems:
+            self._warn(problem)
         for part in self._parts:
             self.counts.update(part.counts)
             for topic in part.topics:
-                known = self.topics.setdefault(topic.name, topic)
+                known = (self.unread if topic.unread else self.topics).setdefault(topic.name, topic)
                 if known.type != topic.type:
                     self._warn(f"{topic.name} is recorded as {known.type} and as {topic.type}; only the first is read")
         filled = [p for p in self._parts if p.end_ns >= 0 and p.counts.total()]
         self.start_ns = min((p.start_ns for p in filled), default=0)
         self.end_ns = max((p.end_ns for p in filled), default=0)
+        for why in dict.fromkeys(topic.unread for topic in self.unread.values()):
+            names = [name for name, topic in self.unread.items() if topic.unread == why]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            self._warn(f"{', '.join(names[:3])}{more}: not read, {why}")
         for part in self._parts:
             if part.cut:
                 self._warn(f"{self.path.name} is cut off or damaged {self._at(part.end_ns)}; read up to there")
@@ -68,25 +84,41 @@ class Recording(AbstractContextManager["Recording"]):
 
         Reading ends with a BagWarning where the recording is damaged.
         """
-        names = set(self.topics if topics is None else topics)
+        names = set(self.topics if topics is None else topics) & self.topics.keys()
         stamp = -1
         try:
             for part in self._parts:
                 for topic, stamp, data in part.messages(names, start_ns, stop_ns):
-                    if topic.type == self.topics[topic.name].type:
-                        yield topic, stamp, bytes(self.types.ros1_to_cdr(data, topic.type)) if topic.ros1 else data
+                    if topic.type == self.topics[topic.name].type and (cdr := self._cdr(topic, data)) is not None:
+                        yield topic, stamp, cdr
         except Exception as error:  # the storage libraries have many words for damage
             self._warn(f"{self.path.name} is damaged {self._at(stamp)} ({error}); read up to there")
+
+    def _cdr(self, topic: Topic, data: bytes) -> bytes | None:
+        """A message in CDR; None, with a BagWarning, for one that cannot be converted."""
+        if topic.convert is not None:
+            try:
+                return bytes(typestore().serialize_cdr(topic.convert(data), topic.type, little_endian=True))
+            except Exception as error:  # what is missing or of another kind
+                self._warn(f"a message on {topic.name} cannot be read: {error}")
+                return None
+        if data[:4] == ZSTD_MAGIC:  # packed one by one; no message begins so
+            data = decompress(data)
+        return bytes(self.types.ros1_to_cdr(data, topic.type)) if topic.ros1 else data
 
     def decoded(self, topics: Collection[str] | None = None) -> Iterator[tuple[Topic, int, Any]]:
         """As :meth:`messages`, each decoded; one that does not fit its type is skipped with a BagWarning."""
         for topic, stamp, data in self.messages(topics):
-            try:
-                message = self.decode(topic, data)
-            except BagError as error:
-                self._warn(str(error))
-                continue
-            yield topic, stamp, message
+            if (message := self.decoded_or_none(topic, data)) is not None:
+                yield topic, stamp, message
+
+    def decoded_or_none(self, topic: Topic, data: bytes) -> Any:
+        """As :meth:`decode`; None, with a BagWarning, for a message that does not fit its type."""
+        try:
+            return self.decode(topic, data)
+        except BagError as error:
+            self._warn(str(error))
+            return None
 
     def first(self, name: str) -> Any:
         """The first message of a topic, or None where there is none."""
@@ -106,21 +138,26 @@ class Recording(AbstractContextManager["Recording"]):
 
     @cached_property
     def types(self) -> Typestore:
-        """Types by the definitions in the recording; Jazzy's where it has none, or where they differ only in names."""
+        """Types by the definitions in the recording.
+
+        Jazzy's where it has none or an empty one, where it cannot be used, or where they differ only in names.
+        """
         known, changed = typestore(), {}
         for topic in self.topics.values():
             try:
                 types = PARSERS[topic.definition.format](topic.definition.data, topic.type)
+                types = {n: t for n, t in types.items() if t[1] or n not in known.fielddefs}
                 types = {n: t for n, t in types.items() if n != HEADER and known.fielddefs.get(n, ((), ()))[1] != t[1]}
                 recorded = _with(types)
                 changed.update({n: t for n, t in types.items() if not _same(recorded, known, n)})
             except Exception as error:  # a parser of broken text has many words for it
-                self._warn(f"{topic.name}: the recorded definition of {topic.type} cannot be used ({error})")
+                if topic.type not in known.fielddefs:
+                    why = " ".join(str(error).split())[:80]
+                    self._warn(f"{topic.name}: the recorded definition of {topic.type} cannot be used ({why})")
         return _with(changed)
 
     def close(self) -> None:
-        for part in self._parts:
-            part.close()
+        self._files.close()
         self._parts = []
 
     def __exit__(self, *_: object) -> None:

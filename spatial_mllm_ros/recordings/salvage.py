@@ -19,7 +19,8 @@ import apsw
 from lz4.frame import LZ4FrameDecompressor
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
-from .topic import LATCHED, NO_DEFINITION, Topic, bag1_type
+from .foreign import NO_TYPE, foreign_topic
+from .topic import LATCHED, NO_DEFINITION, Topic, ros_type
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdDecompressor
@@ -31,11 +32,16 @@ BAG1_MAGIC = b"#ROSBAG V2.0\n"
 SQLITE_MAGIC = b"SQLite format 3\0"
 
 DECOMPRESSORS = {"lz4": LZ4FrameDecompressor, "zstd": ZstdDecompressor, "bz2": bz2.BZ2Decompressor}
-DEFINITION_FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinitionFormat.IDL}
+DEFINITION_FORMATS = {
+    "ros1msg": MessageDefinitionFormat.MSG,
+    "ros2msg": MessageDefinitionFormat.MSG,
+    "ros2idl": MessageDefinitionFormat.IDL,
+    "omgidl": MessageDefinitionFormat.IDL,
+}
 
 
 Records = Iterator[tuple[Topic, int, bytes]]
-Schemas = dict[int, tuple[str, MessageDefinition]]
+Schemas = dict[int, tuple[str, str, bytes]]  # name, encoding, definition
 
 
 class Cut(Exception):
@@ -106,13 +112,10 @@ def _mcap_records(source: _Source, schemas: Schemas, topics: dict[int, Topic]) -
             record = _Source(BytesIO(source.take(length)))
             if op == 0x03:
                 (key,) = record.unpack("<H")
-                name, encoding, text = record.text(), record.text(), record.text()
-                schemas[key] = name, _definition(encoding, text)
+                schemas[key] = record.text(), record.text(), record.blob()
             elif op == 0x04:
                 key, schema = record.unpack("<HH")
-                name, encoding = record.text(), record.text()
-                if encoding == "cdr" and schema in schemas:
-                    topics[key] = Topic(name, *schemas[schema])
+                topics[key] = _channel(record.text(), record.text(), schemas.get(schema))
             else:
                 key, _, stamp, _ = record.unpack("<HIQQ")
                 if key in topics:
@@ -121,6 +124,17 @@ def _mcap_records(source: _Source, schemas: Schemas, topics: dict[int, Topic]) -
             source.file.seek(length, 1)
             if source.left < 0:
                 raise Cut
+
+
+def _channel(name: str, encoding: str, schema: tuple[str, str, bytes] | None) -> Topic:
+    """The topic of a channel of an MCAP file."""
+    if schema is None:
+        return Topic(name, "", unread=NO_TYPE)
+    kind, written, text = schema
+    if encoding in ("cdr", "ros1", ""):  # some writers leave it empty
+        definition = _definition(written, text.decode(errors="replace"))
+        return Topic(name, ros_type(kind), definition, ros1=encoding == "ros1" or written == "ros1msg")
+    return foreign_topic(name, encoding, kind, text)
 
 
 def _mcap_chunk(source: _Source, length: int, schemas: Schemas, topics: dict[int, Topic]) -> Records:
@@ -173,7 +187,7 @@ def _bag1_records(source: _Source, topics: dict[bytes, Topic]) -> Records:
             name = "/" * (header["topic"][:1] == b"/") + "/".join(p for p in header["topic"].decode().split("/") if p)
             definition = MessageDefinition(MessageDefinitionFormat.MSG, inner["message_definition"].decode())
             qos = LATCHED if inner.get("latching") == b"1" else ()
-            topics[header["conn"]] = Topic(name, bag1_type(inner["type"].decode()), definition, qos, ros1=True)
+            topics[header["conn"]] = Topic(name, ros_type(inner["type"].decode()), definition, qos, ros1=True)
         elif op == b"\x02" and header.get("conn") in topics:
             seconds, nanoseconds = struct.unpack("<II", header["time"])
             yield topics[header["conn"]], seconds * 10**9 + nanoseconds, data
@@ -217,8 +231,10 @@ def scan_sqlite(path: Path) -> Records:
             rows = db.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
             for name, encoding, text in rows:
                 definitions[name] = _definition(encoding, text)
-        rows = db.execute("SELECT id, name, type FROM topics WHERE serialization_format = 'cdr'")
-        topics = {key: Topic(name, kind, definitions.get(kind, NO_DEFINITION)) for key, name, kind in rows}
+        topics = {}
+        for key, name, kind, encoding in db.execute("SELECT id, name, type, serialization_format FROM topics"):
+            cdr = Topic(name, ros_type(kind), definitions.get(kind, NO_DEFINITION))
+            topics[key] = cdr if encoding == "cdr" else foreign_topic(name, encoding, kind, b"")
         for key, stamp, data in db.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY id"):
             if not isinstance(stamp, int) or not isinstance(data, bytes):
                 raise Cut

@@ -1,6 +1,7 @@
 """A topic of a recording and the quality of service that goes with it."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from rosbags.interfaces import (
     MessageDefinition,
@@ -19,17 +20,28 @@ NO_DEFINITION = MessageDefinition(MessageDefinitionFormat.NONE, "")
 
 
 class Topic(NamedTuple):
-    """A topic of a recording: name, type as ``package/msg/Name``, definition, offered QoS, ROS 1 or 2 wire format."""
+    """A topic of a recording.
+
+    Attributes:
+        name, type: the latter as ``package/msg/Name``.
+        definition, qos: as recorded; qos is what was offered.
+        ros1: whether its messages have the wire format of ROS 1.
+        convert: makes a ROS message of its bytes, where they are no ROS message.
+        unread: why its messages cannot be read; empty where they can.
+    """
 
     name: str
     type: str
     definition: MessageDefinition = NO_DEFINITION
     qos: tuple[Qos, ...] = ()
     ros1: bool = False
+    convert: Callable[[bytes], Any] | None = None
+    unread: str = ""
 
 
-def bag1_type(name: str) -> str:
-    """ROS 2 name of a ROS 1 type."""
+def ros_type(name: str) -> str:
+    """ROS 2 name of a type, as ``package/msg/Name``, whoever wrote it: ROS 1, ROS 2 or IDL."""
+    name = name.replace("::", "/")
     name = name if "/msg/" in name else name.replace("/", "/msg/")
     return TRANSFORMS if name == "tf/msg/tfMessage" else name
 

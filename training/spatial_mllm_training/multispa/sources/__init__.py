@@ -7,7 +7,7 @@ from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
 
-from spatial_mllm_ros.recordings.storage import natural_order
+from spatial_mllm_ros.recordings.folder import natural_order
 
 from ..item import bad
 from ..scene import SceneRef

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from spatial_mllm_ros.frames import Frame, Pixels
 from spatial_mllm_ros.recordings import BagError, BagWarning, FrameReader
-from spatial_mllm_ros.recordings.storage import SUFFIXES, is_recording
+from spatial_mllm_ros.recordings.folder import is_part, unpacked
+from spatial_mllm_ros.recordings.storage import is_recording
 
 from ..item import bad
 from ..scene import Scene
@@ -63,8 +64,9 @@ def find(path: Path) -> list[Path]:
         return []
     if not path.is_dir() or (path / "metadata.yaml").exists():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
-    one = len({(re.sub(r"_\d+$", "", file.stem), file.suffix) for file in files}) == 1
+    files = sorted(filter(is_part, path.iterdir()))
+    plain = [Path(unpacked(file)) for file in files]
+    one = len({(re.sub(r"_\d+$", "", file.stem), file.suffix) for file in plain}) == 1
     return [path] if one and len(files) > 1 else files
 
 
