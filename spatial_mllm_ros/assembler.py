@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,10 @@ from .messages import camera_from_info, color_pixels, depth_pixels, pose_from_po
 
 MAX_WAITING = 100  # images of one camera that may wait for depth, camera_info or pose
 MAX_TEXT = 500
+MAX_REFUSED = 64  # frames whose broken transforms are remembered
+WIDEST_GAP_NS = 10_000_000_000  # that pose.max_gap may allow
 NO_DEPTH, NO_POSE = "no depth", "no pose"  # reasons
+LEFT_OUT, WITHOUT_DEPTH, WITHOUT_POSE = "images left out, ", "frames without depth", "frames without pose"  # of lacking
 JUMP_NS = 1_000_000_000  # a stamp this far before the last one of its camera is a time jump, not a late message
 
 
@@ -48,9 +52,12 @@ class _Stream:
 
     has_depth_topic: bool
     camera: Camera | None = None
+    bad_info: str = ""  # what is wrong with the latest camera_info, while there is no camera
     images: deque[_Waiting] = field(default_factory=deque)
-    depths: deque[tuple[int, Pixels]] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))
+    depths: deque[tuple[int, Pixels | str]] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))  # or what is bad
     last_stamp: int = 0
+    done_stamp: int = 0  # of the image that was decided last
+    wanting: int = 0  # the widest difference to a depth that could well be paired, ns
 
 
 class FrameAssembler:
@@ -65,6 +72,8 @@ class FrameAssembler:
         transforms: the TransformBuffer that poses come from.
         dropped: number of images that never became a frame, by reason: what was missing, or wrong with it.
         problems: reason -> the latest message about it, which also says why, for warnings.
+        lacking: (camera, what, kind of cause) -> how many images were left out, or frames had to go on without a part
+            that has a source, and the latest message about it; never forgotten.
         jumps: number of time jumps seen; on each, everything that waited and all stamped transforms are forgotten.
     """
 
@@ -73,13 +82,16 @@ class FrameAssembler:
         self._needs = needs_of(config) if needs is None else frozenset(needs)
         self.dropped: Counter[str] = Counter()
         self.problems: dict[str, str] = {}
+        self.lacking: dict[tuple[str, str, str], tuple[int, str]] = {}
         self.jumps = 0
-        history = max(10.0, 2 * config.pose.max_wait)
+        history = max(10.0, 2 * config.pose.max_wait, 2 * config.pose.max_gap + config.pose.max_wait)
         self.transforms = TransformBuffer(int(config.pose.max_gap * 1e9), int(history * 1e9))
         self._streams = {name: _Stream(bool(config.camera(name).depth_topic)) for name in config.cameras}
         self._tolerance = int(config.sync.tolerance * 1e9)
         self._max_wait = int(config.pose.max_wait * 1e9)
         self._posed_child: str | None = None
+        self._refused: dict[str, str] = {}  # child frame -> what is wrong with its latest broken transform
+        self._hole = 0  # the widest hole between transforms that was met, ns
 
     def feeder(self, kind: str, camera: str = "") -> Callable[[Any, int], None]:
         """What is called with each message of a topic: ``feed(message, now_ns)``.
@@ -103,15 +115,15 @@ class FrameAssembler:
         """A colour Image or CompressedImage; a broken one is dropped and counted, never raised."""
         stream, stamp = self._streams[camera], stamp_ns(msg.header.stamp)
         if stamp <= 0:
-            return self._drop("zero stamp", f"camera '{camera}': an image has no time stamp")
+            return self._drop("zero stamp", camera, "an image has no time stamp")
         if stamp < stream.last_stamp - JUMP_NS:
             self._jump_back(stamp)
         elif stamp <= stream.last_stamp:
-            return self._drop("stale stamp", f"camera '{camera}': an image's stamp repeats or goes back")
+            return self._drop("stale stamp", camera, "an image's stamp repeats or goes back")
         try:
             color = color_pixels(msg)
         except BadMessage as error:
-            return self._drop("bad image", f"camera '{camera}': {error}")
+            return self._drop("bad image", camera, str(error))
         stream.last_stamp = stamp
         stream.images.append(_Waiting(stamp, now_ns, color))
         if len(stream.images) > MAX_WAITING:
@@ -124,7 +136,7 @@ class FrameAssembler:
             depth = depth_pixels(msg)
         except BadMessage as error:
             self.note("bad depth", f"camera '{camera}': {error}")
-            return
+            depth = str(error)[:MAX_TEXT]
         stream.depths.append((stamp, depth))
         while stream.depths[0][0] < stamp - self._max_wait - JUMP_NS:  # its image will not come any more
             stream.depths.popleft()
@@ -136,6 +148,7 @@ class FrameAssembler:
             new = camera_from_info(camera, msg)
         except BadMessage as error:
             self.note("bad camera_info", f"camera '{camera}': {error}")
+            stream.bad_info = str(error)
             return
         old = stream.camera
         if old is None or not _same(old, new):
@@ -146,13 +159,14 @@ class FrameAssembler:
         for t in msg.transforms:
             if t.child_frame_id.lstrip("/") == self._posed_child:
                 continue
-            parent, child = t.header.frame_id, t.child_frame_id
-            self._add_transform(parent, child, t.header.stamp, pose_from_transform, t.transform, static)
+            stamp = stamp_ns(t.header.stamp)
+            self.add_transform(t.header.frame_id, t.child_frame_id, stamp, pose_from_transform, t.transform, static)
 
     def add_odometry(self, msg: Any) -> None:
         """An Odometry: the pose of its child frame; it replaces what /tf says of that frame."""
         self._posed_child = msg.child_frame_id.lstrip("/")
-        self._add_transform(msg.header.frame_id, msg.child_frame_id, msg.header.stamp, pose_from_pose, msg.pose.pose)
+        stamp = stamp_ns(msg.header.stamp)
+        self.add_transform(msg.header.frame_id, msg.child_frame_id, stamp, pose_from_pose, msg.pose.pose)
 
     def add_pose(self, msg: Any) -> None:
         """A PoseStamped: the pose of ``pose.child_frame``, or of the only camera's optical frame."""
@@ -161,7 +175,21 @@ class FrameAssembler:
             child = first.camera.frame_id
         if child:
             self._posed_child = child.lstrip("/")
-            self._add_transform(msg.header.frame_id, child, msg.header.stamp, pose_from_pose, msg.pose)
+            self.add_transform(msg.header.frame_id, child, stamp_ns(msg.header.stamp), pose_from_pose, msg.pose)
+
+    def add_transform(
+        self, parent: str, child: str, stamp: int, convert: Callable[[Any], Matrix], value: Any, static: bool = False
+    ) -> None:
+        """One transform, of which ``convert`` makes parent_from_child; a broken one is reported."""
+        try:
+            if not static and stamp <= 0:
+                raise ValueError("a transform without a time stamp")
+            self.transforms.add(parent.lstrip("/"), child.lstrip("/"), stamp, convert(value), static)
+        except ValueError as error:  # BadMessage is one too
+            text = f"'{parent}' to '{child}': {error}"
+            self.note("bad transform", text)
+            if len(self._refused) < MAX_REFUSED:
+                self._refused[child.lstrip("/")] = text[:MAX_TEXT]
 
     def take(self, now_ns: int, flush: bool = False) -> list[Frame]:
         """Frames that are complete, in order of time within each camera.
@@ -181,24 +209,39 @@ class FrameAssembler:
         frames.sort(key=lambda f: f.key)
         return frames
 
+    def waits_from(self) -> int | None:
+        """Stamp of the oldest image that waits; None where none does."""
+        return min((stream.images[0].stamp for stream in self._streams.values() if stream.images), default=None)
+
+    def begin_anew(self) -> None:
+        """What comes has nothing to do with what was: forget all that has a stamp."""
+        self.jumps += 1
+        self.transforms.forget_after(0)
+        for stream in self._streams.values():
+            stream.images.clear()
+            stream.depths.clear()
+            stream.last_stamp = stream.done_stamp = 0
+
     def _jump_back(self, stamp: int) -> None:
         """Time went back to this stamp: forget what waits, and depth and transforms of the abandoned future."""
         self.jumps += 1
         self.transforms.forget_after(stamp + JUMP_NS)
-        for stream in self._streams.values():
+        for name, stream in self._streams.items():
             for image in stream.images:
-                self._drop("time jump", f"time jumped back from {image.stamp / 1e9:.3f} to {stamp / 1e9:.3f} s")
+                text = f"time jumped back from {image.stamp / 1e9:.3f} to {stamp / 1e9:.3f} s"
+                self._drop("time jump", name, text)
             stream.images.clear()
             now = [d for d in stream.depths if abs(d[0] - stamp) < JUMP_NS]
             stream.depths.clear()
             stream.depths.extend(now)
-            stream.last_stamp = 0
+            stream.last_stamp = stream.done_stamp = 0
 
     def _complete(self, name: str, stream: _Stream, patience_over: bool) -> Frame | bool | None:
         """The oldest image's frame, True where it was given up, or None to wait on."""
         image = stream.images[0]
         if stream.camera is None:
-            return self._give_up(stream, name, "no camera_info", "no camera_info has come") if patience_over else None
+            why = stream.bad_info or "no camera_info has come"
+            return self._give_up(stream, name, "no camera_info", why) if patience_over else None
         depth = None
         if stream.has_depth_topic:
             depth = self._depth_for(stream, image.stamp, patience_over)
@@ -222,8 +265,13 @@ class FrameAssembler:
             waits = error.reason in (Reason.TOO_NEW, Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED)
             if waits and not patience_over:
                 return None
+            why = self._why_no_pose(error, world, camera.frame_id)
             if "pose" in self._needs or (depth is not None and "pose of depth" in self._needs):
-                return self._give_up(stream, name, NO_POSE, _why_no_pose(error, world, camera.frame_id))
+                return self._give_up(stream, name, NO_POSE, why, error.reason.value)
+            self._count(WITHOUT_POSE, name, why, error.reason.value)
+        if depth is None and stream.has_depth_topic:
+            self._count(WITHOUT_DEPTH, name, self._why_no_depth(stream, image.stamp))
+        stream.done_stamp = image.stamp
         stream.images.popleft()
         for _ in range(len(stream.depths)):  # those that no later image can want go, whatever their order
             if (kept := stream.depths.popleft())[0] > image.stamp - self._tolerance:
@@ -239,7 +287,8 @@ class FrameAssembler:
 
     def _depth_for(self, stream: _Stream, stamp: int, patience_over: bool) -> Pixels | None:
         """The depth nearest in time; an inexact match waits for a later, nearer one while there is patience."""
-        near = min(stream.depths, key=lambda d: abs(d[0] - stamp), default=None)
+        good = ((when, depth) for when, depth in stream.depths if isinstance(depth, Pixels))
+        near = min(good, key=lambda d: abs(d[0] - stamp), default=None)
         if near is None or abs(near[0] - stamp) > self._tolerance:
             return None
         final = near[0] >= stamp or patience_over or self._passed(stream, stamp)
@@ -248,43 +297,59 @@ class FrameAssembler:
     def _why_no_depth(self, stream: _Stream, stamp: int) -> str:
         if not stream.has_depth_topic:
             return "it has no depth topic"
-        near = min((abs(depth - stamp) for depth, _ in stream.depths), default=None)
+        away, near = min(((abs(when - stamp), depth) for when, depth in stream.depths), default=(0, None), key=_first)
+        if isinstance(near, str) and away <= self._tolerance:
+            return near
         text = f"no depth within {self._tolerance / 1e9:g} s (sync.tolerance) of the image at {stamp / 1e9:.3f} s"
-        return f"{text}; none waits" if near is None else f"{text}; the nearest is {near / 1e9:.3f} s away"
+        if near is None:
+            return f"{text}; none waits"
+        text = f"{text}; the nearest is {away / 1e9:.3f} s away"
+        if stream.done_stamp and 2 * away < stamp - stream.done_stamp:  # nearer to this image than to any other
+            stream.wanting = max(stream.wanting, away)
+        if stream.wanting:
+            text += f"; sync.tolerance (--tolerance) of {ceil(stream.wanting / 1e6) / 1e3:g} s would pair them"
+        return text
+
+    def _why_no_pose(self, error: TransformError, world: str, optical: str) -> str:
+        text = str(error)
+        if error.reason in (Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED):
+            text += f"; poses are those of '{optical}' (camera_info) in '{world}' (pose.world_frame)"
+            refused = next(iter(self._refused.values()), "")
+        else:
+            refused = self._refused.get(error.child, "")
+        if error.reason == Reason.GAP:
+            self._hole = max(self._hole, error.hole_ns)
+            if self._hole <= WIDEST_GAP_NS:
+                text += f"; pose.max_gap (--max-gap) of {ceil(self._hole / 1e8) / 10:g} s would bridge it"
+        return f"{text}; a transform cannot be used: {refused}" if refused else text
 
     @staticmethod
     def _passed(stream: _Stream, stamp: int) -> bool:
         """Whether depth later than a stamp has come, so that no more is to be expected for it."""
         return any(d[0] > stamp for d in stream.depths)
 
-    def _add_transform(
-        self, parent: str, child: str, stamp: Any, convert: Any, value: Any, static: bool = False
-    ) -> None:
-        try:
-            if not static and stamp_ns(stamp) <= 0:
-                raise ValueError("a transform without a time stamp")
-            self.transforms.add(parent.lstrip("/"), child.lstrip("/"), stamp_ns(stamp), convert(value), static)
-        except ValueError as error:  # BadMessage is one too
-            self.note("bad transform", f"'{parent}' to '{child}': {error}")
-
-    def _give_up(self, stream: _Stream, camera: str, reason: str, text: str) -> bool:
-        stream.images.popleft()
-        self._drop(reason, f"camera '{camera}': {text}")
+    def _give_up(self, stream: _Stream, camera: str, reason: str, text: str, kind: str = "") -> bool:
+        stream.done_stamp = stream.images.popleft().stamp
+        self._drop(reason, camera, text, kind)
         return True
 
-    def _drop(self, reason: str, text: str) -> None:
+    def _drop(self, reason: str, camera: str, text: str, kind: str = "") -> None:
         self.dropped[reason] += 1
-        self.note(reason, text)
+        self.note(reason, self._count(LEFT_OUT + reason, camera, text, kind))
+
+    def _count(self, what: str, camera: str, text: str, kind: str = "") -> str:
+        text = f"camera '{camera}': {text}"[:MAX_TEXT]
+        count, _ = self.lacking.get((camera, what, kind), (0, ""))
+        self.lacking[camera, what, kind] = count + 1, text
+        return text
 
     def note(self, reason: str, text: str) -> None:
         """Remember the latest problem of a kind; names in messages may be of any length, what is kept is not."""
         self.problems[reason] = text[:MAX_TEXT]
 
 
-def _why_no_pose(error: TransformError, world: str, optical: str) -> str:
-    if error.reason in (Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED):
-        return f"{error}; poses are those of '{optical}' (camera_info) in '{world}' (pose.world_frame)"
-    return str(error)
+def _first(pair: tuple[int, Any]) -> int:
+    return pair[0]
 
 
 def _same(a: Camera, b: Camera) -> bool:

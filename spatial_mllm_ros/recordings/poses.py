@@ -1,5 +1,6 @@
 """Where the camera poses of a recording come from: TF where it leads to the camera, else Odometry, else PoseStamped."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +11,7 @@ from .errors import BagError
 from .recording import Recording, require
 from .types import ODOMETRY, POSE, TRANSFORMS
 
+ODOM = "odom"  # the fixed frame where nobody names one (REP 105)
 LOOK_AHEAD = 2000  # transform messages read to learn the tree of frames
 
 
@@ -45,25 +47,24 @@ def find_poses(
     """
     if odometry and pose:
         raise BagError("odometry and pose are both named: poses come from one of them")
-    tree = _tree(recording)
+    tree, problems = _tree(recording, world_frame or ODOM)
     up = list(chain(camera_frame, lambda frame: tree[frame][0] if frame in tree else None))
     for source, name, kind in (("odometry", odometry, ODOMETRY), ("pose", pose, POSE)):
         if name:
             require(recording, name, [kind])
             child = (child_frame or camera_frame) if source == "pose" else ""
-            return PoseSource(source, name, child, world_frame or _frame(recording, name)), []
+            return PoseSource(source, name, child, world_frame or _frame(recording, name)), problems
     if len(up) > 1 and not all(tree[frame][1] for frame in up[:-1]):
-        return PoseSource("tf", "", "", _world(up, world_frame)), []
-    problems = []
+        return PoseSource("tf", "", "", _world(up, world_frame)), problems
     for name in _filled(recording, ODOMETRY):
         moved = recording.first(name).child_frame_id.lstrip("/")
         if moved in up:
-            return PoseSource("odometry", name, "", world_frame or _frame(recording, name)), []
+            return PoseSource("odometry", name, "", world_frame or _frame(recording, name)), problems
         problems.append(f"{name} moves '{moved}', to which the camera's frame '{camera_frame}' is not connected")
     stamped = [name for name in _filled(recording, POSE) if "object" not in name]
     if len(stamped) == 1:
         world = world_frame or _frame(recording, stamped[0])
-        return PoseSource("pose", stamped[0], child_frame or camera_frame, world), []
+        return PoseSource("pose", stamped[0], child_frame or camera_frame, world), problems
     if stamped:
         problems.append(f"several PoseStamped topics: name the camera's, one of {', '.join(stamped)}")
     if len(up) > 1:
@@ -90,13 +91,22 @@ def _frame(recording: Recording, name: str) -> str:
     return message.header.frame_id.lstrip("/") if message else "odom"
 
 
-def _tree(recording: Recording) -> dict[str, tuple[str, bool]]:
-    """child -> (parent, whether it is static), from the first transform messages."""
-    tree: dict[str, tuple[str, bool]] = {}
+def _tree(recording: Recording, world: str) -> tuple[dict[str, tuple[str, bool]], list[str]]:
+    """child -> (parent, whether it is static), from the first transform messages; and what is odd about it.
+
+    Of several parents in turn the fixed frame is taken, else the one that is named most often.
+    """
+    named: dict[str, Counter[tuple[str, bool]]] = defaultdict(Counter)
     for static, message in transform_messages(recording):
         for t in message.transforms:
-            tree[t.child_frame_id.lstrip("/")] = t.header.frame_id.lstrip("/"), static
-    return tree
+            named[t.child_frame_id.lstrip("/")][t.header.frame_id.lstrip("/"), static] += 1
+    tree, problems = {}, []
+    for child, parents in named.items():
+        tree[child] = max(parents, key=lambda parent: (parent[0] == world, parents[parent]))
+        if len(moving := [parent for parent, static in parents if not static]) > 1:
+            text = f"'{child}' has several parents in TF: {', '.join(moving)}; poses are those below '{tree[child][0]}'"
+            problems.append(f"{text} (--source world_frame=NAME takes another)")
+    return tree, problems
 
 
 def transform_messages(recording: Recording, static_only: bool = False) -> Iterator[tuple[bool, Any]]:

@@ -5,18 +5,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
 from heapq import heappop, heappush
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from ..assembler import FrameAssembler, Part
+from ..assembler import WIDEST_GAP_NS, WITHOUT_POSE, FrameAssembler, Part
 from ..config import Config
 from ..frames import Frame
 from .errors import BagWarning
-from .poses import is_static, transform_messages
 from .recording import Recording
+from .storage import FOREVER
+from .survey import Survey
 from .topics import find_sources
-from .types import TRANSFORMS
 
 PATIENCE = 0.5  # s; a recording has no deadline: images wait longer for late poses than they would live
 
@@ -24,7 +26,8 @@ PATIENCE = 0.5  # s; a recording has no deadline: images wait longer for late po
 class FrameReader(AbstractContextManager["FrameReader"]):
     """The frames of a recording; iterate it as often as needed, close it after.
 
-    Frames come in order of their stamps. Memory is constant: only what waits for its depth, pose or turn is held.
+    Frames come in order of their stamps, in whatever order messages were logged: transforms and camera_info are
+    gathered first, then images and depth are read in order. Memory is bounded, see :class:`Survey`.
 
     Args:
         path: any recording, see :class:`Recording`.
@@ -35,14 +38,19 @@ class FrameReader(AbstractContextManager["FrameReader"]):
     Attributes:
         recording, sources: what is read, and from which topics.
         config: the parameters with the cameras and pose source of the recording.
-        dropped: how many images of the last iteration never became a frame, by reason; said in a BagWarning at its end.
+        stop_ns: images that were logged later are not read; may be set before the first iteration.
+        assembler: that of the last iteration; what it left out, and what frames lack, is said at its end.
 
     Raises:
         BagError: not a recording, no camera in it, or a topic that is not there or of the wrong type.
     """
 
     def __init__(
-        self, path: str | Path, config: Config | None = None, needs: Collection[Part] | None = None, **topics: Any
+        self,
+        path: str | Path,
+        config: Config | None = None,
+        needs: Collection[Part] | None = None,
+        **topics: Any,
     ):
         self.recording = Recording(path)
         try:
@@ -52,39 +60,65 @@ class FrameReader(AbstractContextManager["FrameReader"]):
             raise
         config = self.sources.config(config)
         self.config = replace(config, pose=replace(config.pose, max_wait=max(config.pose.max_wait, PATIENCE)))
-        self._needs = needs
-        self.dropped: Counter[str] = Counter()
+        self._needs, self.stop_ns = needs, FOREVER
+        self.assembler = FrameAssembler(self.config, needs)
         for problem in self.sources.problems:
             warnings.warn(problem, BagWarning, stacklevel=2)
 
     def __iter__(self) -> Iterator[Frame]:
-        assembler = FrameAssembler(self.config, self._needs)
-        self.dropped = assembler.dropped
-        for _, message in transform_messages(self.recording, static_only=True):
-            assembler.add_transforms(message, static=True)
+        assembler = self.assembler = FrameAssembler(self.config, self._needs)
+        feeds, survey = self._feeds(assembler), self._survey
+        transforms, infos = survey.transforms.feeder(assembler, survey.last), survey.infos(feeds)
+        assembler.transforms.history_ns += WIDEST_GAP_NS  # they are fed so far ahead: holes are known as such
         held: list[tuple[tuple[int, str], int, Frame]] = []
-        slack = int(self.config.pose.max_wait * 1e9) if len(self.config.cameras) > 1 else 0
-        newest = count = jumps = 0
-        feeds = self._feeds(assembler)
-        for topic, now, message in self.recording.decoded(feeds):
+        count = run = now = 0
+        for its_run, now, topic, data in survey.messages():
+            if its_run != run:
+                for frame in assembler.take(now, flush=True):
+                    heappush(held, (frame.key, count := count + 1, frame))
+                yield from _taken(held)
+                run = its_run
+                assembler.begin_anew()
+            message = self.recording.decoded_or_none(topic, data)
+            if message is None:
+                continue
+            transforms.until(run, now + WIDEST_GAP_NS)
+            for info in infos:
+                info.until(run, now)
             for feed in feeds[topic.name]:
                 feed(message, now)
-            if assembler.jumps != jumps:
-                jumps, newest = assembler.jumps, 0
-                while held:
-                    yield heappop(held)[-1]
             for frame in assembler.take(now):
-                newest = max(newest, frame.stamp_ns)
                 heappush(held, (frame.key, count := count + 1, frame))
-            while held and held[0][0][0] <= newest - slack:
-                yield heappop(held)[-1]
-        for frame in assembler.take(self.recording.end_ns, flush=True):
+            waits = assembler.waits_from()
+            yield from _taken(held, now if waits is None else min(now, waits))
+        for frame in assembler.take(now, flush=True):
             heappush(held, (frame.key, count := count + 1, frame))
-        while held:
-            yield heappop(held)[-1]
-        for reason, dropped in assembler.dropped.items():
-            text = f"{dropped} images left out, {reason}: {assembler.problems[reason]}"
-            warnings.warn(text, BagWarning, stacklevel=2)
+        yield from _taken(held)
+        for line in self.told():
+            warnings.warn(line, BagWarning, stacklevel=2)
+
+    def told(self, every: bool = False) -> list[str]:
+        """What the last iteration left out, and what frames lack, with numbers and causes.
+
+        Args:
+            every: also that frames lack poses where there are none, which ``sources`` says too.
+        """
+        every = every or bool(self.sources.poses.source)
+        lacking = self.assembler.lacking.items()
+        return [f"{n} {what}: {text}" for (_, what, _), (n, text) in lacking if every or what != WITHOUT_POSE]
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many images of the last iteration never became a frame, by reason."""
+        return self.assembler.dropped
+
+    @cached_property
+    def _survey(self) -> Survey:
+        topics = [vars(camera) for camera in self.sources.cameras.values()]
+        named = {kind: [t[kind] for t in topics if t[kind]] for kind in topics[0]}
+        images = dict.fromkeys([*named["image"], *named["depth"]])
+        infos = {name for kind, names in named.items() for name in names} - images.keys()
+        return Survey(self.recording, images, named["image"], infos, self.sources.poses, self.stop_ns)
 
     def close(self) -> None:
         self.recording.close()
@@ -93,17 +127,19 @@ class FrameReader(AbstractContextManager["FrameReader"]):
         self.close()
 
     def _feeds(self, assembler: FrameAssembler) -> dict[str, list[Callable[[Any, int], None]]]:
-        """What takes the messages of each topic that is read; one may serve several cameras."""
+        """What takes the messages of each topic of a camera; one may serve several cameras."""
         feeds = defaultdict(list)
-        for t in self.recording.topics.values():
-            if t.type == TRANSFORMS:
-                feeds[t.name].append(assembler.feeder("tf_static" if is_static(t.name) else "tf"))
-        feeds[self.sources.poses.topic].append(assembler.feeder("pose"))
         for camera, topics in self.sources.cameras.items():
             for kind, name in vars(topics).items():
                 feeds[name].append(assembler.feeder(kind, camera))
-        feeds.pop("", None)  # no depth, or no topic of poses
+        feeds.pop("", None)  # no depth
         return feeds
+
+
+def _taken(held: list[tuple[tuple[int, str], int, Frame]], before: float = inf) -> Iterator[Frame]:
+    """Frames that are held, in order of time, as far as none before them can come any more."""
+    while held and held[0][0][0] < before:
+        yield heappop(held)[-1]
 
 
 def read_frames(

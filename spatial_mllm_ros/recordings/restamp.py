@@ -23,6 +23,12 @@ def restamper(kind: str, types: Typestore) -> Callable[[bytes, Callable[[int], i
     return None
 
 
+def leading_stamp(data: bytes) -> int:
+    """Stamp of a message in CDR that begins with a header, nanoseconds."""
+    seconds, nanoseconds = struct.unpack_from(_order(data) + "iI", data, ENCAPSULATION)
+    return seconds * 10**9 + nanoseconds
+
+
 def _patched(data: bytes, change: Callable[[int], int], offsets: Iterator[int] | list[int]) -> bytes:
     layout = _order(data) + "iI"
     patched = bytearray(data)

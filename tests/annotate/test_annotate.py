@@ -342,7 +342,8 @@ def test_time_that_jumps_back(tmp_path):
 def test_frames_without_pose_are_not_valid(tmp_path):
     color = [m for m in rgbd(5) if "depth" not in m[0]]
     late = [m for m in color if m[0] != "/tf" or m[1] >= START + 2 * STEP]
-    annotate(write_ros2(tmp_path / "r", late), tmp_path / "out.mcap")
+    with pytest.warns(BagWarning, match="2 frames without pose: camera 'camera': .* before the oldest"):
+        annotate(write_ros2(tmp_path / "r", late), tmp_path / "out.mcap")
     assert [m.valid for m in rewards(tmp_path / "out.mcap")] == [False, False, True, True, True]
 
 
@@ -502,7 +503,8 @@ def test_the_model_alone_does_not_look_at_depth(tmp_path):
 def test_the_model_judges_frames_without_a_pose(tmp_path):
     late = [m for m in pushed(12) if m[0] != "/tf" or m[1] >= START + 6 * STEP]
     recording, config = write_ros2(tmp_path / "r", late), build({"motion.source": "both", "motion.ask_interval": 0.0})
-    annotate(recording, tmp_path / "out.mcap", config=config, engine=Judge())
+    with pytest.warns(BagWarning, match="6 frames without pose"):
+        annotate(recording, tmp_path / "out.mcap", config=config, engine=Judge())
     got = rewards(tmp_path / "out.mcap")
     assert [m.valid for m in got if m.source == "geometry"] == [False] * 6 + [True] * 6
     assert [stamp(m) for m in got if m.source == "mllm"] == [START + i * STEP for i in range(1, 12)]

@@ -85,11 +85,16 @@ def way(frames=FRAMES):
     return float(np.linalg.norm(camera_pose(frames - 1)[:3, 3] - camera_pose(0)[:3, 3]))
 
 
+def quaternion(matrix):
+    """x, y, z, w of a pose's rotation."""
+    return tuple(map(float, Rotation.from_matrix(matrix[:3, :3]).as_quat()))
+
+
 def transforms(*links):
     """TFMessage of (stamp, parent, child, matrix)."""
     stamped = []
     for ns, parent, child, matrix in links:
-        x, y, z, w = map(float, Rotation.from_matrix(matrix[:3, :3]).as_quat())
+        x, y, z, w = quaternion(matrix)
         transform = T["geometry_msgs/msg/Transform"](
             translation=vector(*map(float, matrix[:3, 3])),
             rotation=T["geometry_msgs/msg/Quaternion"](x=x, y=y, z=z, w=w),
