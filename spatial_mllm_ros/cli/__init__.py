@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..config import Config
 from . import parse, show
 from .model import answered, load_engine
 from .options import (
@@ -28,12 +29,14 @@ from .options import (
     Motion,
     OptionalModel,
     Overwrite,
+    Read,
     Source,
     Targets,
     VoxelSize,
     ask_params,
-    coverage_config,
     load_options,
+    read_options,
+    reading_config,
 )
 from .parse import image_size, sources, targets
 from .playing import play
@@ -77,11 +80,21 @@ def simulate(
 
 
 @app.command()
-def info(bag: Bag, as_json: AsJson = False) -> None:
-    """Say what is in a recording: topics, cameras, poses, and what is missing for coverage and motion."""
+@read_options
+def info(
+    bag: Bag,
+    seconds: Annotated[
+        float, typer.Option(help="How much to go through for frames and what they lack, s; 0 is all.", min=0.0)
+    ] = 60.0,
+    source: Source = None,
+    as_json: AsJson = False,
+    *,
+    read: Read,
+) -> None:
+    """Say what is in a recording, how many of its images make whole frames, what is wrong, and what to do about it."""
     from ..recordings import recording_info
 
-    known = recording_info(bag)
+    known = recording_info(bag, seconds, reading_config(read), **sources(source))
     if as_json:
         typer.echo(json.dumps(show.info_values(known), indent=2))
     else:
@@ -92,6 +105,7 @@ app.command(cls=NodeCommand)(play)
 
 
 @app.command()
+@read_options
 @load_options("device", "dtype", "compile")
 def sample(
     path: Input,
@@ -110,6 +124,7 @@ def sample(
     source: Source = None,
     *,
     load: Load,
+    read: Read,
 ) -> None:
     """Select the frames that cover the scene best, best first.
 
@@ -119,9 +134,9 @@ def sample(
     from ..recordings import read_any
     from ..scene.selection import select, select_video, write_images
 
-    params = coverage_config(frames=k, voxel_size=voxel_size, min_depth=min_depth, max_depth=max_depth).coverage
-    topics, total = sources(source), show.count_frames(path)
-    frames = track(read_any(path, **topics), "reading", total)
+    config = reading_config(read, frames=k, voxel_size=voxel_size, min_depth=min_depth, max_depth=max_depth)
+    params, topics, total = config.coverage, sources(source), show.count_frames(path)
+    frames = track(read_any(path, config, **topics), "reading", total)
     if model:
         engine = load_engine(ask_params(model=model, **load))
         chosen = select_video(frames, params, engine.geometry)
@@ -130,11 +145,12 @@ def sample(
     if json_file:
         chosen.write(json_file)
     if images:
-        write_images(track(read_any(path, **topics), "writing images", total), chosen.frames, images)
+        write_images(track(read_any(path, config, **topics), "writing images", total), chosen.frames, images)
     out.print(*show.sample_lines(chosen, "units" if model else "m"), sep="\n")
 
 
 @app.command()
+@read_options
 @load_options()
 def ask(
     path: Input,
@@ -155,6 +171,7 @@ def ask(
     source: Source = None,
     *,
     load: Load,
+    read: Read,
 ) -> None:
     """Ask a model about a recording, a video or a folder of images.
 
@@ -162,7 +179,7 @@ def ask(
     """
     wanted = parse.question(question, option, kind, reasoning)
     params = ask_params(model=model, max_frames=frames, **load)
-    asked, *_ = answered(path, [wanted], params, sources(source), space_aware)
+    asked, *_ = answered(path, [wanted], params, reading_config(read), sources(source), space_aware)
     if as_json:
         typer.echo(json.dumps(asked.values(), indent=2))
     else:
@@ -184,6 +201,7 @@ def join(
 
 
 @app.command()
+@read_options
 @load_options()
 def annotate(
     bag: Bag,
@@ -201,6 +219,7 @@ def annotate(
     overwrite: Overwrite = False,
     *,
     load: Load,
+    read: Read,
 ) -> None:
     """Write a new recording with the motion reward of every frame, on /spatial_mllm/motion_reward.
 
@@ -210,9 +229,9 @@ def annotate(
     from ..annotate.bag import annotate
 
     topics = sources(source)
-    followed = targets(target, goal, lambda: first_stamp(bag, topics))
+    config = reading_config(read, {"source": motion, "max_speed": max_speed, "max_turn_rate": max_turn_rate})
+    followed = targets(target, goal, lambda: first_stamp(bag, config, topics))
     copied = "all" if topic == ["all"] else topic
-    config = coverage_config({"source": motion, "max_speed": max_speed, "max_turn_rate": max_turn_rate})
     asked = motion != MOTION.source
     engine = load_engine(ask_params(model=model, **load)) if asked else None
     options: dict[str, Any] = {"config": config, "engine": engine, "overwrite": overwrite}
@@ -225,6 +244,7 @@ def annotate(
 
 
 @app.command()
+@read_options
 @load_options()
 def report(
     bag: Bag,
@@ -250,21 +270,22 @@ def report(
     source: Source = None,
     *,
     load: Load,
+    read: Read,
 ) -> None:
     """Write one HTML page: selected frames, answers, coverage map, coverage over time, rewards, timing."""
     from ..files import write_whole
     from ..report import analyse, render
 
     moved = {"source": motion, "max_speed": max_speed, "max_turn_rate": max_turn_rate}
-    config = coverage_config(moved, frames=k, voxel_size=voxel_size, min_depth=min_depth, max_depth=max_depth)
+    config = reading_config(read, moved, frames=k, voxel_size=voxel_size, min_depth=min_depth, max_depth=max_depth)
     asked = parse.answers(answers) if answers else []
     params = ask_params(model=model, **load)
     engine = load_engine(params) if question or motion != MOTION.source else None
     topics, total = sources(source), show.count_frames(bag)
-    followed = targets(target, goal, lambda: first_stamp(bag, topics))
+    followed = targets(target, goal, lambda: first_stamp(bag, config, topics))
     if question:
         wanted = [parse.question(text, (), "auto", False) for text in question]
-        asked += answered(bag, wanted, params, topics, engine=engine)
+        asked += answered(bag, wanted, params, config, topics, engine=engine)
     analysis = analyse(
         bag, config, followed, lambda frames: track(frames, "reading", total), asked, engine=engine, **topics
     )
@@ -302,9 +323,9 @@ def doctor(
     raise typer.Exit(0 if can_run(checks) else 1)
 
 
-def first_stamp(bag: Path, topics: dict[str, Any]) -> int:
+def first_stamp(bag: Path, config: Config, topics: dict[str, Any]) -> int:
     """Stamp of a recording's first frame, nanoseconds."""
     from ..recordings import read_frames
 
-    frame = next(read_frames(bag, **topics), None)
+    frame = next(read_frames(bag, config, **topics), None)
     return frame.stamp_ns if frame else 0

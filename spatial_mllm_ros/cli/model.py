@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import AskParams
+from ..config import AskParams, Config
 from ..frames import Frame
 from ..mllm import Question
 from ..mllm.calibration import known_calibration
 from ..mllm.weights.shipped import chosen
 from ..versions import outside
-from .options import coverage_config
 from .show import count_frames
 from .terminal import progress, track, warn, writing
 
@@ -48,6 +47,7 @@ def answered(
     path: Path,
     questions: Sequence[Question],
     params: AskParams,
+    config: Config,
     topics: dict[str, Any],
     space_aware: bool = False,
     engine: Engine | None = None,
@@ -55,6 +55,7 @@ def answered(
     """Answers about a recording, a video or a folder of images, whose frames are encoded once for all questions.
 
     Args:
+        config: parameters that a recording is read with.
         space_aware: choose the frames by the model's own geometry.
         engine: the model, where it is loaded already.
     """
@@ -64,10 +65,10 @@ def answered(
 
     known = engine.calibration if engine else known_calibration(require_model(params.model), params.adapter)
     most = known.frames(params.max_frames)
-    coverage, total = coverage_config(frames=most).coverage, count_frames(path)
+    coverage, total = replace(config.coverage, frames=most), count_frames(path)
 
     def read() -> Iterator[Frame]:
-        return track(read_any(path, **topics), "choosing frames", total)
+        return track(read_any(path, config, **topics), "choosing frames", total)
 
     if space_aware:
         engine = engine or load_engine(params)

@@ -30,18 +30,23 @@ def load_options(*names: str) -> Callable[[Command], Command]:
 
     Which model is for the command to ask: some need one, some do not.
     """
+    return _options("load", {f"ask.{name}": name for name in names or LOAD})
+
+
+def _options(into: str, wanted: Mapping[str, str]) -> Callable[[Command], Command]:
+    """Gives a command an option for each of these parameters; it takes them as one dict by name."""
 
     def give(command: Command) -> Command:
         @wraps(command)
         def with_options(**values: Any) -> None:
-            load = {name: values.pop(name) for name in names or LOAD}
-            command(**values, load=load)
+            taken = {name: values.pop(name) for name in wanted.values()}
+            command(**values, **{into: taken})
 
         own = signature(command)
-        parameters = [p for p in own.parameters.values() if p.name != "load"]
-        for name in names or LOAD:
-            known = PARAMETERS[f"ask.{name}"]
-            option = Annotated[known["type"], parameter(f"ask.{name}", "--" + name.replace("_", "-"))]
+        parameters = [p for p in own.parameters.values() if p.name != into]
+        for full, name in wanted.items():
+            known = PARAMETERS[full]
+            option = Annotated[known["type"], parameter(full, "--" + name.replace("_", "-"))]
             parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=known["default"], annotation=option))
         with_options.__signature__ = own.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
         return with_options
@@ -49,15 +54,21 @@ def load_options(*names: str) -> Callable[[Command], Command]:
     return give
 
 
+READING = {"sync.tolerance": "tolerance", "pose.max_gap": "max_gap"}
+read_options = _options("read", READING)
+"""Gives a command the options that frames are put together with; it takes them as one, ``read``."""
+
+
 def ask_params(**values: Any) -> AskParams:
     """The node's parameters of questions with these; ValueError where one is out of range."""
     return build({f"ask.{name}": value for name, value in values.items()}).ask
 
 
-def coverage_config(motion: Mapping[str, Any] | None = None, **values: float) -> Config:
-    """The node's parameters with these of motion and of coverage; ValueError where one is out of range."""
+def reading_config(read: Mapping[str, Any], motion: Mapping[str, Any] | None = None, **values: float) -> Config:
+    """The node's parameters with these of reading, motion and coverage; ValueError where one is out of range."""
     groups = {"motion": motion or {}, "coverage": values}
-    return build({f"{group}.{name}": value for group, given in groups.items() for name, value in given.items()})
+    given = {f"{group}.{name}": value for group, named in groups.items() for name, value in named.items()}
+    return build(given | {full: read[name] for full, name in READING.items()})
 
 
 K = Annotated[int, parameter("coverage.frames", "--k")]
@@ -96,6 +107,7 @@ Model = Annotated[str, typer.Option("--model", metavar="M", help=f"{MODEL} By de
 OptionalModel = Annotated[str, typer.Option("--model", metavar="M", help=MODEL)]
 Frames = Annotated[int, parameter("ask.max_frames", "--frames")]
 Load = dict[str, Any]  # by name, what load_options gives
+Read = dict[str, Any]  # by name, what read_options gives
 
 Motion = Annotated[str, parameter("motion.source", "--motion")]
 MaxSpeed = Annotated[float, parameter("motion.max_speed", "--max-speed")]

@@ -39,7 +39,7 @@ def info_values(known: RecordingInfo) -> dict[str, Any]:
 
 
 def info_lines(known: RecordingInfo) -> Iterator[Any]:
-    """A RecordingInfo as text and tables."""
+    """A RecordingInfo as text and tables: what there is, then what it makes, then what is wrong."""
     size, start = known.nbytes / 1e6, known.start_ns / 1e9
     yield f"{known.path.name}: {known.duration:.2f} s, {size:.1f} MB, starts at {start:.3f} s"
     topics = plain_table("topic", "type", "messages", "Hz", right=("messages", "Hz"))
@@ -47,14 +47,28 @@ def info_lines(known: RecordingInfo) -> Iterator[Any]:
         topics.add_row(t.name, t.type, str(t.count), f"{t.rate:.1f}")
     yield topics
     if known.cameras:
-        cameras = plain_table("camera", "image", "depth", "camera_info")
+        cameras = plain_table("camera", "", "topic", "pixels", "Hz", right=("Hz",))
+        rates = {t.name: f"{t.rate:.1f}" for t in known.topics}
         for name, c in known.cameras.items():
-            cameras.add_row(name, c.image, c.depth or "none", c.camera_info)
+            seen = known.seen.get(name)
+            cameras.add_row(name, "image", c.image, pixels(seen and seen.size), rates[c.image])
+            cameras.add_row("", "depth", c.depth or "none", pixels(seen and seen.depth_size), rates.get(c.depth, ""))
+            cameras.add_row("", "info", c.camera_info, "", rates[c.camera_info])
         yield cameras
     poses = known.poses
     yield f"poses: {poses.source} {poses.topic} in frame {poses.world_frame}" if known.has_poses else "poses: none"
+    for name, seen in known.seen.items():
+        part = "" if known.looked >= known.duration else f" of the first {known.looked:g} s (--seconds 0 takes all)"
+        yield (
+            f"camera '{name}': {seen.complete} of {seen.images} images{part} make complete frames;"
+            f" {seen.frames} have camera_info, {seen.with_depth} depth, {seen.with_pose} a pose"
+        )
     for problem in known.problems:
         yield Text(f"! {problem}", style="yellow")
+
+
+def pixels(size: tuple[int, int] | None) -> str:
+    return f"{size[0]}x{size[1]}" if size and all(size) else ""
 
 
 def played(report: PlayReport) -> str:

@@ -1,13 +1,23 @@
 """What is in a recording and what can be done with it."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from ..assembler import LEFT_OUT
+from ..config import Config
+from ..errors import BadMessage
+from ..frames import Frame
 from .errors import BagError, BagWarning
 from .poses import PoseSource
+from .reader import FrameReader
 from .recording import Recording
-from .topics import CameraTopics, find_sources
+from .storage import FOREVER
+from .topics import CameraTopics
+
+NO_DEPTH = ": coverage and motion need depth that is registered to colour, or a model (--model)"
 
 
 @dataclass(frozen=True)
@@ -21,6 +31,25 @@ class TopicInfo:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What became of the images of a camera, as far as the recording was looked at.
+
+    Attributes:
+        images: their number. frames: of those that are one, with its camera_info.
+        with_depth, with_pose, complete: of frames with these parts; with both.
+        size, depth_size: pixels (width, height) of the last frame; zeros where there was none.
+    """
+
+    images: int = 0
+    frames: int = 0
+    with_depth: int = 0
+    with_pose: int = 0
+    complete: int = 0
+    size: tuple[int, int] = (0, 0)
+    depth_size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
 class RecordingInfo:
     """A recording in short.
 
@@ -30,7 +59,8 @@ class RecordingInfo:
         topics: sorted by name.
         cameras: those found, by name; ``depth`` of one is empty where it has none.
         poses: where camera poses come from; its ``source`` is empty where there are none.
-        problems: damage, and what is missing for coverage and motion, in words.
+        problems: damage, what is missing for coverage and motion, and why images are left out, in words.
+        seen: by camera, what its images make. looked: how long they were looked at, s; 0 where they were not.
     """
 
     path: Path
@@ -41,6 +71,8 @@ class RecordingInfo:
     cameras: dict[str, CameraTopics]
     poses: PoseSource
     problems: list[str]
+    seen: dict[str, Seen]
+    looked: float
 
     @property
     def has_depth(self) -> bool:
@@ -51,29 +83,107 @@ class RecordingInfo:
         return bool(self.poses.source)
 
 
-def recording_info(path: str | Path) -> RecordingInfo:
-    """Look into a recording. Raises BagError where it is none."""
+def recording_info(
+    path: str | Path, seconds: float | None = None, config: Config | None = None, **topics: Any
+) -> RecordingInfo:
+    """Look into a recording.
+
+    Args:
+        seconds: how much of it to go through for what its images make, from the first one on; 0 is all of it, None
+            nothing. Pixels are not decoded.
+        config: parameters to pair images, depth and poses with.
+        topics: what not to guess, see :func:`find_sources`.
+
+    Raises:
+        BagError: it is no recording, or a topic that is named is not there.
+    """
     path = Path(path)
-    cameras: dict[str, CameraTopics] = {}
-    poses, found = PoseSource(), []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BagWarning)  # they are all in ``problems``
-        with Recording(path) as recording:
+        try:
+            reader = FrameReader(path, config, (), **topics)
+        except BagError as error:
+            if topics:
+                raise
+            with Recording(path) as recording:
+                return _info(recording, {}, PoseSource(), [str(error)], {}, 0.0)
+        with reader:
+            recording, sources, looked, seen = reader.recording, reader.sources, 0.0, {}
+            found = list(sources.problems)
+            for name, camera in sources.cameras.items():
+                if not camera.depth:
+                    found.append(f"camera '{name}' has no depth{NO_DEPTH}")
+            if seconds is not None:
+                reader.stop_ns, looked = _until(reader, seconds)
+                seen, broken = _look(reader)
+                found += broken + reader.told(every=True)
+            return _info(recording, sources.cameras, sources.poses, found, seen, looked)
+
+
+def _info(
+    recording: Recording,
+    cameras: dict[str, CameraTopics],
+    poses: PoseSource,
+    found: list[str],
+    seen: dict[str, Seen],
+    looked: float,
+) -> RecordingInfo:
+    path, start = recording.path, recording.start_ns
+    duration = (recording.end_ns - start) / 1e9
+    topics = [
+        TopicInfo(name, t.type, recording.counts[name], _rate(recording.counts[name], duration))
+        for name, t in sorted((recording.topics | recording.unread).items())
+    ]
+    files = [path] if path.is_file() else [f for f in path.iterdir() if f.is_file()]
+    nbytes = sum(file.stat().st_size for file in files)
+    problems = list(dict.fromkeys(recording.problems + found))
+    return RecordingInfo(path, start, duration, nbytes, topics, cameras, poses, problems, seen, looked)
+
+
+def _until(reader: FrameReader, seconds: float) -> tuple[int, float]:
+    """Log time at which to stop, and how many seconds that are; all, where something would not come before."""
+    recording = reader.recording
+    names = {name for camera in reader.sources.cameras.values() for name in (camera.image, camera.depth) if name}
+    first = [next((stamp for _, stamp, _ in recording.messages([name])), None) for name in names]
+    begins = [stamp for stamp in first if stamp is not None]
+    whole = (recording.end_ns - recording.start_ns) / 1e9
+    stop = min(begins, default=0) + int(seconds * 1e9)
+    if not seconds or stop > recording.end_ns or max(begins, default=0) >= stop:
+        return FOREVER, whole
+    return stop, seconds
+
+
+def _look(reader: FrameReader) -> tuple[dict[str, Seen], list[str]]:
+    """Go through the frames of a recording without their pixels; but for the first ones, which may be broken."""
+    seen, broken = dict.fromkeys(reader.sources.cameras, Seen()), []
+    for frame in reader:
+        name, depth, pose = frame.camera.name, frame.has_depth, frame.world_from_camera is not None
+        known, small = seen[name], frame.depth_camera
+        broken += _broken(frame, depth and not known.with_depth, not known.frames)
+        seen[name] = Seen(
+            known.images + 1,
+            known.frames + 1,
+            known.with_depth + depth,
+            known.with_pose + pose,
+            known.complete + (depth and pose),
+            (frame.camera.width, frame.camera.height),
+            (small.width, small.height) if depth else known.depth_size,
+        )
+    for (name, what, _), (count, _) in reader.assembler.lacking.items():
+        if what.startswith(LEFT_OUT):
+            seen[name] = replace(seen[name], images=seen[name].images + count)
+    return seen, broken
+
+
+def _broken(frame: Frame, depth: bool, image: bool) -> Iterator[str]:
+    """Whether these pixels of a frame can be decoded."""
+    for part, wanted in (("image", image), ("depth", depth)):
+        if wanted:
             try:
-                sources = find_sources(recording)
-                cameras, poses, found = sources.cameras, sources.poses, sources.problems
-            except BagError as error:
-                found = [str(error)]
-            found += [f"camera '{name}' has no depth" for name, topics in cameras.items() if not topics.depth]
-            duration = (recording.end_ns - recording.start_ns) / 1e9
-            topics = [
-                TopicInfo(t.name, t.type, recording.counts[t.name], _rate(recording.counts[t.name], duration))
-                for t in sorted(recording.topics.values())
-            ]
-            files = [path] if path.is_file() else [f for f in path.iterdir() if f.is_file()]
-            nbytes = sum(file.stat().st_size for file in files)
-            problems = recording.problems + found
-            return RecordingInfo(path, recording.start_ns, duration, nbytes, topics, cameras, poses, problems)
+                getattr(frame, part)
+            except BadMessage as error:
+                yield f"camera '{frame.camera.name}': its first {part} cannot be decoded: {error}"
+    frame.release()
 
 
 def _rate(count: int, duration: float) -> float:

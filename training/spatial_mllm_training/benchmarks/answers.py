@@ -87,11 +87,11 @@ class Model:
                 ErrorCode.NO_FRAMES, f"record {record['id']}: neither images nor a video beside the data"
             )
         if video:
-            from spatial_mllm_ros.cli.options import coverage_config
+            from spatial_mllm_ros.config import build
             from spatial_mllm_ros.recordings import read_any
             from spatial_mllm_ros.scene.asking import choose_frames
 
-            frames = choose_frames(read_any(self._root / video), coverage_config(frames=self._most).coverage)
+            frames = choose_frames(read_any(self._root / video), build({"coverage.frames": self._most}).coverage)
             return [frame.image for frame in frames if frame.image is not None]
         return [read_image(self._root / paths[i]) for i in evenly(len(paths), self._most)]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_mllm_ros.errors import SpatialError
 from spatial_mllm_ros.frames import Frame, Pixels
 from spatial_mllm_ros.recordings import BagError, BagWarning, FrameReader
 from spatial_mllm_ros.recordings.folder import is_part, unpacked
@@ -42,20 +43,28 @@ class BagRef:
             SpatialError: it is no recording, has no camera, or depth and colour have different shapes.
         """
         try:
-            frames, dropped = self._read()
+            frames, dropped, told = self._read()
         except BagError as error:
             raise bad(str(error).replace(str(self.path), self.path.name)) from None
-        frames, lacks = usable([_one_grid(frame) for frame in frames], dropped)
+        try:
+            frames, lacks = usable([_one_grid(frame) for frame in frames], dropped)
+        except SpatialError as error:
+            raise bad("; ".join([str(error), *told])) from None
+        for part, why in lacks.items():
+            lacks[part] = "; ".join([why, *(line for line in told if f"without {part}" in line)])
         lacks |= dict.fromkeys(("things", "tracks"), "a recording does not say which objects it shows")
         key = content_key(self.source, *(_content(frame) for frame in frames))
         return Scene(self.name, self.source, frames, key, lacks=lacks, dropped=dict(dropped))
 
-    def _read(self) -> tuple[list[Frame], Counter[str]]:
+    def _read(self) -> tuple[list[Frame], Counter[str], list[str]]:
+        """Frames; how many are not among them, by reason; and causes, in words."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BagWarning)  # what was left out is counted
             with FrameReader(self.path, needs=()) as reader:  # what frames lack is said below
                 dropped = Counter[str]()
-                return thinned(reader, MOST_BYTES, dropped), dropped + reader.dropped
+                frames = thinned(reader, MOST_BYTES, dropped)
+                told = [*reader.recording.problems, *reader.sources.problems, *reader.told()]
+                return frames, dropped + reader.dropped, told
 
 
 def find(path: Path) -> list[Path]:
