@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +101,15 @@ def recording_info(
     path = Path(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BagWarning)  # they are all in ``problems``
+        recording = Recording(path)
         try:
-            reader = FrameReader(path, config, (), **topics)
+            reader = FrameReader(recording, config, (), **topics)
         except BagError as error:
             if topics:
                 raise
-            with Recording(path) as recording:
-                return _info(recording, {}, PoseSource(), [str(error)], {}, 0.0)
+            return _info(recording, {}, PoseSource(), [str(error)], {}, 0.0)
         with reader:
-            recording, sources, looked, seen = reader.recording, reader.sources, 0.0, {}
+            sources, looked, seen = reader.sources, 0.0, {}
             found = list(sources.problems)
             for name, camera in sources.cameras.items():
                 if not camera.depth:
@@ -129,6 +130,8 @@ def _info(
     looked: float,
 ) -> RecordingInfo:
     path, start = recording.path, recording.start_ns
+    if start <= 0 < recording.end_ns:  # some were logged before there was a clock
+        start = next((stamp for _, stamp, _ in recording.messages(start_ns=1)), start)
     duration = (recording.end_ns - start) / 1e9
     topics = [
         TopicInfo(name, t.type, recording.counts[name], _rate(recording.counts[name], duration))
@@ -137,19 +140,19 @@ def _info(
     files = [path] if path.is_file() else [f for f in path.iterdir() if f.is_file()]
     nbytes = sum(file.stat().st_size for file in files)
     problems = list(dict.fromkeys(recording.problems + found))
-    return RecordingInfo(path, start, duration, nbytes, topics, cameras, poses, problems, seen, looked)
+    return RecordingInfo(path, start, duration, nbytes, topics, cameras, poses, problems, seen, min(looked, duration))
 
 
 def _until(reader: FrameReader, seconds: float) -> tuple[int, float]:
     """Log time at which to stop, and how many seconds that are; all, where something would not come before."""
     recording = reader.recording
     names = {name for camera in reader.sources.cameras.values() for name in (camera.image, camera.depth) if name}
-    first = [next((stamp for _, stamp, _ in recording.messages([name])), None) for name in names]
-    begins = [stamp for stamp in first if stamp is not None]
-    whole = (recording.end_ns - recording.start_ns) / 1e9
-    stop = min(begins, default=0) + int(seconds * 1e9)
-    if not seconds or stop > recording.end_ns or max(begins, default=0) >= stop:
-        return FOREVER, whole
+    first = [
+        next((s for _, s, _ in recording.messages([name], 1)), FOREVER) for name in names if recording.counts[name]
+    ]
+    stop = min(first, default=FOREVER) + int(seconds * 1e9)
+    if not seconds or stop > recording.end_ns or max(first) >= stop:
+        return FOREVER, inf
     return stop, seconds
 
 

@@ -30,7 +30,7 @@ class FrameReader(AbstractContextManager["FrameReader"]):
     gathered first, then images and depth are read in order. Memory is bounded, see :class:`Survey`.
 
     Args:
-        path: any recording, see :class:`Recording`.
+        path: any recording, see :class:`Recording`, or an open one, which is closed with the reader.
         config: parameters to read it with; its cameras and pose source are replaced by those of the recording.
         needs: parts that a frame must have, see :class:`FrameAssembler`; by default as ``config`` asks for.
         topics: what not to guess, see :func:`find_sources`.
@@ -47,12 +47,12 @@ class FrameReader(AbstractContextManager["FrameReader"]):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Recording,
         config: Config | None = None,
         needs: Collection[Part] | None = None,
         **topics: Any,
     ):
-        self.recording = Recording(path)
+        self.recording = path if isinstance(path, Recording) else Recording(path)
         try:
             self.sources = find_sources(self.recording, **topics)
         except BaseException:

@@ -351,6 +351,16 @@ def test_a_foreign_message_that_lacks_something_is_named(tmp_path):
         assert len(list(read_frames(bag))) == FRAMES
 
 
+def test_where_nothing_can_be_read_info_says_why(tmp_path):
+    found = [(topic, ns, Foreign(message)) for topic, ns, message in small()]
+    for _, _, message in found:
+        del message.fields["timestamp"]
+    schema = lambda message: (f"foxglove.{message.kind}", "jsonschema", "{}")  # noqa: E731
+    problems = recording_info(mcap.write(tmp_path / "bag.mcap", found, schema, "json", as_json, ""), 0).problems
+    assert f"a message on {COLOR} cannot be read: foxglove.RawImage in json without 'timestamp'" in problems
+    assert "bag.mcap has no camera" in problems[-1]
+
+
 def test_a_folder_without_a_readable_file_says_what_is_wrong_with_each(tmp_path):
     folder = tmp_path / "bag"
     folder.mkdir()

@@ -138,6 +138,13 @@ def test_info_looks_at_all_where_a_topic_comes_late(tmp_path):
     assert recording_info(bag, 0.5).seen["camera"].complete == FRAMES
 
 
+def test_info_looks_past_messages_that_were_logged_before_there_was_a_clock(tmp_path):
+    bag = write_ros2(tmp_path / "bag", [(t, ns * (ns > START), m) for t, ns, m in room.recording(FRAMES)])
+    info = recording_info(bag, 60.0)
+    assert info.seen["camera"].complete == FRAMES and not info.problems
+    assert (info.start_ns, info.duration) == (START + STEP, pytest.approx((FRAMES - 2) * STEP / 1e9))
+
+
 def test_info_says_that_pixels_are_broken(tmp_path):
     def eight_bits(ns, metres):
         _, png = cv2.imencode(".png", (40 * metres).astype(np.uint8))
