@@ -47,8 +47,17 @@ def find_poses(
     """
     if odometry and pose:
         raise BagError("odometry and pose are both named: poses come from one of them")
-    tree, problems = _tree(recording, world_frame or ODOM)
-    up = list(chain(camera_frame, lambda frame: tree[frame][0] if frame in tree else None))
+    tree, others = _tree(recording, world_frame or ODOM)
+
+    def ancestors(frame: str) -> list[str]:
+        return list(chain(frame, lambda name: tree[name][0] if name in tree else None))
+
+    up = ancestors(camera_frame)
+    world, problems = world_frame or (ODOM if ODOM in up else up[-1]), []
+    for child in up[: up.index(world)] if world in up else ():
+        if apart := [other for other in others[child] if world not in ancestors(other)]:
+            text = f"'{child}' has several parents in TF: {', '.join([tree[child][0], *apart])}"
+            problems.append(f"{text}; poses are those in '{world}' (--source world_frame=NAME takes another)")
     for source, name, kind in (("odometry", odometry, ODOMETRY), ("pose", pose, POSE)):
         if name:
             require(recording, name, [kind])
@@ -91,22 +100,20 @@ def _frame(recording: Recording, name: str) -> str:
     return message.header.frame_id.lstrip("/") if message else "odom"
 
 
-def _tree(recording: Recording, world: str) -> tuple[dict[str, tuple[str, bool]], list[str]]:
-    """child -> (parent, whether it is static), from the first transform messages; and what is odd about it.
+def _tree(recording: Recording, world: str) -> tuple[dict[str, tuple[str, bool]], dict[str, list[str]]]:
+    """child -> (parent, whether it is static), from the first transform messages; and child -> its other parents.
 
-    Of several parents in turn the fixed frame is taken, else the one that is named most often.
+    Of several parents the fixed frame is taken, else the one that is named most often.
     """
     named: dict[str, Counter[tuple[str, bool]]] = defaultdict(Counter)
     for static, message in transform_messages(recording):
         for t in message.transforms:
             named[t.child_frame_id.lstrip("/")][t.header.frame_id.lstrip("/"), static] += 1
-    tree, problems = {}, []
+    tree, others = {}, {}
     for child, parents in named.items():
         tree[child] = max(parents, key=lambda parent: (parent[0] == world, parents[parent]))
-        if len(moving := [parent for parent, static in parents if not static]) > 1:
-            text = f"'{child}' has several parents in TF: {', '.join(moving)}; poses are those below '{tree[child][0]}'"
-            problems.append(f"{text} (--source world_frame=NAME takes another)")
-    return tree, problems
+        others[child] = [parent for parent, static in parents if not static and parent != tree[child][0]]
+    return tree, others
 
 
 def transform_messages(recording: Recording, static_only: bool = False) -> Iterator[tuple[bool, Any]]:
