@@ -15,9 +15,9 @@ from ..assembler import WIDEST_GAP_NS, WITHOUT_POSE, FrameAssembler, Part
 from ..config import Config
 from ..frames import Frame
 from .errors import BagWarning
+from .ordered import Ordered
 from .recording import Recording
 from .storage import FOREVER
-from .survey import Survey
 from .topics import find_sources
 
 PATIENCE = 0.5  # s; a recording has no deadline: images wait longer for late poses than they would live
@@ -27,7 +27,7 @@ class FrameReader(AbstractContextManager["FrameReader"]):
     """The frames of a recording; iterate it as often as needed, close it after.
 
     Frames come in order of their stamps, in whatever order messages were logged: transforms and camera_info are
-    gathered first, then images and depth are read in order. Memory is bounded, see :class:`Survey`.
+    gathered first, then images and depth are read in order. Memory is bounded, see :class:`Ordered`.
 
     Args:
         path: any recording, see :class:`Recording`, or an open one, which is closed with the reader.
@@ -67,12 +67,12 @@ class FrameReader(AbstractContextManager["FrameReader"]):
 
     def __iter__(self) -> Iterator[Frame]:
         assembler = self.assembler = FrameAssembler(self.config, self._needs)
-        feeds, survey = self._feeds(assembler), self._survey
-        transforms, infos = survey.transforms.feeder(assembler, survey.last), survey.infos(feeds)
+        feeds, ordered = self._feeds(assembler), self._ordered
+        transforms, infos = ordered.transforms.feeder(assembler, ordered.last), ordered.infos(feeds)
         assembler.transforms.history_ns += WIDEST_GAP_NS  # they are fed so far ahead: holes are known as such
         held: list[tuple[tuple[int, str], int, Frame]] = []
         count = run = now = 0
-        for its_run, now, topic, data in survey.messages():
+        for its_run, now, topic, data in ordered.messages():
             if its_run != run:
                 for frame in assembler.take(now, flush=True):
                     heappush(held, (frame.key, count := count + 1, frame))
@@ -113,12 +113,12 @@ class FrameReader(AbstractContextManager["FrameReader"]):
         return self.assembler.dropped
 
     @cached_property
-    def _survey(self) -> Survey:
+    def _ordered(self) -> Ordered:
         topics = [vars(camera) for camera in self.sources.cameras.values()]
         named = {kind: [t[kind] for t in topics if t[kind]] for kind in topics[0]}
         images = dict.fromkeys([*named["image"], *named["depth"]])
         infos = {name for kind, names in named.items() for name in names} - images.keys()
-        return Survey(self.recording, images, named["image"], infos, self.sources.poses, self.stop_ns)
+        return Ordered(self.recording, images, named["image"], infos, self.sources.poses, self.stop_ns)
 
     def close(self) -> None:
         self.recording.close()

@@ -5,7 +5,7 @@ import pytest
 
 from spatial_mllm_ros.assembler import FrameAssembler
 from spatial_mllm_ros.config import CoverageParams, build
-from spatial_mllm_ros.recordings import BagWarning, FrameReader, gathered, read_frames, survey
+from spatial_mllm_ros.recordings import BagWarning, FrameReader, gathered, ordered, read_frames
 from spatial_mllm_ros.scene.selection import select
 from tests.cases import room
 from tests.cases.room import COLOR, DEPTH, FRAMES, INFO, START, STEP
@@ -48,7 +48,7 @@ def test_a_topic_that_is_logged_late(tmp_path, topic, late):
 @pytest.mark.parametrize("held", [0, 400_000, 2**28])  # none, a few messages, all
 @pytest.mark.parametrize("topics", [TOPICS, TOPICS[::-1], [COLOR, "/tf", DEPTH, "/tf_static", INFO]])
 def test_topics_one_after_the_other(tmp_path, monkeypatch, topics, held):
-    monkeypatch.setattr(survey, "HELD", held)
+    monkeypatch.setattr(ordered, "HELD", held)
     found = assert_whole(logged(tmp_path / "bag", one_after_the_other(topics)))
     assert select(found, CoverageParams()).voxels_seen == room.right_voxels()
 

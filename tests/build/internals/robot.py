@@ -96,9 +96,9 @@ def a_recording_tells_its_chunks(folder: Path) -> None:
     whole = file.read_bytes()
     without = folder / "without_index.mcap"
     without.write_bytes(whole[:-28] + bytes(20) + whole[-8:])  # a footer that knows no summary
-    with Reader(folder / "bag") as reader:
-        (storage,) = reader.storage.storages  # type: ignore[attr-defined]
-        assert len(storage.chunks) == 1, "the storage of a folder has another number of chunks"
+    with Reader(file) as reader:
+        (chunk,) = reader.storage.chunks  # type: ignore[attr-defined]
+        assert list(chunk.message_index_offsets) == [1], "a chunk does not tell where its messages are indexed"
     with Reader(without) as reader:
         assert reader.storage.chunks == [], "a file without index has chunks"  # type: ignore[attr-defined]
 
@@ -225,9 +225,9 @@ ROWS = [
     ),
     Row(
         "rosbags",
-        "Reader.storage, its storages and their chunks",
+        "Reader.storage, its chunks and their message_index_offsets",
         "spatial_mllm_ros/recordings/storage.py",
-        '"chunks"',
+        '"chunks", None',
         a_recording_tells_its_chunks,
         "rosbags",
     ),

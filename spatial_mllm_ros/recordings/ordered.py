@@ -22,7 +22,7 @@ HELD = 256 * 2**20  # bytes of messages that may wait for their turn
 LATE_NS = 5_000_000_000  # after the end of what is looked at, transforms and poses are still gathered
 
 
-class Survey:
+class Ordered:
     """What has to be known of a recording before its images are read in order of their stamps.
 
     A recording may hold several runs, see :class:`Runs`: what is of one has nothing to do with the others. Within a
