@@ -22,6 +22,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports.zstd import decompress
 
+MOST_PROBLEMS = 100  # that are told; each broken message may have a text of its own
 HEADER = "std_msgs/msg/Header"  # that of ROS 1 has a field more, which the conversion to CDR drops
 PARSERS: dict[MessageDefinitionFormat, Callable[[str, str], Any]] = {
     MessageDefinitionFormat.NONE: lambda text, name: {},
@@ -96,14 +97,14 @@ class Recording(AbstractContextManager["Recording"]):
 
     def _cdr(self, topic: Topic, data: bytes) -> bytes | None:
         """A message in CDR; None, with a BagWarning, for one that cannot be converted."""
-        if topic.convert is not None:
-            try:
+        try:
+            if topic.convert is not None:
                 return bytes(typestore().serialize_cdr(topic.convert(data), topic.type, little_endian=True))
-            except Exception as error:  # what is missing or of another kind
-                self._warn(f"a message on {topic.name} cannot be read: {error}")
-                return None
-        if data[:4] == ZSTD_MAGIC:  # packed one by one; no message begins so
-            data = decompress(data)
+            if data[:4] == ZSTD_MAGIC:  # packed one by one; no message begins so
+                data = decompress(data)
+        except Exception as error:  # what is missing, of another kind or broken
+            self._warn(f"a message on {topic.name} cannot be read: {error}")
+            return None
         return bytes(self.types.ros1_to_cdr(data, topic.type)) if topic.ros1 else data
 
     def decoded(self, topics: Collection[str] | None = None) -> Iterator[tuple[Topic, int, Any]]:
@@ -173,7 +174,7 @@ class Recording(AbstractContextManager["Recording"]):
         return [wal for wal in beside if wal.exists() and wal.stat().st_size]
 
     def _warn(self, text: str) -> None:
-        if text not in self.problems:
+        if text not in self.problems and len(self.problems) < MOST_PROBLEMS:
             self.problems.append(text)
             warnings.warn(text, BagWarning, stacklevel=3)
 

@@ -24,7 +24,9 @@ def restamper(kind: str, types: Typestore) -> Callable[[bytes, Callable[[int], i
 
 
 def leading_stamp(data: bytes) -> int:
-    """Stamp of a message in CDR that begins with a header, nanoseconds."""
+    """Stamp of a message in CDR that begins with a header, nanoseconds; 0 where it is too short for one."""
+    if len(data) < ENCAPSULATION + 8:
+        return 0
     seconds, nanoseconds = struct.unpack_from(_order(data) + "iI", data, ENCAPSULATION)
     return seconds * 10**9 + nanoseconds
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
@@ -165,6 +166,17 @@ def test_a_packed_file_that_is_cut_off(tmp_path):
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 3 // 4])
     with pytest.warns(BagWarning, match="is cut off or damaged"), Recording(bag) as recording:
         assert 2 < sum(1 for _ in recording.messages([COLOR])) < FRAMES
+
+
+@pytest.mark.parametrize("change", [lambda data: b"", lambda data: data[:9], lambda data: data[:-9]])
+def test_a_message_that_is_broken_costs_no_other(tmp_path, change):
+    bag = write_ros2(tmp_path / "bag", small(), PLUGINS[1], CompressionMode.MESSAGE)
+    with sqlite3.connect(bag / "bag.db3") as db:
+        (key,) = db.execute("SELECT id FROM topics WHERE name = ?", (COLOR,)).fetchone()
+        rows = db.execute("SELECT id, data FROM messages WHERE topic_id = ? ORDER BY timestamp", (key,)).fetchall()
+        db.execute("UPDATE messages SET data = ? WHERE id = ?", (change(rows[3][1]), rows[3][0]))
+    with pytest.warns(BagWarning, match=f"a message on {COLOR} cannot be read"):
+        assert_whole(bag, [0, 1, 2, 4, 5, 6, 7])
 
 
 def test_unpacked_files_are_removed(tmp_path, monkeypatch):
