@@ -1,25 +1,26 @@
-"""Video files and folders of images as frames without depth and pose."""
+"""Folders of images as frames without depth and pose."""
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 
-import cv2
 import numpy as np
 
 from ..errors import BadMessage
 from ..frames import Camera, Frame
-from ..messages import color_pixels
 from .errors import BagError, BagWarning
 from .folder import natural_order
+from .pictures import HEIF_SUFFIXES, is_deep_gray, likely_bits, read_pixels, to_8_bits
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+MANY_BITS = (".png", ".tif", ".tiff", ".pgm")  # what one channel of 16 bits may be in
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".bmp", ".webp", ".avif", ".ppm", *MANY_BITS, *HEIF_SUFFIXES)
 SECONDS = re.compile(r"\d{9,10}\.\d{1,9}")  # as in TUM RGB-D
 NANOSECONDS = re.compile(r"\d{18,19}")  # as in EuRoC
+DEPTH = re.compile(r"(?<![a-z])depths?(?![a-z])|(?<![a-z])depth(?:map|image|img)s?(?![a-z])", re.IGNORECASE)
+LOOKED_AT = 8  # images of 16 bits, of all of which the range is told
 FOCAL_GUESS = 1.2
 
 
@@ -34,58 +35,79 @@ def assumed_camera(width: int, height: int) -> Camera:
 def read_images(path: str | Path, fps: float = 30.0) -> Iterator[Frame]:
     """Frames of a folder of images, in natural order of their names, without depth and pose.
 
-    Their stamps are their names where all of these are seconds or nanoseconds since 1970, else number / ``fps``. What
-    cannot be read is left out and counted in a BagWarning at the end. Intrinsics: :func:`assumed_camera`.
+    They are upright as their EXIF orientation says. Their stamps are their names where all of these are seconds or
+    nanoseconds since 1970, else number / ``fps``. Depth is no image: see :func:`pictures`. What cannot be read is left
+    out. A BagWarning at the end counts both, and says by how many bits images of 16 were brought to 8. Intrinsics:
+    :func:`assumed_camera`.
 
     Raises:
         BagError: it is no folder, or there is no image in it.
     """
-    files = image_files(Path(path))
+    files, depths = pictures(Path(path))
+    if depths and not files:
+        raise BagError(f"{path} holds {len(depths)} images of depth, and none of colour: name the folder of its colour")
     if not files:
         raise BagError(f"{path} holds no images: expected a folder with {', '.join(IMAGE_SUFFIXES)}")
-    return _folder(Path(path), files, fps)
-
-
-def read_video(path: str | Path, fps: float = 30.0) -> Iterator[Frame]:
-    """Frames of a video file, without depth and pose; their stamps are its own, from 0, or count / ``fps``.
-
-    What cannot be decoded is left out and counted in a BagWarning at the end. Intrinsics: :func:`assumed_camera`.
-
-    Raises:
-        BagError: it is no video that can be decoded.
-    """
-    if not is_video(Path(path)):
-        raise BagError(f"{path} is no video that can be decoded")
-    return _video(Path(path), cv2.VideoCapture(str(path)), fps)
+    return _folder(files, depths, fps)
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder in natural order; none of what is no folder."""
+    """The images of a folder in natural order, also those of depth; none of what is no folder."""
     there = folder.iterdir() if folder.is_dir() else ()
-    return sorted((f for f in there if f.suffix.lower() in IMAGE_SUFFIXES), key=natural_order)
+    names = (f for f in there if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
+    return sorted(names, key=natural_order)
 
 
-def is_video(path: Path) -> bool:
-    """Whether OpenCV can decode it; to that a single image would be a video too."""
-    return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and cv2.VideoCapture(str(path)).isOpened()
+def pictures(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder that are to be looked at, and those of depth, both in natural order.
+
+    Depth is what has one channel of 16 bits where a picture lies beside it, or where the folder is named after depth;
+    and what is itself named so beside something that is not.
+    """
+    files = image_files(folder)
+    deep = {f for f in files if f.suffix.lower() in MANY_BITS and is_deep_gray(f)}
+    named = {f for f in files if DEPTH.search(f.stem)}
+    depths = named if len(named) < len(files) else named & deep
+    if DEPTH.search(folder.name) or any(f not in deep and f not in depths for f in files):
+        depths = depths | deep
+    return [f for f in files if f not in depths], [f for f in files if f in depths]
 
 
-def _folder(folder: Path, files: list[Path], fps: float) -> Iterator[Frame]:
+def _folder(files: Sequence[Path], depths: Sequence[Path], fps: float) -> Iterator[Frame]:
     camera = lru_cache(assumed_camera)
-    skipped = []
+    skipped: list[str] = []
+    bits, deep = 0, 0
     for stamp, file in _stamped(files, fps):
         try:
-            image = color_pixels(SimpleNamespace(data=file.read_bytes(), format=file.suffix)).decode()
-        except (BadMessage, OSError):
-            skipped.append(file.name)
+            pixels = read_pixels(file)
+        except BadMessage as error:
+            skipped.append(f"{file.name}: {error}")
             continue
+        if pixels.dtype != np.uint8:
+            deep += 1
+            bits = max(bits or _usual_bits(files), likely_bits(pixels))
+        image = to_8_bits(pixels, bits)
         yield Frame(stamp, camera(image.shape[1], image.shape[0]), image=image)
+    if depths:
+        _warn(f"{len(depths)} images of depth left out, which are no pictures: the first is {depths[0].name}")
     if skipped:
-        text = f"{len(skipped)} of {len(files)} images left out, cannot be read: the first is {skipped[0]}"
-        warnings.warn(text, BagWarning, stacklevel=2)
+        _warn(f"{len(skipped)} of {len(files)} images left out, cannot be read: the first is {skipped[0]}")
+    if 0 < bits < 16:
+        _warn(f"{deep} images of 16 bits use {bits} of them, by their largest value: these were brought to 8")
 
 
-def _stamped(files: list[Path], fps: float) -> list[tuple[int, Path]]:
+def _usual_bits(files: Sequence[Path]) -> int:
+    """Bits of a few images spread over all, so that all are stretched alike."""
+    found = [8]
+    for file in files[:: max(1, len(files) // LOOKED_AT)]:
+        try:
+            found.append(likely_bits(read_pixels(file)))
+        except BadMessage:
+            continue
+    return max(found)
+
+
+def _stamped(files: Sequence[Path], fps: float) -> list[tuple[int, Path]]:
     if all(SECONDS.fullmatch(f.stem) for f in files):
         return sorted((int(Decimal(f.stem) * 10**9), f) for f in files)
     if all(NANOSECONDS.fullmatch(f.stem) for f in files):
@@ -93,23 +115,5 @@ def _stamped(files: list[Path], fps: float) -> list[tuple[int, Path]]:
     return [(round(i / fps * 1e9), f) for i, f in enumerate(files)]
 
 
-def _video(path: Path, video: cv2.VideoCapture, fps: float) -> Iterator[Frame]:
-    rate = video.get(cv2.CAP_PROP_FPS) or fps
-    expected = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    camera = lru_cache(assumed_camera)
-    count, last = 0, -1
-    try:
-        while True:
-            more, image = video.read()
-            if not more:
-                break
-            stamp = round(video.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
-            last = stamp if stamp > last else last + round(1e9 / rate)
-            count += 1
-            rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-            yield Frame(last, camera(image.shape[1], image.shape[0]), image=rgb)
-    finally:
-        video.release()
-    if count < expected:
-        text = f"{expected - count} of {expected} images left out, cannot be decoded: {path.name} is damaged"
-        warnings.warn(text, BagWarning, stacklevel=2)
+def _warn(text: str) -> None:
+    warnings.warn(text, BagWarning, stacklevel=3)

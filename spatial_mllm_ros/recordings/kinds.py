@@ -8,9 +8,10 @@ from typing import Any
 from ..config import Config
 from ..frames import Frame
 from .errors import BagError
-from .images import image_files, is_video, read_images, read_video
+from .images import image_files, read_images
 from .reader import read_frames
 from .storage import is_recording
+from .videos import is_video, read_video
 
 
 @dataclass(frozen=True)

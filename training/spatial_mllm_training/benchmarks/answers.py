@@ -6,15 +6,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.errors import BadMessage, ErrorCode, SpatialError
 from spatial_mllm_ros.evenly import evenly
 from spatial_mllm_ros.mllm import Answer, Verdict
 from spatial_mllm_ros.mllm.calibration import known_calibration
 from spatial_mllm_ros.mllm.weights.shipped import chosen
+from spatial_mllm_ros.recordings.pictures import read_picture
 
 from ..multispa.item import bad
 from ..multispa.question import question_of
@@ -106,7 +106,6 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 def decoded(source: Path | bytes) -> NDArray[np.uint8] | None:
     """RGB uint8 [H, W, 3] of a file or its content; None where there is none, or none that can be decoded."""
     try:
-        data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.fromfile(source, np.uint8)
-        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None  # type: ignore[return-value]
-    except (OSError, cv2.error):
+        return read_picture(source)
+    except BadMessage:
         return None

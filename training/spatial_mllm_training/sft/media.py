@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from spatial_mllm_ros.evenly import evenly
+from spatial_mllm_ros.recordings import BagError
+from spatial_mllm_ros.recordings.videos import RATE, Video, open_video
 
 from ..benchmarks.answers import decoded
 from .records import Record, RecordFault
 
 Image = NDArray[np.uint8]  # RGB [H, W, 3]
-VIDEO_RATE = 30.0  # frames per second of a video that does not say
 
 
 def read_image(source: Path | bytes) -> Image:
@@ -29,23 +29,26 @@ def read_video(path: Path, most: int) -> tuple[list[Image], float]:
     Raises:
         RecordFault: no video that can be decoded.
     """
-    video = cv2.VideoCapture(str(path))
     try:
-        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = video.get(cv2.CAP_PROP_FPS) or VIDEO_RATE
-        wanted, frames = set(evenly(count, most)) if count > 0 else set(), []
-        for i in range(count):
-            if not video.grab():
-                break
-            if i in wanted:
-                more, image = video.retrieve()
-                if more:
-                    frames.append(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8))
-    finally:
-        video.release()
-    if not frames:
-        raise RecordFault(f"{path.name} is missing, or no video that can be decoded")
-    return frames, count / rate / len(frames)
+        video = open_video(path)
+        frames, count, last = _spread(video, video.count, most)
+        if count != video.count:  # the container does not know it, or some are broken
+            frames, count, last = _spread(video, count, most)
+    except BagError as error:
+        raise RecordFault(f"{path.name} is missing, or no video that can be decoded: {error}") from None
+    seconds = 1e-9 * last * count / (count - 1) if count > 1 else 1 / RATE
+    return frames, seconds / len(frames)
+
+
+def _spread(video: Video, count: int, most: int) -> tuple[list[Image], int, int]:
+    """Of ``count`` images at most ``most``, evenly spread; how many there are, and the time of the last, ns."""
+    frames, number, last = [], 0, 0
+    wanted = set(evenly(count, most)) if count else set()
+    for number, (time, image) in enumerate(video.images(), 1):
+        last = time
+        if number - 1 in wanted:
+            frames.append(image())
+    return frames, number, last
 
 
 def content(record: Record, most: int) -> list[bytes]:

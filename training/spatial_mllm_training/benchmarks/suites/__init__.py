@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from spatial_mllm_ros.recordings.images import image_files
+from spatial_mllm_ros.recordings.images import pictures
 
 from ...multispa.item import bad
 from ..reading import Reading, read
@@ -145,7 +145,7 @@ def find_media(folder: Path, scene: str, dataset: str = "") -> tuple[tuple[Path,
     """(images, video) of a scene beside the questions, ((), None) where there are none.
 
     Looked for as ``SCENE.mp4`` or a folder ``SCENE`` (or ``SCENE/color``) of images, in the folder itself and in its
-    ``DATASET``, ``video``, ``videos``, ``scans``, ``frames`` and ``posed_images``.
+    ``DATASET``, ``video``, ``videos``, ``scans``, ``frames`` and ``posed_images``. Depth is no image.
     """
     if not _is_name(scene):
         return (), None
@@ -155,7 +155,7 @@ def find_media(folder: Path, scene: str, dataset: str = "") -> tuple[tuple[Path,
             if (video := base / f"{scene}{kind}").is_file():
                 return (), video
         for inside in (base / scene / "color", base / scene):
-            if images := image_files(inside):
+            if images := pictures(inside)[0]:
                 return tuple(images), None
     return (), None
 
