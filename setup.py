@@ -93,6 +93,8 @@ setup(
     extras_require={
         "simulate": ["embreex>=2.17.7.post4"],
         "report": ["jinja2>=3.1"],
+        # What phones and robots write besides: AV1 and exact times of videos; HEIC.
+        "media": ["av>=14.2", "pillow-heif>=1"],
         # On Linux pip takes torch with gigabytes of CUDA; `make setup` installs the build for CPUs first.
         "mllm": MODEL,
         "questions": QUESTIONS,

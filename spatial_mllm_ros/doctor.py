@@ -22,6 +22,7 @@ REQUIRED = ("numpy", "scipy", "cv2", "numba", "PIL", "rosbags", "rosbags.image",
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
+    "pillow_heif": "pillow-heif",
     "yaml": "pyyaml",
     "rosbags.image": "rosbags-image",
     "rclpy": "ros-rclpy",
@@ -98,6 +99,8 @@ def ros() -> Iterator[Check]:
 def extras() -> Iterator[Check]:
     yield package("simulate", "embreex")
     yield package("report", "jinja2")
+    yield package("videos and photos of phones", "av")
+    yield package("videos and photos of phones", "pillow_heif")
 
 
 def model() -> Iterator[Check]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import BadMessage
 from ..messages import MAX_SIDE
+from ..versions import install
 
 with suppress(ImportError):  # the extra ``media``: photos of phones
     import pillow_heif  # type: ignore[import-not-found]
@@ -21,8 +22,6 @@ with suppress(ImportError):  # the extra ``media``: photos of phones
 HEIF_SUFFIXES = (".heic", ".heif")
 DEPTHS = (8, 10, 12, 14, 16)  # bits that sensors have
 ORIENTATION = 0x0112  # EXIF tag
-HEIF = "HEIC is not read without pillow-heif: pip install 'spatial_mllm_ros[media]', or save them as JPEG"
-
 _SEGMENT = re.compile(rb"\xff+([\xc0-\xcf\xda-\xfe])")  # of a JPEG
 _NO_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what its pixels end with
 
@@ -130,7 +129,7 @@ def _upright(pixels: NDArray, orientation: int) -> NDArray:
 
 def _why(source: Path | bytes, error: Exception) -> str:
     if isinstance(source, Path) and source.suffix.lower() in HEIF_SUFFIXES:
-        return HEIF
+        return f"HEIC needs another library, {install('pillow-heif')}, or save it as JPEG"
     if isinstance(error, PIL.UnidentifiedImageError):
         return "no picture that is known here"
     if "truncated" in str(error).lower():

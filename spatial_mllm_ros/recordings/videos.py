@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames import Frame
+from ..versions import install
 from .errors import BagError, BagWarning
 from .images import IMAGE_SUFFIXES, assumed_camera
 
@@ -25,8 +26,8 @@ RATE = 30.0  # images a second of a video that does not say
 CONTAINERS = ((0, b"RIFF"), (4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))  # AVI, MP4 and Matroska: what is where in a file
 UNCOUNTED = CONTAINERS[2:]  # do not know their number of images
 NO_VIDEO = ("tty", "image2")  # what FFmpeg shows of texts and pictures; so are the formats that end with _pipe
+TEXT = int.from_bytes(b"ansi", "little")  # the codec that OpenCV names for texts
 CODECS = {"av01": "AV1", "av1": "AV1", "hev1": "H.265", "hvc1": "H.265", "hevc": "H.265", "vvc1": "H.266"}
-INSTALL = "install PyAV, pip install 'spatial_mllm_ros[media]'"
 ANEW = "ffmpeg -i IN -c:v libx264 OUT.mp4"
 ENDS_EARLY = 0.1  # s that a video may be shorter than it says, besides three of its longest pauses
 
@@ -74,7 +75,7 @@ def open_video(path: Path) -> Video:
         raise BagError(f"{path} is no video that can be decoded")
     if av is None:
         reader = cv2.VideoCapture(str(path))
-        if reader.isOpened():
+        if reader.isOpened() and reader.get(cv2.CAP_PROP_FOURCC) != TEXT:
             return Video(path, max(0, int(reader.get(cv2.CAP_PROP_FRAME_COUNT))))
         raise _no_video(path)
     try:
@@ -154,7 +155,7 @@ def _by_av(video: Video) -> Iterator[Decoded]:
         lost += packets - made if broken else 0
         says = _seconds(container, stream)
     if lost:
-        video.problems.append(_lost(video.path.name, lost, packets + lost))
+        video.problems.append(_lost(video.path.name, lost, max(packets, made + lost)))
     elif says - last > 3 * longest + ENDS_EARLY:
         video.problems.append(f"{video.path.name} is cut off or damaged: it ends after {last:.1f} of {says:.1f} s")
 
@@ -186,9 +187,8 @@ def _by_opencv(video: Video) -> Iterator[Decoded]:
         reader.release()
     if not made:
         codec = CODECS.get(tag.lower(), tag)
-        raise BagError(
-            f"{name}: OpenCV decodes none of its images, of codec {codec}: {INSTALL}, or encode it anew, {ANEW}"
-        )
+        what = f"OpenCV decodes none of its images, of codec {codec}"
+        raise BagError(f"{name}: {what}: install PyAV, {install('av')}, or encode it anew, {ANEW}")
     if made < said and not _begins(video.path, UNCOUNTED):
         video.problems.append(_lost(name, said - made, said))
 

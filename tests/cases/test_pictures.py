@@ -12,7 +12,6 @@ from spatial_mllm_ros.errors import BadMessage
 from spatial_mllm_ros.recordings import BagError, BagWarning, read_images
 from spatial_mllm_ros.recordings.pictures import read_picture
 
-
 RED, BLUE, GREEN, GRAY = (220, 40, 30), (30, 40, 220), (30, 200, 60), (120, 120, 120)
 MP4 = b"\0\0\0\x18ftypmp42" + bytes(np.random.default_rng(4).integers(0, 255, 20_000, np.uint8))
 
