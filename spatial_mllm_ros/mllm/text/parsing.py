@@ -8,6 +8,7 @@ from ..question import Answer, AnswerType, Question, Verdict
 from .nonsense import is_nonsense
 from .quantity import COUNTS, UNITS, asked_unit, read_quantity, to_float
 from .sense import fits
+from .wrapping import unwrap
 
 THINK = ("<think>", "</think>")
 ANSWER = ("<answer>", "</answer>")
@@ -26,9 +27,9 @@ _REFUSAL = re.compile(
 )
 _DONT_KNOW = re.compile(r"(?:i am |i'm )?(?:unknown|unsure|not sure|uncertain|unclear)|i (?:do not|don't) know")
 _LEAD = re.compile(
-    r"(?:the )?(?:(?:correct|best|final|right) )?(?:answer|option|choice)(?: is)?\s*:?\s+", re.IGNORECASE
+    r"(?:the )?(?:(?:correct|best|final|right) )?(?:answer|option|choice)(?: is)?(?:\s*:\s*|\s+)", re.IGNORECASE
 )
-_LETTER = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
+_LETTER = re.compile(r"[(\[]?([A-Za-z])[)\]]?[.:,)]?")
 _LETTER_AND_TEXT = re.compile(r"(?:\(([A-Z])\)[.:]?|([A-Z])[.:)])\s*(.+)", re.DOTALL)
 _SIGNED = r"([-+]?[0-9]+(?:\.[0-9]+)?)"
 _PIXEL = re.compile(
@@ -52,7 +53,7 @@ def parse(text: str, question: Question) -> Answer:
     cannot be determined is NOT_OBSERVED; one that does not fit the kind that was asked for, or says "I don't know", is
     UNSURE and keeps its words. So is nonsense (see ``nonsense``), also where only what was thought is, and a quantity
     that the question has no room for (see ``sense``); the note says so. Without a kind and options, a number with one
-    word at most is a number, the rest text.
+    word at most is a number, the rest text. Marks of Markdown and LaTeX count for nothing.
 
     Returns:
         Answer with verdict, text, value and unit (SI), choice, vector, reasoning and note.
@@ -70,8 +71,8 @@ def parse(text: str, question: Question) -> Answer:
 
 def _read(said: str, question: Question) -> Answer:
     """The answer alone, not empty."""
-    kind = kind_of(question)
-    if kind == AnswerType.CHOICE and (choice := read_choice(said, question.options)) is not None:
+    kind, bare = kind_of(question), unwrap(said) or said
+    if kind == AnswerType.CHOICE and (choice := read_choice(bare, question.options)) is not None:
         return Answer(Verdict.ANSWERED, question.options[choice].strip(), choice=choice)
     if _REFUSAL.fullmatch(plain(said)):
         return Answer(Verdict.NOT_OBSERVED, said)
@@ -79,12 +80,12 @@ def _read(said: str, question: Question) -> Answer:
         return Answer(Verdict.UNSURE, said, note=NONSENSE)
     if kind in (AnswerType.TEXT, AnswerType.NUMBER, AnswerType.AUTO) and not fits(said, question.text):
         return Answer(Verdict.UNSURE, said, note=UNFIT)
-    if kind == AnswerType.NUMBER or (kind == AnswerType.AUTO and is_bare_number(said)):
-        if quantity := read_quantity(said, question.text):
+    if kind == AnswerType.NUMBER or (kind == AnswerType.AUTO and is_bare_number(bare)):
+        if quantity := read_quantity(bare, question.text):
             return Answer(Verdict.ANSWERED, said, quantity.value, quantity.unit)
-    elif kind == AnswerType.PIXEL and (point := read_pixel(said)):
+    elif kind == AnswerType.PIXEL and (point := read_pixel(bare)):
         return Answer(Verdict.ANSWERED, said, vector=point)
-    elif kind == AnswerType.VECTOR and (vector := read_vector(said, question.text)):
+    elif kind == AnswerType.VECTOR and (vector := read_vector(bare, question.text)):
         return Answer(Verdict.ANSWERED, said, vector=vector)
     if kind in (AnswerType.TEXT, AnswerType.AUTO) and any(map(str.isalnum, said)):
         return Answer(Verdict.UNSURE if _DONT_KNOW.fullmatch(plain(said)) else Verdict.ANSWERED, said)

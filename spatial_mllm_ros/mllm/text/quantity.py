@@ -22,6 +22,7 @@ UNITS: dict[str, tuple[str, float]] = {
         ("min mins minute minutes", "s", 60.0),
         ("h hour hours", "s", 3600.0),
         ("m2", "m2", 1.0),
+        ("ft2", "m2", 0.3048**2),
     )
     for name in names.split()
 }
@@ -31,7 +32,17 @@ COUNTS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 """Numbers that are read as words too."""
 
 _UNREAD = r"(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand"
-AREA = re.compile(r"\b(?:sq(?:uare|\.)?\s*(?:m|met(?:er|re)s?)|m\^2|m2)\b|\bm²", re.IGNORECASE)
+_METRES, _FEET = r"(?:m|met(?:er|re)s?)", r"(?:ft|foot|feet)"
+_AREAS = tuple(
+    (
+        re.compile(
+            rf"(?<![^\W\d_])(?:sq(?:uare|\.)?[\s-]*{name}\b|{name}\s+squared\b|{short}\s?(?:\^2|2)\b|{short}\s?²)",
+            re.IGNORECASE,
+        ),
+        f"{short}2",
+    )
+    for name, short in ((_METRES, "m"), (_FEET, "ft"))
+)
 UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _ASKED = re.compile(rf"\b(?:in|how many|unit:)\s+(?:whole\s+|full\s+)?(?!second\b)({UNIT})(?![\w/²³^])", re.IGNORECASE)
 _MEASURED = re.compile(
@@ -42,7 +53,10 @@ _MEASURED = re.compile(
 _COUNTED = re.compile(r"\bhow many\b", re.IGNORECASE)
 _NUMBER = re.compile(rf"(?<!\w)[-+]?[0-9][0-9.,]*|\b(?:{'|'.join(COUNTS)})\b", re.IGNORECASE)
 _BEFORE = re.compile(r"(?:^|[\s(~≈=:])$")  # what a number may follow
-_AFTER = re.compile(rf"\s*(?P<unit>{UNIT})(?=$|[\s.,;:!)])|(?=$|[\s.,;:!)])", re.IGNORECASE)
+_AFTER = re.compile(
+    rf"(?:\s*|-)(?P<unit>{UNIT})(?=$|[\s.,;:!)])|\s*\((?P<inside>{UNIT})\)(?=$|[\s.,;:!)])|(?=$|[\s.,;:!)])",
+    re.IGNORECASE,
+)
 _ALONE = (
     re.compile(  # what may surround a number that only the question gives a unit
         r"(?:^|\b(?:is|are|about|approximately|around|roughly|nearly|almost)\b|[~≈=:(])\s*$", re.IGNORECASE
@@ -75,19 +89,20 @@ class Quantity:
 
 def asked_unit(question: str) -> str | None:
     """The unit (a key of ``UNITS``) that a question asks its answer in; None unless it names exactly one."""
-    named = {unit.lower() for unit in _ASKED.findall(AREA.sub("m2", question))}
+    named = {unit.lower() for unit in _ASKED.findall(areas(question))}
     return named.pop() if len(named) == 1 else None
 
 
 def read_quantity(text: str, question: str) -> Quantity | None:
     """The only number of an answer, as the question asked for it; None where there is any doubt.
 
-    Read: ``3``, ``about 2.5 m``, ``2,5 m``, ``The table is 80 cm wide.``, ``There are three chairs.`` Doubtful: several
+    Read: ``3``, ``about 2.5 m``, ``2,5 m``, ``The table is 80 cm wide.``, ``There are three chairs.``, ``20m²``,
+    ``215 square feet``. Doubtful: several
     numbers, ranges, bounds ("more than 3"), negations, other units, ``1,234`` (decimal comma or thousands), a
     length, angle or duration whose unit neither the answer nor the question names, units of two different kinds, and
     other words around a number that only the question gives a unit.
     """
-    words = AREA.sub("m2", text.replace("*", "").replace("\u2212", "-").replace("\u2019", "'")).strip().lower()
+    words = areas(text.replace("*", "").replace("\u2212", "-").replace("\u2019", "'")).strip().lower()
     found = list(_NUMBER.finditer(words))
     if len(found) != 1 or any(c.isnumeric() and c not in "0123456789" for c in words):
         return None
@@ -101,18 +116,26 @@ def read_quantity(text: str, question: str) -> Quantity | None:
     if _BOUND.search(before) or _DOUBT.search(before) or _DOUBT.search(after) or _FOREIGN.match(after):
         return None
     asked = asked_unit(question)
-    name = named["unit"] or asked
+    own = named["unit"] or named["inside"]
+    name = own or asked
     if name is None:
         measured = _MEASURED.search(question) or _ASKED.search(question)
         broken = _COUNTED.search(question) and (value < 0 or value % 1)
         return None if measured or broken else Quantity(value, "")
-    if not named["unit"] and not all(form.search(part) for form, part in zip(_ALONE, around)):
+    if not own and not all(form.search(part) for form, part in zip(_ALONE, around)):
         return None
     unit, scale = UNITS[name]
     counted = asked is None and _COUNTED.search(question)
     if counted or (asked is not None and UNITS[asked][0] != unit):
         return None
     return Quantity(value * scale, unit)
+
+
+def areas(text: str) -> str:
+    """A text with all words for square metres and square feet as ``m2`` and ``ft2``."""
+    for words, short in _AREAS:
+        text = words.sub(short, text)
+    return text
 
 
 def to_float(number: str) -> float | None:

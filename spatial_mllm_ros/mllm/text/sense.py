@@ -5,7 +5,7 @@ Only questions whose words leave no doubt are judged; to all others everything i
 
 import re
 
-from .quantity import AREA, COUNTS, UNIT, UNITS, asked_unit
+from .quantity import COUNTS, UNIT, UNITS, areas, asked_unit
 
 ANY = frozenset({"m", "m2", "deg", "s", ""})
 NAME = frozenset({""})  # a bare number, which may be written on a door
@@ -72,7 +72,7 @@ def fits(said: str, question: str) -> bool:
 
 def _units(said: str) -> set[str]:
     """Units (SI, empty for none) of an answer that is nothing but quantities; none where it says anything else."""
-    said = AREA.sub("m2", said)
+    said = areas(said)
     found = [name.lower() for name in _QUANTITY.findall(said)]
     rest = _FILLER.sub(" ", _QUANTITY.sub(" ", said))
     if any(map(str.isalnum, rest)) or (len(found) > 1 and not any(found)):  # several bare numbers may be a point

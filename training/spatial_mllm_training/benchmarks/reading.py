@@ -11,7 +11,9 @@
 | a number without a unit | in the unit that is asked for |
 | words up to twelve | numbers; other number words are unreadable |
 | ranges, bounds, several numbers, other languages around a number | unreadable |
-| a choice | its letter, its text, or a sentence that names one option and denies nothing |
+| a choice | its letter, its text, or a sentence that names one option and denies nothing: see ``choices`` |
+| a number in a sentence, a box, with its reason, or in two units | see ``numbers`` |
+| marks of Markdown and LaTeX, quotes, tokens that end a text | count for nothing |
 | a pixel, a vector | alone, or the only one in brackets where nothing is denied |
 | a pixel with decimals | rounded; unreadable where both are at most 1: they may be fractions |
 | more than 2000 characters where a value is asked for | unreadable: too long |
@@ -25,26 +27,23 @@ from typing import Any
 from spatial_mllm_ros.mllm import AnswerType, Question, Verdict
 from spatial_mllm_ros.mllm.text.parsing import (
     LENGTH,
-    LETTERS,
     MILLIMETRE,
     PIXEL_RANGE,
     answer_span,
     parse,
-    plain,
-    read_choice,
     read_pixel,
     read_vector,
 )
-from spatial_mllm_ros.mllm.text.quantity import UNITS, asked_unit, read_quantity
+from spatial_mllm_ros.mllm.text.wrapping import ended
+
+from .choices import find_choice
+from .numbers import read_number
 
 MAX_ANSWER = 2000  # characters of an answer that is to be a value
 KINDS = ("scalar", "vector", "pixel", "choice", "text")
 NAMES = {"scalar": "number", "choice": "option"}
 
 _BRACKETS = re.compile(rf"[\[(][^\[\]()]*[\])](?:\s*(?:{LENGTH})\b)?", re.IGNORECASE)
-_NAMED_LETTER = re.compile(r"(?:\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?: is)?:?\s+\(?|^\(?(?=[A-Z][.:)]))([A-Z])\b")
-_MAYBE_ARTICLE = re.compile(r"\bA (?!is\b|was\b)[a-z0-9]")  # "A point ..."
-_ALIASES = {"back": "backward"}
 _DENIED = re.compile(r"\b(?:not|no|never|neither|nor|or|either|cannot|unsure)\b|n't\b", re.IGNORECASE)
 
 
@@ -76,6 +75,7 @@ def read(prediction: Any, kind: str, unit: str = "", options: Sequence[str] = ()
     text, problem = as_text(prediction)
     if problem:
         return Reading(problem=problem)
+    text = ended(text)
     start, end = answer_span(text)
     said = text[start:end].strip()
     if not said or any(tag in said for tag in ("<think>", "</think>", "<answer>", "</answer>")):
@@ -118,26 +118,6 @@ def is_refusal(said: str) -> bool:
     return parse(said, Question("?", answer_type=AnswerType.TEXT)).verdict == Verdict.NOT_OBSERVED
 
 
-def find_choice(said: str, options: Sequence[str]) -> int | None:
-    """Number of the one option that is meant; None where that is in doubt."""
-    if (choice := read_choice(said, options)) is not None:
-        return choice
-    if _DENIED.search(said):
-        return None
-    found = {LETTERS.index(letter) for letter in _NAMED_LETTER.findall(said)}
-    names = {plain(option): i for i, option in enumerate(options) if plain(option)}
-    names |= {alias: names[name] for alias, name in _ALIASES.items() if name in names and alias not in names}
-    words, ending = plain(said), "(?:s|wards?)?"
-    if all(len(name) == 1 for name in names):  # letters: a small one is none
-        names, words, ending = {name.upper(): i for name, i in names.items()}, " ".join(said.split()), ""
-        words = "" if _MAYBE_ARTICLE.search(words) else words
-    longest_first = sorted(map(re.escape, names), key=len, reverse=True)
-    if names:
-        named = re.finditer(rf"(?<!\w)({'|'.join(longest_first)}){ending}(?!\w)", words)
-        found |= {names[match[1]] for match in named}
-    return found.pop() if len(found) == 1 and max(found) < len(options) else None
-
-
 def _value(said: str, kind: str, unit: str, question: str) -> float | tuple[float, ...] | None:
     match kind:
         case "scalar":
@@ -149,18 +129,6 @@ def _value(said: str, kind: str, unit: str, question: str) -> float | tuple[floa
             point = _only(said, lambda part: read_pixel(_whole(part)))
             return tuple(value * PIXEL_RANGE for value in point[:2]) if point else None
     raise ValueError(f"kind {kind!r} is none of {', '.join(KINDS)}")
-
-
-def read_number(said: str, unit: str, question: str = "") -> float | None:
-    """The one number of an answer in ``unit``; None where there is any doubt, see ``read_quantity``."""
-    if not unit:
-        found = read_quantity(said, "")
-        return found.value if found and not found.unit else None
-    named = asked_unit(question)
-    if named is None or UNITS[named][0] != UNITS[unit][0]:
-        named = unit
-    found = read_quantity(said, f"unit: {named}")
-    return round(found.value / UNITS[unit][1], 9) if found else None
 
 
 def _whole(said: str) -> str:
