@@ -125,7 +125,9 @@ class RgbdFolderRef:
 
     def _list(self, name: str) -> tuple[NDArray[np.int64], list[Path]]:
         rows = self._rows(name, 2)
-        return np.array([time for time, _ in rows], np.int64), [self.path / words[0] for _, words in rows]
+        return np.array([time for time, _ in rows], np.int64), [
+            self.path / words[0].replace("\\", "/") for _, words in rows
+        ]
 
     def _trajectory(self) -> tuple[NDArray[np.int64], list[Matrix | None]]:
         rows = self._rows("groundtruth.txt", 8) if (self.path / "groundtruth.txt").is_file() else []
@@ -134,8 +136,10 @@ class RgbdFolderRef:
     def _rows(self, name: str, length: int) -> list[tuple[int, list[str]]]:
         """(nanoseconds, the other words) of each line, in order of time."""
         try:
-            lines = (self.path / name).read_text("utf-8").splitlines()
-            rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+            text = (self.path / name).read_text("utf-8-sig").replace(",", " ")
+            rows = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+            if rows and rows[0][0].lower() in ("timestamp", "time"):  # names of the columns, without their sign
+                del rows[0]
             found = [(_nanoseconds(row[0]), row[1:]) for row in rows if len(row) == length]
         except FileNotFoundError:
             raise bad(f"{self.name} has no {name}") from None
@@ -162,7 +166,7 @@ def _images(folder: Path, kind: str) -> dict[int, Path]:
     """Images of 7-Scenes by the number of their frame, in its order."""
     named = {}
     for file in folder.glob(f"frame-*.{kind}.*"):
-        if number := re.fullmatch(rf"frame-(\d+)\.{kind}\.(png|jpg)", file.name):
+        if number := re.fullmatch(rf"frame-(\d+)\.{kind}\.(png|jpe?g)", file.name, re.IGNORECASE):
             named[int(number[1])] = file
     return dict(sorted(named.items()))
 

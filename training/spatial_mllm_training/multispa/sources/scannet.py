@@ -7,12 +7,13 @@
       scene0000_00.aggregation.json, scene0000_00_vh_clean_2.0.010000.segs.json, scene0000_00_vh_clean_2.ply
 
 Colour and depth are aligned and only differ in size, as the authors say; colour is brought to the pixels of depth.
-Frames were recorded at 30 Hz, the number of a file is the number of its frame.
+Frames were recorded at 30 Hz, the number of a file is the number of its frame,
+with or without zeros before it.
 """
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from .usable import NO_DEPTH, ROUNDING, content_key, listing, usable
 
 MILLIMETRE = 0.001
 RATE = 30  # Hz
+Files = dict[int, Path]  # by the number of their frame
 UP = np.array([0.0, 0.0, 1.0])
 GROUPS, SEGMENTS, MESH = ".aggregation.json", "_vh_clean_2.0.010000.segs.json", "_vh_clean_2.ply"
 
@@ -53,27 +55,27 @@ class ScanNetRef:
             SpatialError: no calibration, no frame, or depth and colour of different shapes.
         """
         with stored.reading(self.name):
-            colors, depths = _numbered(self.path / "color"), _numbered(self.path / "depth")
+            colors, depths = (_numbered(image_files(self.path / kind)) for kind in ("color", "depth"))
             if not colors:
                 raise bad(f"{self.name} has no image in color/: expected color/0.jpg and so on")
+            poses = _numbered((self.path / "pose").glob("*.txt"))
             alignment, dropped = self._alignment(), Counter[str]()
             if both := colors.keys() & depths.keys():
                 dropped += Counter({NO_DEPTH: len(colors) - len(both)})  # which forgets zeros
                 colors = {i: file for i, file in colors.items() if i in both}
-            frames = self._frames(colors, depths if both else {}, np.eye(4) if alignment is None else alignment)
+            frames = self._frames(colors, depths if both else {}, poses, np.eye(4) if alignment is None else alignment)
             frames, lacks = usable(frames, dropped)
             things, why_none = self._things(alignment)
             lacks |= {"things": why_none} if why_none else {}
             lacks["tracks"] = "a scan stands still"
-            poses = [file for i in colors if (file := self._pose(i)).is_file()]
             content = listing([*colors.values(), *depths.values()])
-            key = content_key(self.source, content, *(file.read_bytes() for file in poses))
+            key = content_key(self.source, content, *(poses[i].read_bytes() for i in colors if i in poses))
             up = None if alignment is None else UP
             return Scene(
                 self.name, self.source, frames, key, things=things, lacks=lacks, dropped=dict(dropped), world_up=up
             )
 
-    def _frames(self, colors: dict[int, Path], depths: dict[int, Path], world_from_scan: NDArray) -> list[Frame]:
+    def _frames(self, colors: Files, depths: Files, poses: Files, world_from_scan: NDArray) -> list[Frame]:
         size = stored.usual_size([*colors.values()])
         depth_size = stored.usual_size([*depths.values()]) if depths else size
         camera = self._camera("depth" if depths else "color", depth_size)
@@ -83,7 +85,7 @@ class ScanNetRef:
             if depths:
                 depth = stored.depth(depths[i].read_bytes, depths[i].name, depth_size, MILLIMETRE)
                 image, _ = stored.onto(depth, image, camera)
-            place = stored.pose(self._pose(i))
+            place = stored.pose(poses[i]) if i in poses else None
             if place is not None:
                 with np.errstate(invalid="ignore"):  # of lost poses
                     place = world_from_scan @ place
@@ -97,12 +99,9 @@ class ScanNetRef:
             raise bad(f"{self.name} has no {file}: export it with the poses")
         return stored.pinhole(stored.numbers(self.path / file), size, file)
 
-    def _pose(self, number: int) -> Path:
-        return self.path / "pose" / f"{number}.txt"
-
     def _alignment(self) -> NDArray[np.float64] | None:
         file = self._beside(".txt")
-        line = re.search(r"axisAlignment *=([^\n]*)", file.read_text("utf-8")) if file else None
+        line = re.search(r"axisAlignment *=([^\n]*)", file.read_text("utf-8-sig")) if file else None
         try:
             values = np.array(line[1].split(), np.float64) if line else np.zeros(0)
         except ValueError:
@@ -133,6 +132,6 @@ def find(path: Path) -> list[Path]:
     return [path] if whole else []
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
-    """Images by the number that they are named with, in its order; empty where there is no such folder."""
-    return dict(sorted((int(file.stem), file) for file in image_files(folder) if file.stem.isdigit()))
+def _numbered(files: Iterable[Path]) -> Files:
+    """Files by the number that they are named with, in its order, whatever zeros stand before it."""
+    return dict(sorted((int(file.stem), file) for file in files if file.stem.isdecimal()))

@@ -28,8 +28,8 @@ def read_things(groups: Path, segments: Path, mesh: Path, world_from_scan: NDArr
         SpatialError: a file is damaged, or they do not belong together.
     """
     try:
-        of_vertex = np.array(json.loads(segments.read_text("utf-8"))["segIndices"], np.int64)
-        objects = [(o["label"], o["segments"]) for o in json.loads(groups.read_text("utf-8"))["segGroups"]]
+        of_vertex = np.array(json.loads(segments.read_text("utf-8-sig"))["segIndices"], np.int64)
+        objects = [(o["label"], o["segments"]) for o in json.loads(groups.read_text("utf-8-sig"))["segGroups"]]
     except (ValueError, KeyError, TypeError) as error:
         raise bad(f"{groups.name} or {segments.name} cannot be read: {error!r}") from None
     points = transform(world_from_scan, vertices(mesh))

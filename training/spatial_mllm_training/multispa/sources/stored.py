@@ -102,7 +102,7 @@ def onto(depth: Pixels, color: Pixels, camera: Camera) -> tuple[Pixels, Camera]:
 def numbers(file: Path) -> NDArray[np.float64]:
     """All numbers of a text file in a row; empty where it is missing or holds something else."""
     try:
-        return np.array(file.read_text("utf-8").split(), np.float64)
+        return np.array(file.read_text("utf-8-sig").replace(",", " ").split(), np.float64)
     except (OSError, ValueError):
         return np.zeros(0)
 
