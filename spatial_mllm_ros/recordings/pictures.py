@@ -2,6 +2,8 @@
 
 import re
 from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
@@ -13,11 +15,6 @@ from numpy.typing import NDArray
 from ..errors import BadMessage
 from ..messages import MAX_SIDE
 from ..versions import install
-
-with suppress(ImportError):  # the extra ``media``: photos of phones
-    import pillow_heif  # type: ignore[import-not-found]
-
-    pillow_heif.register_heif_opener()
 
 HEIF_SUFFIXES = (".heic", ".heif")
 DEPTHS = (8, 10, 12, 14, 16)  # bits that sensors have
@@ -43,6 +40,8 @@ def read_pixels(source: Path | bytes) -> NDArray:
     """As :func:`read_picture`, but uint16 [H, W, 3] where the file has 16 bits."""
     try:
         data = source if isinstance(source, bytes) else source.read_bytes()
+        if data[4:8] == b"ftyp":
+            _learn_heif()
         with PIL.Image.open(BytesIO(_jpeg(data) if data.startswith(b"\xff\xd8") else data)) as image:
             if max(image.size) > MAX_SIDE:
                 raise BadMessage(f"{image.width}x{image.height}: expected 1 to {MAX_SIDE} pixels a side")
@@ -87,6 +86,13 @@ def is_deep_gray(file: Path) -> bool:
         return False
 
 
+@cache
+def _learn_heif() -> None:
+    """Pillow reads HEIC from now on, where the extra ``media`` is installed."""
+    with suppress(ImportError):
+        import_module("pillow_heif").register_heif_opener()
+
+
 def _jpeg(data: bytes) -> bytes:
     """A JPEG without the zeros that were to become the rest of it, which would be decoded as gray."""
     at = 2
@@ -128,7 +134,7 @@ def _upright(pixels: NDArray, orientation: int) -> NDArray:
 
 
 def _why(source: Path | bytes, error: Exception) -> str:
-    if isinstance(source, Path) and source.suffix.lower() in HEIF_SUFFIXES:
+    if isinstance(source, Path) and source.suffix.lower() in HEIF_SUFFIXES and "HEIF" not in PIL.Image.OPEN:
         return f"HEIC needs another library, {install('pillow-heif')}, or save it as JPEG"
     if isinstance(error, PIL.UnidentifiedImageError):
         return "no picture that is known here"

@@ -4,7 +4,8 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,6 @@ from ..frames import Frame
 from ..versions import install
 from .errors import BagError, BagWarning
 from .images import IMAGE_SUFFIXES, assumed_camera
-
-try:
-    import av
-except ImportError:  # the extra ``media``
-    av = None
 
 RATE = 30.0  # images a second of a video that does not say
 CONTAINERS = ((0, b"RIFF"), (4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))  # AVI, MP4 and Matroska: what is where in a file
@@ -59,7 +55,7 @@ class Video:
         """
         self.problems.clear()
         first, last, number = 0, -1, 0
-        for time, image in (_by_opencv if av is None else _by_av)(self):
+        for time, image in (_by_opencv if pyav() is None else _by_av)(self):
             time = round(number * 1e9 / fps) if time is None else time
             first = first if number else time
             last = time - first if time - first > last else last + round(1e9 / fps)
@@ -69,11 +65,20 @@ class Video:
             raise BagError("; ".join(self.problems) or f"{self.path.name} holds no image")
 
 
+@cache
+def pyav() -> Any:
+    """PyAV, of the extra ``media``, loaded with the first video; None where it is not installed."""
+    try:
+        return import_module("av")
+    except ImportError:
+        return None
+
+
 def open_video(path: Path) -> Video:
     """Raises BagError: it is no video, or not its whole beginning is there."""
     if not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
         raise BagError(f"{path} is no video that can be decoded")
-    if av is None:
+    if (av := pyav()) is None:
         reader = cv2.VideoCapture(str(path))
         if reader.isOpened() and reader.get(cv2.CAP_PROP_FOURCC) != TEXT:
             return Video(path, max(0, int(reader.get(cv2.CAP_PROP_FRAME_COUNT))))
@@ -120,7 +125,7 @@ def _frames(video: Video, fps: float) -> Iterator[Frame]:
 
 def _by_av(video: Video) -> Iterator[Decoded]:
     packets, made, broken, ended = 0, 0, 0, False
-    last, longest = 0.0, 0.0
+    av, last, longest = pyav(), 0.0, 0.0
     with av.open(str(video.path)) as container:
         stream: Any = container.streams.best("video")
         if stream.codec_context is None:
@@ -150,7 +155,7 @@ def _by_av(video: Video) -> Iterator[Decoded]:
                     longest, last = max(longest, float(time) - last if made else 0.0), float(time)
                 made += 1
                 yield None if time is None else round(time * 10**9), partial(_upright, frame)
-        counted = ended or "mp4" not in container.format.name  # what was trimmed from an MP4 is counted, too
+        counted = broken or ended or "mp4" not in container.format.name  # an MP4 counts what was trimmed, too
         lost = max(0, stream.frames - packets) if counted else 0
         lost += packets - made if broken else 0
         says = _seconds(container, stream)
@@ -161,12 +166,12 @@ def _by_av(video: Video) -> Iterator[Decoded]:
 
 
 def _seconds(container: Any, stream: Any) -> float:
-    """How long a Matroska says that its video is; 0 where it does not, and of others, which know when they are cut."""
-    if "matroska" not in container.format.name:
-        return 0.0
+    """When a file says that its video ends; 0 where it does not."""
     if found := re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", "")):
         return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3])
-    return (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0.0
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return (container.duration or 0) / 1e6 if len(container.streams) == 1 else 0.0
 
 
 def _upright(frame: Any) -> Image:

@@ -1,6 +1,7 @@
 """Pictures as cameras, phones and programs leave them in folders: upright, whole, and no depth among them."""
 
 import warnings
+from importlib.util import find_spec
 from io import BytesIO
 
 import cv2
@@ -214,10 +215,22 @@ def test_names_alone_make_no_depth(tmp_path, folder):
     assert len(frames_of(inside)) == 2
 
 
-def test_heic_is_named_with_what_to_do(tmp_path, monkeypatch):
+@pytest.mark.skipif(find_spec("pillow_heif") is not None, reason="pillow-heif is installed here")
+def test_heic_is_named_with_what_to_do(tmp_path):
     path = put(tmp_path / "f", **{"0.HEIC": b"\0\0\0\x24ftypheic" + bytes(100), "1.jpg": encoded(scene())})
     frames = frames_of(path, "1 of 2 images left out, cannot be read: the first is 0.HEIC: HEIC ")
     assert len(frames) == 1
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_heic(tmp_path, orientation):
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed here")
+    heif.register_heif_opener()
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.ascontiguousarray(STORED[orientation](scene()))
+    (frame,) = frames_of(put(tmp_path / "f", IMG_0__HEIC=encoded(stored, "HEIF", exif=exif.tobytes())))
+    assert looks_like(frame.image, [RED, BLUE, GREEN, GRAY], 12)
 
 
 def test_files_that_systems_hide(tmp_path):

@@ -3,6 +3,7 @@
 import struct
 import warnings
 from fractions import Fraction
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -11,13 +12,13 @@ import pytest
 from spatial_mllm_ros.recordings import BagError, BagWarning, read_any, videos
 from spatial_mllm_ros.recordings.videos import is_video, read_video
 
-PYAV = pytest.param("PyAV", marks=pytest.mark.skipif(videos.av is None, reason="PyAV is not installed here"))
+PYAV = pytest.param("PyAV", marks=pytest.mark.skipif(find_spec("av") is None, reason="PyAV is not installed here"))
 
 
 @pytest.fixture(params=["OpenCV", PYAV], autouse=True)
 def reader(request, monkeypatch):
     if request.param == "OpenCV":
-        monkeypatch.setattr(videos, "av", None)
+        monkeypatch.setattr(videos, "pyav", lambda: None)
     return request.param
 
 
@@ -44,9 +45,11 @@ def written(path, count=40, fourcc="mp4v", rate=30.0, **options):
     return path
 
 
-def encoded(av, path, codec="libx264", count=40, times=None, sound=0.0, pixels="yuv420p", options=None, **shown):
+def encoded(
+    av, path, codec="libx264", count=40, times=None, sound=0.0, pixels="yuv420p", options=None, container=None, **shown
+):
     """By PyAV; ``times`` in ms."""
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options=container or {}) as out:
         images = [shade(i, **shown) for i in range(count)]
         stream = out.add_stream(codec, rate=30, options=options or {})
         stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], pixels
@@ -192,6 +195,13 @@ def test_cut_off_mp4_has_lost_its_index(tmp_path):
     for read in (read_video, read_any):
         with pytest.raises(BagError, match="begins like a video, but cannot be decoded: it is cut off, or its index"):
             read(path)
+
+
+def test_cut_off_mp4_whose_index_is_in_front(av, tmp_path):
+    path = cut(encoded(av, tmp_path / "a.mp4", "mjpeg", pixels="yuvj420p", container={"movflags": "faststart"}), 0.6)
+    frames = frames_of(path, " of 40 images left out, cannot be decoded: a.mp4 is damaged")
+    check(frames, len(frames))
+    assert 10 < len(frames) < 30
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
