@@ -4,7 +4,7 @@ The node and the bag reader feed the same assembler, so that a live run and an o
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
@@ -16,6 +16,7 @@ from .config import Config
 from .errors import BadMessage
 from .frames import Camera, Frame, Pixels
 from .geometry.poses import Matrix
+from .geometry.still_view import StillView, why_not_still
 from .geometry.transform_buffer import Reason, TransformBuffer, TransformError
 from .messages import camera_from_info, color_pixels, depth_pixels, pose_from_pose, pose_from_transform, stamp_ns
 
@@ -55,6 +56,7 @@ class _Stream:
     bad_info: str = ""  # what is wrong with the latest camera_info, while there is no camera
     images: deque[_Waiting] = field(default_factory=deque)
     depths: deque[tuple[int, Pixels | str]] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))  # or what is bad
+    view: StillView = field(default_factory=StillView)
     last_stamp: int = 0
     done_stamp: int = 0  # of the image that was decided last
     wanting: int = 0  # the widest difference to a depth that could well be paired, ns
@@ -74,6 +76,8 @@ class FrameAssembler:
         problems: reason -> the latest message about it, which also says why, for warnings.
         lacking: (camera, what, kind of cause) -> how many images were left out, or frames had to go on without a part
             that has a source, and the latest message about it; never forgotten.
+        moved: by camera, where that is known beforehand: whether it moves though no transform moves it. Its poses are
+            not known then; else they are trusted.
         jumps: number of time jumps seen; on each, everything that waited and all stamped transforms are forgotten.
     """
 
@@ -83,6 +87,7 @@ class FrameAssembler:
         self.dropped: Counter[str] = Counter()
         self.problems: dict[str, str] = {}
         self.lacking: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self.moved: Mapping[str, bool] = {}
         self.jumps = 0
         history = max(10.0, 2 * config.pose.max_wait, 2 * config.pose.max_gap + config.pose.max_wait)
         self.transforms = TransformBuffer(int(config.pose.max_gap * 1e9), int(history * 1e9))
@@ -221,6 +226,7 @@ class FrameAssembler:
             stream.images.clear()
             stream.depths.clear()
             stream.last_stamp = stream.done_stamp = 0
+            stream.view = StillView()
 
     def _jump_back(self, stamp: int) -> None:
         """Time went back to this stamp: forget what waits, and depth and transforms of the abandoned future."""
@@ -235,6 +241,7 @@ class FrameAssembler:
             stream.depths.clear()
             stream.depths.extend(now)
             stream.last_stamp = stream.done_stamp = 0
+            stream.view = StillView()
 
     def _complete(self, name: str, stream: _Stream, patience_over: bool) -> Frame | bool | None:
         """The oldest image's frame, True where it was given up, or None to wait on."""
@@ -258,25 +265,15 @@ class FrameAssembler:
                 text = f"{what} of {size}, camera_info of {expected}: shapes must agree"
                 return self._give_up(stream, name, f"{what} size", text)
         world = self.config.pose.world_frame.lstrip("/")
-        pose: Matrix | None = None
+        pose, why, kind = None, "", ""
         try:
             pose = self.transforms.lookup(world, camera.frame_id, image.stamp)
         except TransformError as error:
             waits = error.reason in (Reason.TOO_NEW, Reason.UNKNOWN_FRAME, Reason.NOT_CONNECTED)
             if waits and not patience_over:
                 return None
-            why = self._why_no_pose(error, world, camera.frame_id)
-            if "pose" in self._needs or (depth is not None and "pose of depth" in self._needs):
-                return self._give_up(stream, name, NO_POSE, why, error.reason.value)
-            self._count(WITHOUT_POSE, name, why, error.reason.value)
-        if depth is None and stream.has_depth_topic:
-            self._count(WITHOUT_DEPTH, name, self._why_no_depth(stream, image.stamp))
-        stream.done_stamp = image.stamp
-        stream.images.popleft()
-        for _ in range(len(stream.depths)):  # those that no later image can want go, whatever their order
-            if (kept := stream.depths.popleft())[0] > image.stamp - self._tolerance:
-                stream.depths.append(kept)
-        return Frame(
+            why, kind = self._why_no_pose(error, world, camera.frame_id), error.reason.value
+        frame = Frame(
             image.stamp,
             camera.resized(image.color.width, image.color.height),
             image=image.color,
@@ -284,6 +281,30 @@ class FrameAssembler:
             world_from_camera=pose,
             world_frame=world,
         )
+        if pose is not None and not self._stands(stream, frame, world):
+            frame.world_from_camera = None
+            why, kind = why_not_still(world, camera.frame_id), "moved"
+        if why:
+            if "pose" in self._needs or (depth is not None and "pose of depth" in self._needs):
+                return self._give_up(stream, name, NO_POSE, why, kind)
+            text = self._count(WITHOUT_POSE, name, why, kind)
+            if pose is not None:
+                self.note(NO_POSE, text)
+        if depth is None and stream.has_depth_topic:
+            self._count(WITHOUT_DEPTH, name, self._why_no_depth(stream, image.stamp))
+        stream.done_stamp = image.stamp
+        stream.images.popleft()
+        for _ in range(len(stream.depths)):  # those that no later image can want go, whatever their order
+            if (kept := stream.depths.popleft())[0] > image.stamp - self._tolerance:
+                stream.depths.append(kept)
+        return frame
+
+    def _stands(self, stream: _Stream, frame: Frame, world: str) -> bool:
+        """Whether the pose is one: something moves the camera by it, or the camera stands still."""
+        if self.config.pose.still or self.transforms.moves(world, frame.camera.frame_id):
+            return True
+        known = self.moved.get(frame.camera.name)
+        return not (stream.view.look(frame) if known is None else known)
 
     def _depth_for(self, stream: _Stream, stamp: int, patience_over: bool) -> Pixels | None:
         """The depth nearest in time; an inexact match waits for a later, nearer one while there is patience."""

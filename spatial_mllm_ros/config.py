@@ -66,6 +66,11 @@ class PoseParams:
     topic: str = param("odom", "Odometry or PoseStamped topic; unused with tf")
     child_frame: str = param("", "frame whose pose a PoseStamped gives; empty: the optical frame of the only camera")
     world_frame: str = param("odom", "fixed frame of poses, voxels and rewards")
+    still: bool = param(
+        False,
+        "the cameras stand still wherever only static transforms lead to them: their poses are taken whatever is seen;"
+        " false: only as long as what they see stays where it is",
+    )
     max_gap: float = param(
         0.5, "longest hole between two transforms that is interpolated across", unit="s", low=0.0, high=10.0
     )

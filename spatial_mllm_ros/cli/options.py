@@ -54,7 +54,7 @@ def _options(into: str, wanted: Mapping[str, str]) -> Callable[[Command], Comman
     return give
 
 
-READING = {"sync.tolerance": "tolerance", "pose.max_gap": "max_gap"}
+READING = {"sync.tolerance": "tolerance", "pose.max_gap": "max_gap", "pose.still": "still"}
 read_options = _options("read", READING)
 """Gives a command the options that frames are put together with; it takes them as one, ``read``."""
 

@@ -63,6 +63,8 @@ def info_lines(known: RecordingInfo) -> Iterator[Any]:
             f"camera '{name}': {seen.complete} of {seen.images} images{part} make complete frames;"
             f" {seen.frames} have camera_info, {seen.with_depth} depth, {seen.with_pose} a pose"
         )
+    for name, text in known.checks.items():
+        yield f"depth and poses of {name}: {text}"
     for problem in known.problems:
         yield Text(f"! {problem}", style="yellow")
 

@@ -43,6 +43,7 @@ class _Link:
     child: str
     parent: str
     static: bool
+    moves: bool = False  # it was not always the same
     stamps: list[int] = field(default_factory=list)
     matrices: dict[int, Matrix] = field(default_factory=dict)
 
@@ -95,6 +96,8 @@ class TransformBuffer:
             return
         if link.stamps and stamp_ns < link.stamps[-1] - self.history_ns:
             link.stamps, link.matrices = [], {}
+        if not link.moves and link.stamps:
+            link.moves = not np.array_equal(link.matrices[link.stamps[-1]], parent_from_child)
         if stamp_ns not in link.matrices:
             insort(link.stamps, stamp_ns)
         link.matrices[stamp_ns] = parent_from_child
@@ -111,7 +114,9 @@ class TransformBuffer:
         if links is None and len(self._links) >= MAX_FRAMES:
             raise ValueError(f"more than {MAX_FRAMES} frames")
         others = [link for link in links or () if not link.static and not static]
-        found = next((link for link in others if link.parent == parent), None) or _Link(child, parent, static)
+        found = next((link for link in others if link.parent == parent), None)
+        if found is None:
+            found = _Link(child, parent, static, moves=bool(others))  # with another parent it has moved
         self._links[child] = [found, *(link for link in others if link is not found)][:MAX_PARENTS]
         return found
 
@@ -139,6 +144,18 @@ class TransformBuffer:
                     continue
                 return inverse(shared_from_target) @ shared_from_source
         raise refused or TransformError(Reason.NOT_CONNECTED, f"frames '{target}' and '{source}' are not connected")
+
+    def moves(self, target: str, source: str) -> bool:
+        """Whether anything has ever moved on a way that connects two frames.
+
+        Static transforms do not, nor do stamped ones that have been the same so far.
+        """
+        for up_source in self._ways(source):
+            for up_target in self._ways(target):
+                links = _joined(source, up_source, target, up_target)
+                if links is not None and any(link.moves for part in links for link in part):
+                    return True
+        return False
 
     def _ways(self, name: str) -> Iterator[list[_Link]]:
         """Links from a frame up to a root, in every way there is."""

@@ -76,9 +76,13 @@ class Diagnostics:
         done = self._loop.processed[camera]
         values["frames processed"] = done
         values["processed rate (Hz)"] = f"{self._rate(camera + ' processed', done):.1f}"
+        verdict = self._pipeline.verdicts[camera]
+        values["depth and poses"] = verdict.text
         if silent := self._silent(camera, config.sync.stale_after):
             told = ", ".join(f"{kind} ({age:.0f} s)" for kind, age in silent.items())
             return self._status(f"camera {camera}", STALE, f"silent: {told}", values)
+        if verdict.wrong:
+            return self._status(f"camera {camera}", WARN, f"depth and poses {verdict.text}: {verdict.why}", values)
         return self._status(f"camera {camera}", OK, "receiving", values)
 
     def _processing(self) -> DiagnosticStatus:

@@ -62,6 +62,7 @@ class RecordingInfo:
         poses: where camera poses come from; its ``source`` is empty where there are none.
         problems: damage, what is missing for coverage and motion, and why images are left out, in words.
         seen: by camera, what its images make. looked: how long they were looked at, s; 0 where they were not.
+        checks: by camera, whether depth and poses of these images agree, in words.
     """
 
     path: Path
@@ -74,6 +75,7 @@ class RecordingInfo:
     problems: list[str]
     seen: dict[str, Seen]
     looked: float
+    checks: dict[str, str]
 
     @property
     def has_depth(self) -> bool:
@@ -107,10 +109,10 @@ def recording_info(
         except BagError as error:
             if topics:
                 raise
-            return _info(recording, {}, PoseSource(), [str(error)], {}, 0.0)
+            return _info(recording, {}, PoseSource(), [str(error)], {}, 0.0, {})
         with reader:
-            sources, looked, seen = reader.sources, 0.0, {}
-            found = list(sources.problems)
+            sources, looked, seen, checks = reader.sources, 0.0, {}, {}
+            poses, found = sources.poses, list(sources.problems)
             for name, camera in sources.cameras.items():
                 if not camera.depth:
                     found.append(f"camera '{name}' has no depth{NO_DEPTH}")
@@ -118,7 +120,9 @@ def recording_info(
                 reader.stop_ns, looked = _until(reader, seconds)
                 seen, broken = _look(reader)
                 found += broken + reader.told(every=True)
-            return _info(recording, sources.cameras, sources.poses, found, seen, looked)
+                posed = {n: v.text for n, v in reader.verdicts.items() if poses.source and not reader.moved.get(n)}
+                poses, checks = poses if posed else PoseSource(), posed
+            return _info(recording, sources.cameras, poses, found, seen, looked, checks)
 
 
 def _info(
@@ -128,6 +132,7 @@ def _info(
     found: list[str],
     seen: dict[str, Seen],
     looked: float,
+    checks: dict[str, str],
 ) -> RecordingInfo:
     path, start = recording.path, recording.start_ns
     if start <= 0 < recording.end_ns:  # some were logged before there was a clock
@@ -140,7 +145,8 @@ def _info(
     files = [path] if path.is_file() else [f for f in path.iterdir() if f.is_file()]
     nbytes = sum(file.stat().st_size for file in files)
     problems = list(dict.fromkeys(recording.problems + found))
-    return RecordingInfo(path, start, duration, nbytes, topics, cameras, poses, problems, seen, min(looked, duration))
+    looked = min(looked, duration)
+    return RecordingInfo(path, start, duration, nbytes, topics, cameras, poses, problems, seen, looked, checks)
 
 
 def _until(reader: FrameReader, seconds: float) -> tuple[int, float]:

@@ -35,6 +35,8 @@ class Ordered:
 
     Attributes:
         transforms: all of them, and poses. last: number of the last run.
+        counts: name -> number of images or depth images.
+        length_ns: from the earliest to the latest stamp of the longest run.
     """
 
     def __init__(
@@ -69,6 +71,9 @@ class Ordered:
                 self._sizes.append(len(data))
         self.last = runs.now
         self._order = np.minimum(np.array(self._runs, np.int64), self.last), np.array(self._stamps, np.int64)
+        numbers = np.bincount(np.array(self._topics, np.int64), minlength=len(self._images)).tolist()
+        self.counts = dict(zip(self._images, numbers, strict=True))
+        self.length_ns = _longest(*self._order)
 
     def messages(self) -> Iterator[tuple[int, int, Topic, bytes]]:
         """(run, stamp, topic, message in CDR) of images and depth, in order of the first two.
@@ -147,6 +152,11 @@ class Ordered:
         while waiting:
             run_of, stamp, _, topic, data = heappop(waiting)
             yield run_of, stamp, topic, data
+
+
+def _longest(runs: NDArray, stamps: NDArray) -> int:
+    """How long the longest run is, ns; stamps that are zero do not count."""
+    return max((int(np.ptp(stamps[(runs == run) & (stamps > 0)])) for run in np.unique(runs[stamps > 0])), default=0)
 
 
 def _earliest_after(runs: NDArray, stamps: NDArray) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from .recording import Recording, require
 from .types import ODOMETRY, POSE, TRANSFORMS
 
 ODOM = "odom"  # the fixed frame where nobody names one (REP 105)
+NO_CAMERA = ("object", "goal", "target", "initialpose", "setpoint")  # in names of PoseStamped topics of other things
 LOOK_AHEAD = 2000  # transform messages read to learn the tree of frames
 
 
@@ -70,7 +71,7 @@ def find_poses(
         if moved in up:
             return PoseSource("odometry", name, "", world_frame or _frame(recording, name)), problems
         problems.append(f"{name} moves '{moved}', to which the camera's frame '{camera_frame}' is not connected")
-    stamped = [name for name in _filled(recording, POSE) if "object" not in name]
+    stamped = [name for name in _filled(recording, POSE) if not any(word in name.lower() for word in NO_CAMERA)]
     if len(stamped) == 1:
         world = world_frame or _frame(recording, stamped[0])
         return PoseSource("pose", stamped[0], child_frame or camera_frame, world), problems

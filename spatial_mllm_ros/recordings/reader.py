@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
 from heapq import heappop, heappush
@@ -13,13 +13,19 @@ from typing import Any
 
 from ..assembler import WIDEST_GAP_NS, WITHOUT_POSE, FrameAssembler, Part
 from ..config import Config
+from ..errors import BadMessage
 from ..frames import Frame
+from ..geometry.self_check import SelfCheck, Verdict
+from ..geometry.transform_buffer import TransformBuffer
 from .errors import BagWarning
 from .ordered import Ordered
 from .recording import Recording
 from .storage import FOREVER
+from .survey import moved_cameras
 from .topics import find_sources
 
+PAIRS = 10  # of frames, spread over the recording, by which depth and poses are compared
+SHORTEST_NS = 100_000_000  # between two pairs
 PATIENCE = 0.5  # s; a recording has no deadline: images wait longer for late poses than they would live
 
 
@@ -40,6 +46,8 @@ class FrameReader(AbstractContextManager["FrameReader"]):
         config: the parameters with the cameras and pose source of the recording.
         stop_ns: images that were logged later are not read; may be set before the first iteration.
         assembler: that of the last iteration; what it left out, and what frames lack, is said at its end.
+        verdicts: by camera, whether depth and poses of the last iteration agree, known at its end; where they do not,
+            that is said too.
 
     Raises:
         BagError: not a recording, no camera in it, or a topic that is not there or of the wrong type.
@@ -62,11 +70,26 @@ class FrameReader(AbstractContextManager["FrameReader"]):
         self.config = replace(config, pose=replace(config.pose, max_wait=max(config.pose.max_wait, PATIENCE)))
         self._needs, self.stop_ns = needs, FOREVER
         self.assembler = FrameAssembler(self.config, needs)
+        self.verdicts: dict[str, Verdict] = {}
         for problem in self.sources.problems:
             warnings.warn(problem, BagWarning, stacklevel=2)
 
     def __iter__(self) -> Iterator[Frame]:
         assembler = self.assembler = FrameAssembler(self.config, self._needs)
+        assembler.moved, self.verdicts = self.moved, {}
+        every_ns = max(self._ordered.length_ns // PAIRS, SHORTEST_NS)
+        checks = {name: SelfCheck(every_ns) for name in self.config.cameras}
+        for frame in self._frames(assembler):
+            with suppress(BadMessage):  # it is told where it is used
+                checks[frame.camera.name].look(frame)
+            frame.release()
+            yield frame
+        self.verdicts = {name: check.finish() for name, check in checks.items()}
+        for line in self.told():
+            warnings.warn(line, BagWarning, stacklevel=2)
+
+    def _frames(self, assembler: FrameAssembler) -> Iterator[Frame]:
+        """All frames that an assembler makes, in order of their stamps."""
         feeds, ordered = self._feeds(assembler), self._ordered
         transforms, infos = ordered.transforms.feeder(assembler, ordered.last), ordered.infos(feeds)
         assembler.transforms.history_ns += WIDEST_GAP_NS  # they are fed so far ahead: holes are known as such
@@ -94,23 +117,40 @@ class FrameReader(AbstractContextManager["FrameReader"]):
         for frame in assembler.take(now, flush=True):
             heappush(held, (frame.key, count := count + 1, frame))
         yield from _taken(held)
-        for line in self.told():
-            warnings.warn(line, BagWarning, stacklevel=2)
 
     def told(self, every: bool = False) -> list[str]:
-        """What the last iteration left out, and what frames lack, with numbers and causes.
+        """What the last iteration left out, what frames lack, with numbers and causes, and what disagrees.
 
         Args:
             every: also that frames lack poses where there are none, which ``sources`` says too.
         """
         every = every or bool(self.sources.poses.source)
         lacking = self.assembler.lacking.items()
-        return [f"{n} {what}: {text}" for (_, what, _), (n, text) in lacking if every or what != WITHOUT_POSE]
+        lines = [f"{n} {what}: {text}" for (_, what, _), (n, text) in lacking if every or what != WITHOUT_POSE]
+        return lines + [verdict.about(name) for name, verdict in self.verdicts.items() if verdict.wrong]
 
     @property
     def dropped(self) -> Counter[str]:
         """How many images of the last iteration never became a frame, by reason."""
         return self.assembler.dropped
+
+    @cached_property
+    def moved(self) -> dict[str, bool]:
+        """By camera, where that is known: whether it moves though no transform moves it; it has no poses then."""
+        if self.config.pose.still or not self.sources.poses.source:
+            return {}
+        assembler = FrameAssembler(replace(self.config, pose=replace(self.config.pose, still=True)), ())
+        images = {name: self._ordered.counts[topics.image] for name, topics in self.sources.cameras.items()}
+        world, known = self.config.pose.world_frame.lstrip("/"), assembler.transforms
+
+        def whole() -> TransformBuffer:
+            if self.stop_ns == FOREVER:
+                return known
+            later, rest = FrameAssembler(self.config, ()), Ordered(self.recording, (), (), (), self.sources.poses)
+            rest.transforms.feeder(later, rest.last).until(rest.last, FOREVER)
+            return later.transforms
+
+        return moved_cameras(self._frames(assembler), images, world, known, whole)
 
     @cached_property
     def _ordered(self) -> Ordered:

@@ -51,4 +51,7 @@ def analyse(
             recorder = Recorder(reader.config, targets, read_tracks(path)[:pushed], asked, engine)
             for frame in track(reader):
                 recorder.add(frame)
-    return recorder.result(str(w.message) for w in caught if issubclass(w.category, BagWarning))
+    notes = [str(w.message) for w in caught if issubclass(w.category, BagWarning)]
+    agree = {name: verdict for name, verdict in reader.verdicts.items() if not verdict.wrong}
+    notes += [f"Depth and poses of camera “{name}”: {verdict.text}." for name, verdict in agree.items()]
+    return recorder.result(notes)

@@ -2,16 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic
 
 from ..config import Config
 from ..coverage import Update
-from ..errors import ErrorCode, SpatialError, bad, no_geometry
+from ..errors import BadMessage, ErrorCode, SpatialError, bad, no_geometry
 from ..evenly import evenly
 from ..frames import Frame
+from ..geometry.self_check import SelfCheck, Verdict
 from ..geometry.window import WindowGeometry
 from ..mapping.anchors import Refused
 from ..mapping.window_map import WindowMap
@@ -40,7 +42,7 @@ class Processed:
         update: what the sampler did with it.
         rewards: one for every target that its camera shows.
         reset: time had jumped back, so memory was cleared before.
-        news: what an operator should know: targets that were given up, and jumps.
+        news: what an operator should know: targets that were given up, jumps, and depth and poses that disagree.
     """
 
     update: Update
@@ -102,6 +104,7 @@ class SpatialPipeline:
         self._waiting.reset()
         self._map.reset()
         self._given_out: dict[str, list[FrameKey]] = {}
+        self._checks = {name: SelfCheck() for name in self.config.cameras}
         self._epoch += 1
 
     def process(self, frame: Frame) -> Processed:
@@ -122,9 +125,23 @@ class SpatialPipeline:
         with self._lock:
             rewards = self._targets.update(frame, _give_up)
             self._targets.asked.look(frame)
-            news = self._targets.news()
+            news = [*self._check(frame), *self._targets.news()]
         frame.release()
         return Processed(update, rewards, jumped, news)
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """By camera, whether depth and poses of its latest frames agree."""
+        return {name: check.verdict for name, check in self._checks.items()}
+
+    def _check(self, frame: Frame) -> Iterator[str]:
+        """What is new about how depth and poses agree, where they do not."""
+        check = self._checks[frame.camera.name]
+        before = check.verdict
+        with suppress(BadMessage):  # where depth is not used
+            check.look(frame)
+        if check.verdict.wrong and (check.verdict.cause, True) != (before.cause, before.wrong):
+            yield check.verdict.about(frame.camera.name)
 
     def _wants_window(self, frame: Frame) -> bool:
         source = self.config.coverage.source

@@ -40,7 +40,8 @@ class BagRef:
         A recording with more than MOST_BYTES of them keeps every 2nd, 4th ... frame of each camera.
 
         Raises:
-            SpatialError: it is no recording, has no camera, or depth and colour have different shapes.
+            SpatialError: it is no recording, has no camera, depth and colour have different shapes,
+                or depth and poses disagree.
         """
         try:
             frames, dropped, told = self._read()
@@ -63,6 +64,9 @@ class BagRef:
             with FrameReader(self.path, needs=()) as reader:  # what frames lack is said below
                 dropped = Counter[str]()
                 frames = thinned(reader, MOST_BYTES, dropped)
+                for camera, verdict in reader.verdicts.items():
+                    if verdict.wrong:
+                        raise bad(verdict.about(camera))
                 told = [*reader.recording.problems, *reader.sources.problems, *reader.told()]
                 return frames, dropped + reader.dropped, told
 
