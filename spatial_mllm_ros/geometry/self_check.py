@@ -93,8 +93,7 @@ class SelfCheck:
         self._waiting: deque[tuple[View, View]] = deque()  # for later poses
         self._pairs: deque[Pair] = deque(maxlen=PAIRS)
         self._next_ns = 0
-        self._lacks = "no depth and no poses came"
-        self.verdict = Verdict(f"not checked: {self._lacks}")
+        self.verdict = Verdict("not checked: no frames came")
 
     def look(self, frame: Frame) -> bool:
         """The next frame; decodes its depth where it belongs to a pair. True where the verdict is new.
@@ -133,7 +132,6 @@ class SelfCheck:
         return self.verdict
 
     def _lack(self, text: str) -> None:
-        self._lacks = text
         if not self._pairs:
             self.verdict = Verdict(f"not checked: {text}")
 
