@@ -152,6 +152,32 @@ def test_a_goal_is_no_pose_of_a_camera(tmp_path):
     assert not info.has_poses
 
 
+def test_a_robot_that_stands_at_first_has_poses_whatever_passes_by(tmp_path):
+    """Its odometry repeats itself for 2 s, while something fills the view; then it moves."""
+    rng, stands = np.random.default_rng(5), 20
+
+    def base(i):
+        return room.base_pose(max(i - stands, 0))
+
+    tf = [("/tf", ns, room.transforms((ns, "odom", "base_link", base(i)))) for i, ns in enumerate(stamps(40))]
+    crowd = rng.integers(0, 255, (120, 160, 3)).astype(np.uint8)
+    seen = {ns: room.see(base(i) @ room.MOUNT) for i, ns in enumerate(stamps(40))}
+    near = {ns: (np.full((120, 160), 0.7), np.roll(crowd, 9 * i, 1)) for i, ns in enumerate(stamps(15)) if i > 4}
+    seen |= near
+    frames = room.recording(
+        40,
+        color=lambda ns, _: image(ns, seen[ns][1], "rgb8"),
+        depth=lambda ns, _: image(ns, room.millimetres(seen[ns][0]), "16UC1"),
+        moves=False,
+    )
+    with FrameReader(write_ros2(tmp_path / "bag", in_order([*tf, *frames])), needs=()) as reader:
+        assert all(frame.world_from_camera is not None for frame in reader)
+
+
+def stamps(count):
+    return [room.START + i * room.STEP for i in range(count)]
+
+
 def test_live_a_pose_holds_until_the_camera_is_taken_away(tmp_path):
     """It stands for 2 s, is carried for 1 s, and is put back where it was."""
     messages = FrameAssembler(build({"pose.world_frame": "base_link"}))
