@@ -39,7 +39,7 @@ CAUSES = {
     " about x",
     "upside down": "the picture is upside down against '{frame}': turn that by 180 degrees about z",
     "inverted": "the poses are inverted: they map the world to the camera; publish the camera's pose in the world",
-    "scale": "by the units of the poses depth is about {factor} too {size}: 16UC1 has to be in millimetres, 32FC1 in"
+    "scale": "by the units of the poses depth is {factor} too {size}: 16UC1 has to be in millimetres, 32FC1 in"
     " metres, poses in metres",
     "focal": "depth fits about {factor} the focal length of camera_info: depth is not registered to colour, or"
     " camera_info is of another image; align depth in the driver, or give the camera_info of this image",
@@ -209,12 +209,8 @@ def _far_off(pairs: Sequence[Pair], shares: np.ndarray) -> tuple[str, dict[str, 
 def _factor(cause: str, factor: float) -> dict[str, str]:
     if cause == "focal":
         return {"factor": f"{factor:.2g} times"}
-    over = 1 / factor if factor < 1 else factor
-    return {"factor": f"{over:.0f} times" if over >= 1.95 else f"{100 * (over - 1):.0f} %", "size": _size(factor)}
-
-
-def _size(factor: float) -> str:
-    return "large" if factor < 1 else "small"
+    size, over = ("large", 1 / factor) if factor < 1 else ("small", factor)
+    return {"factor": f"about {over:.0f} times" if over >= 1.95 else f"at least {100 * (over - 1):.0f} %", "size": size}
 
 
 def _slipped(pairs: Sequence[Pair]) -> tuple[str, dict[str, str]] | None:

@@ -116,6 +116,7 @@ def test_something_that_moves_is_no_error(walk):
         ({"scale": 5.0}, "scale", "depth is about 5 times too large"),
         ({"scale": 0.2}, "scale", "depth is about 5 times too small"),
         ({"scale": 10.0}, "scale", "depth is about 10 times too large"),
+        ({"scale": 0.7}, "scale", "too small"),
         ({"focal": 1.4}, "focal", "depth fits about 0.7 times the focal length of camera_info"),
         ({"focal": 0.8}, "focal", "times the focal length of camera_info"),
         ({"focal": 0.9}, "focal", "depth fits about 1.1 times the focal length of camera_info"),
