@@ -93,7 +93,7 @@ def recording_info(
 
     Args:
         seconds: how much of it to go through for what its images make, from the first one on; 0 is all of it, None
-            nothing. Pixels are not decoded.
+            nothing. Few of their pixels are decoded, to see whether poses are some and agree with depth.
         config: parameters to pair images, depth and poses with.
         topics: what not to guess, see :func:`find_sources`.
 
@@ -163,7 +163,7 @@ def _until(reader: FrameReader, seconds: float) -> tuple[int, float]:
 
 
 def _look(reader: FrameReader) -> tuple[dict[str, Seen], list[str]]:
-    """Go through the frames of a recording without their pixels; but for the first ones, which may be broken."""
+    """Go through the frames of a recording; of their pixels only the first ones are looked at, which may be broken."""
     seen, broken = dict.fromkeys(reader.sources.cameras, Seen()), []
     for frame in reader:
         name, depth, pose = frame.camera.name, frame.has_depth, frame.world_from_camera is not None

@@ -129,19 +129,20 @@ def recording(
     moves=True,
     static=True,
     topics=(COLOR, DEPTH, INFO),
+    seen_from=camera_pose,
 ):
     """(topic, stamp, message) in order of time; what makes a message may be replaced, and returns None for none.
 
     Args:
         moves: there is /tf from odom to base_link. static: there is /tf_static from there to the camera.
-        topics: of colour, depth and camera_info.
+        topics: of colour, depth and camera_info. seen_from: odom from optical at frame i.
     """
     out = [("/tf_static", START, transforms((START, "base_link", "optical", MOUNT)))] if static else []
     for i in range(frames):
         ns = START + i * STEP
         if moves:
             out.append(("/tf", ns, transforms((ns, "odom", "base_link", base_pose(i)))))
-        metres, picture = see(camera_pose(i))
+        metres, picture = see(seen_from(i))
         made = color(ns, picture), depth(ns, metres), camera_info(ns)
         out += [(topic, ns, message) for topic, message in zip(topics, made, strict=True) if message is not None]
     return out

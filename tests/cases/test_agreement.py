@@ -14,12 +14,13 @@ from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.geometry.agreement import OPTICAL, View, compare, noise
 from spatial_mllm_ros.geometry.self_check import SelfCheck
 from spatial_mllm_ros.node.diagnostics import Diagnostics
-from spatial_mllm_ros.recordings import BagWarning, read_frames, recording_info
+from spatial_mllm_ros.recordings import BagWarning, FrameReader, read_frames, recording_info
 from spatial_mllm_ros.report import analyse
 from spatial_mllm_ros.scene.pipeline import SpatialPipeline
 from spatial_mllm_ros.simulation.room import Room
 from spatial_mllm_training.multispa.sources.bag import BagRef
 from tests.cases import room
+from tests.cases.room import DEPTH
 from tests.recordings.recordings import image, write_ros2
 
 FX, FY, CX, CY = room.INTRINSICS
@@ -197,6 +198,22 @@ def test_a_recording_says_what_is_wrong(tmp_path):
     assert "'camera_link' looks forward along x" in notes
     with pytest.raises(SpatialError, match="'camera_link' looks forward along x"):
         BagRef(bag, "bag").open()
+
+
+def test_what_frames_lack_and_what_disagrees_is_said_together(tmp_path):
+    """Every third image has no depth; stamps of the log begin at 0."""
+    given = [m for m in links() if m[0] != DEPTH or (m[1] - room.START) // room.STEP % 3]
+    bag = write_ros2(tmp_path / "bag", [(topic, ns * (ns > room.START), message) for topic, ns, message in given])
+    with FrameReader(bag, needs=()) as reader, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len(list(reader)) == room.FRAMES
+    assert reader.verdicts["camera"].pairs >= 5
+    lacks, disagrees = (str(w.message) for w in caught)
+    assert lacks.startswith("10 frames without depth: camera 'camera': ")
+    assert disagrees.startswith("camera 'camera': depth and poses disagree by ")
+    info = recording_info(bag, 0)
+    assert info.problems == [lacks, disagrees] and info.checks["camera"].startswith("disagree by")
+    assert info.seen["camera"].complete == 20
 
 
 def test_depth_that_is_not_registered_is_said(tmp_path):

@@ -100,7 +100,7 @@ def test_a_loop_in_the_recording_is_a_second_run(tmp_path):
 
 def slow(period, hole=None):
     """Poses at every so many frames of a camera on a straight way, where interpolation is exact."""
-    out = [m for m in room.recording(moves=False)]
+    out = room.recording(moves=False, seen_from=lambda i: straight(i) @ room.MOUNT)
     for i in range(0, FRAMES + period, period):
         if i != hole:
             ns = START + i * STEP
@@ -210,7 +210,7 @@ def test_offline_sees_what_live_sees(tmp_path):
 
 def test_more_transforms_than_are_held_are_thinned(tmp_path, monkeypatch):
     monkeypatch.setattr(gathered, "MOST", 40)
-    dense = [m for m in room.recording() if m[0] != "/tf"]
+    dense = room.recording(moves=False, seen_from=lambda i: straight(i) @ room.MOUNT)
     for i in range(4 * FRAMES):
         ns = START + i * STEP // 4
         dense.append(("/tf", ns, room.transforms((ns, "odom", "base_link", straight(i / 4)))))

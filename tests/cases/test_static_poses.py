@@ -1,6 +1,7 @@
 """A static transform is not a pose: only while a camera sees what it saw does one that nothing moves stand still."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.geometry.still_view import Glance, depth_tolerance, moved
 from spatial_mllm_ros.geometry.transform_buffer import TransformBuffer
 from spatial_mllm_ros.recordings import BagWarning, FrameReader, read_frames, recording_info
+from spatial_mllm_ros.recordings.survey import moved_cameras
 from spatial_mllm_ros.report import analyse
 from spatial_mllm_training.multispa.sources.bag import BagRef
 from tests.cases import room
@@ -72,6 +74,7 @@ def in_order(messages):
     return sorted(messages, key=lambda m: m[1])
 
 
+@pytest.mark.filterwarnings("ignore::spatial_mllm_ros.recordings.BagWarning")
 @pytest.mark.parametrize("link", ["base_link", "camera_link"])
 def test_a_camera_that_is_carried_has_no_poses(tmp_path, link):
     bag = write_ros2(tmp_path / "bag", carried(link))
@@ -174,6 +177,60 @@ def test_a_robot_that_stands_at_first_has_poses_whatever_passes_by(tmp_path):
         assert all(frame.world_from_camera is not None for frame in reader)
 
 
+def test_a_robot_that_moves_after_what_info_looks_at_has_poses(tmp_path):
+    """It stands for 8 s; from 0.2 s on something fills the view."""
+    rng = np.random.default_rng(6)
+    crowd = {ns: rng.integers(0, 255, (120, 160, 3)).astype(np.uint8) for ns in stamps(30)[2:]}
+    frames = room.recording(
+        color=lambda ns, picture: image(ns, crowd.get(ns, picture), "rgb8"),
+        depth=lambda ns, depth: image(
+            ns, room.millimetres(depth if ns not in crowd else np.full_like(depth, 0.7)), "16UC1"
+        ),
+        moves=False,
+        seen_from=lambda i: room.camera_pose(0),
+    )
+    places = [room.base_pose(max(i - 80, 0)) for i in range(100)]
+    tf = [("/tf", ns, room.transforms((ns, "odom", "base_link", places[i]))) for i, ns in enumerate(stamps(100))]
+    bag = write_ros2(tmp_path / "bag", in_order([*tf, *frames]))
+    info = recording_info(bag, 1.0)
+    assert info.looked == 1.0 and info.has_poses and info.seen["camera"].complete == 10 and info.problems == []
+    parked = write_ros2(tmp_path / "parked", in_order([*tf[:80], *frames]))
+    assert not recording_info(parked, 1.0).has_poses
+
+
+@pytest.mark.parametrize("topics", [(), (room.INFO, room.DEPTH, "/tf_static", room.COLOR)])
+def test_the_order_of_the_log_hides_no_motion(tmp_path, topics):
+    """All logged at the same time; or topics one after the other."""
+    messages = sorted(carried(), key=lambda m: topics.index(m[0]) if topics else 0)
+    logged = [(topic, room.START + i * 1000 * bool(topics), message) for i, (topic, _, message) in enumerate(messages)]
+    bag = write_ros2(tmp_path / "bag", logged)
+    assert not recording_info(bag, 0).has_poses
+    with pytest.warns(BagWarning, match=f"30 images left out, no pose: .*{UNKNOWN}"):
+        assert list(read_frames(bag)) == []
+
+
+def test_no_more_frames_are_looked_at_than_needed():
+    """One camera is moved, the other has no poses."""
+    buffer = TransformBuffer()
+    buffer.add("odom", "optical", 1, np.eye(4))
+    pose = {"camera": np.eye(4), "other": None}
+    taken = []
+
+    def frames(names):
+        for i in range(80):
+            name = names[i % len(names)]
+            taken.append(name)
+            if i == 6:
+                buffer.add("odom", "optical", 2, room.MOUNT)
+            yield Frame(i + 1, replace(CAMERA, name=name), world_from_camera=pose[name])
+
+    assert moved_cameras(frames(["camera"]), {"camera": 80}, "odom", buffer, lambda: buffer) == {"camera": False}
+    assert len(taken) == 7
+    taken.clear()
+    both = moved_cameras(frames(["camera", "other"]), {"camera": 40, "other": 40}, "odom", buffer, lambda: buffer)
+    assert both == {"camera": False} and len(taken) == 21
+
+
 def stamps(count):
     return [room.START + i * room.STEP for i in range(count)]
 
@@ -210,6 +267,18 @@ def test_what_moves_by_its_transforms_is_trusted():
     assert buffer.moves("odom", "arm") and not buffer.moves("odom", "optical")
     buffer.add("odom", "base", 2, room.MOUNT)
     assert buffer.moves("odom", "optical") and not buffer.moves("base", "optical")
+
+
+def test_a_frame_that_changes_its_parent_moves():
+    buffer = TransformBuffer()
+    buffer.add("base", "optical", 0, np.eye(4), static=True)
+    for stamp in (1, 2):
+        buffer.add("odom", "base", stamp, np.eye(4))
+        buffer.add("lift", "base", stamp, np.eye(4))
+    assert buffer.moves("lift", "optical") and not buffer.moves("odom", "optical"), "odom is above by a way of its own"
+    buffer.add("odom", "lift", 0, np.eye(4), static=True)
+    assert buffer.moves("odom", "optical") and not buffer.moves("odom", "lift")
+    assert not buffer.moves("odom", "nowhere")
 
 
 def glance(depth=None, picture=None):

@@ -162,6 +162,9 @@ def test_input_without_depth_says_what_is_missing(call, simulated_bag, tmp_path)
 def test_a_broken_video_is_named_once(tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(100))
     text = error_of(run("sample", tmp_path / "film.mp4", code=1))
+    assert "film.mp4 begins like a video, but cannot be decoded: it is cut off" in text and text.count("film.mp4") == 1
+    (tmp_path / "film.mp4").write_bytes(bytes(100))
+    text = error_of(run("sample", tmp_path / "film.mp4", code=1))
     assert "film.mp4 cannot be read: expected a recording" in text and "or a video that can be decoded" in text
 
 
