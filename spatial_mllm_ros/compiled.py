@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
@@ -26,7 +27,13 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
         try:
             return numba.njit(function, cache=True, **options)
         except RuntimeError:  # numba found no place for a cache
-            warnings.warn(NO_PLACE, RuntimeWarning, stacklevel=1)  # from one place: Python says it once
+            _say_no_place()
             return numba.njit(function, **options)
 
     return compile
+
+
+@cache
+def _say_no_place() -> None:
+    """Once: Python itself would say it again after every change of its filters."""
+    warnings.warn(NO_PLACE, RuntimeWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""From ROS messages to arrays: images, depth, camera_info and poses, of rclpy and of recorded bags alike.
+"""From ROS messages to arrays: images, depth and poses, of rclpy and of recorded bags alike.
 
 Whatever can be checked without decoding is checked at once, so that a broken message is refused where it arrives.
 """
@@ -6,24 +6,28 @@ Whatever can be checked without decoding is checked at once, so that a broken me
 import struct
 import sys
 from collections.abc import Sequence
-from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 from rosbags.image import ImageError, image_to_cvimage
 
+from .compressed import MAX_SIDE, Picture, eight_bits, picture, pixels, significant_bits
 from .errors import BadMessage
 from .frames import Camera, Pixels
 from .geometry.poses import Matrix, pose_matrix
+from .rvl import decode_rvl, rvl_size
 
-MAX_SIDE = 16384
 LARGEST_PIXEL = 512 * 8  # bytes: OpenCV has no more than 512 channels
 GENERIC_COLOR = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8", "16UC1": "mono16"}
 DISTORTION_NAMES = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"}
+DEPTH_HEADER = 12  # bytes before what the compressedDepth transport sends
+
+
+class NotDepth(BadMessage):
+    """What is sent as depth can hold none, whatever its pixels are: not a broken message, but the wrong topic."""
 
 
 def stamp_ns(stamp: Any) -> int:
@@ -31,46 +35,51 @@ def stamp_ns(stamp: Any) -> int:
     return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
-def color_pixels(msg: Any) -> Pixels:
+def color_pixels(msg: Any, bits: int = 0) -> Pixels:
     """Colour of an Image or CompressedImage; decodes to uint8 [H, W, 3] RGB.
+
+    Args:
+        bits: of samples of 16 bits, how many are in use, see :func:`bits_in_use`; 0: as many as this image needs.
 
     Raises:
         BadMessage: unknown encoding, sizes that do not fit the data, or cut-off compressed data.
     """
     if hasattr(msg, "format"):
-        width, height, data = _compressed_header(msg.data, msg.format)
-        return Pixels(height, width, len(data), lambda: _decode_color(data))
+        found = picture(msg.data, msg.format)
+        sent = str(msg.format).partition(";")[0].strip()
+        return Pixels(found.height, found.width, len(found.data), lambda: _decode_color(found, sent))
     rows = _raw_rows(msg)
     encoding = GENERIC_COLOR.get(msg.encoding) or str(msg.encoding)
     corner = rows[tuple(slice(min(n, 4 + n % 2)) for n in rows.shape[:2])]  # odd sizes stay odd: some have no meaning
     _to_rgb(corner, encoding)
-    return Pixels(rows.shape[0], rows.shape[1], rows.nbytes, lambda: _to_rgb(rows, encoding))
+    return Pixels(rows.shape[0], rows.shape[1], rows.nbytes, lambda: _to_rgb(rows, encoding, bits))
+
+
+def bits_in_use(msg: Any) -> int:
+    """How many bits the samples of a raw Image need: 10, 12, 14 or 16 where they have 16, else 0.
+
+    Raises:
+        BadMessage: as :func:`color_pixels`.
+    """
+    if hasattr(msg, "format") or "16" not in str(msg.encoding):
+        return 0
+    rows = _raw_rows(msg)
+    return significant_bits(rows) if rows.dtype == np.uint16 else 0
 
 
 def depth_pixels(msg: Any) -> Pixels:
     """Depth of an Image or CompressedImage; decodes to float32 [H, W] metres with 0 where there is no reading.
 
-    Raw 16UC1 (millimetres) and 32FC1 (metres); PNG in CompressedImage; the compressedDepth transport with PNG.
+    Raw 16UC1 (millimetres) and 32FC1 (metres); PNG in CompressedImage; the compressedDepth transport with PNG or RVL.
 
     Raises:
-        BadMessage: unknown encoding, sizes that do not fit the data, or cut-off compressed data.
+        NotDepth: an encoding or a kind of picture that can hold no depth.
+        BadMessage: sizes that do not fit the data, or cut-off compressed data.
     """
     if hasattr(msg, "format"):
-        data = memoryview(msg.data).cast("B")
-        quantisation = None
-        if "compressedDepth" in msg.format:
-            if "rvl" in msg.format.lower():
-                raise BadMessage(
-                    f"depth format '{msg.format}': RVL is not supported, set the publisher's format to png"
-                )
-            if len(data) < 12:
-                raise BadMessage(f"compressedDepth of {len(data)} bytes: the 12 byte header is missing")
-            quantisation = struct.unpack_from("<ff", data, 4) if "32FC1" in msg.format else None
-            data = data[12:]
-        width, height, data = _compressed_header(data, msg.format)
-        return Pixels(height, width, len(data), lambda: _decode_depth(data, quantisation))
+        return _compressed_depth(memoryview(msg.data).cast("B"), str(msg.format))
     if msg.encoding not in ("16UC1", "mono16", "32FC1"):
-        raise BadMessage(f"depth encoding '{msg.encoding}': expected 16UC1 (millimetres) or 32FC1 (metres)")
+        raise NotDepth(f"depth encoding '{msg.encoding}': expected 16UC1 (millimetres) or 32FC1 (metres)")
     rows = _raw_rows(msg)
     return Pixels(rows.shape[0], rows.shape[1], rows.nbytes, lambda: _metres(rows))
 
@@ -116,8 +125,10 @@ def _matrix(t: Any, q: Any) -> Matrix:
         raise BadMessage(str(error)) from None
 
 
-def _to_rgb(rows: NDArray, encoding: str) -> NDArray[np.uint8]:
+def _to_rgb(rows: NDArray, encoding: str, bits: int = 0) -> NDArray[np.uint8]:
     try:
+        if rows.dtype == np.uint16 and encoding.endswith("16"):
+            rows, encoding = eight_bits(rows, bits or significant_bits(rows)), encoding[:-2] + "8"
         return np.asarray(_opencv(encoding, rows.shape[:2], np.ascontiguousarray(rows), "rgb8"), np.uint8)
     except ImageError:
         expected = "expected rgb8, bgr8, mono8, bayer_* or yuv422"
@@ -163,38 +174,50 @@ def _raw_rows(msg: Any) -> NDArray:
     return rows.byteswap() if foreign else rows
 
 
-def _compressed_header(data: Any, description: str) -> tuple[int, int, memoryview]:
-    """Width, height and bytes of JPEG or PNG data whose beginning and end are whole."""
-    data = memoryview(data).cast("B")
-    try:
-        with PIL.Image.open(BytesIO(data)) as header:
-            (width, height), kind = header.size, header.format
-    except Exception:
-        raise BadMessage(
-            f"compressed image of {len(data)} bytes, format '{description}': not readable as JPEG or PNG"
-        ) from None
-    tail = bytes(data).rstrip(b"\0")[-256:]  # some cameras pad to a fixed length
-    whole = {"JPEG": b"\xff\xd9" in tail, "PNG": b"IEND" in tail}
-    if not whole.get(kind or "", True):
-        raise BadMessage(f"compressed image, {kind} of {len(data)} bytes: cut off before its end")
-    if width > MAX_SIDE or height > MAX_SIDE:
-        raise BadMessage(f"image of {width}x{height}: expected 1 to {MAX_SIDE} pixels a side")
-    return width, height, data
+def _decode_color(found: Picture, sent: str) -> NDArray[np.uint8]:
+    """RGB of a picture; ``sent`` is the encoding of the image that was compressed, which may be a mosaic of Bayer."""
+    mosaic = sent.startswith("bayer_")
+    if not mosaic and found.bits != 16:
+        image = pixels(found, cv2.IMREAD_COLOR)
+        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+        return np.asarray(image, np.uint8)
+    image = pixels(found, cv2.IMREAD_UNCHANGED)
+    if image.ndim == 2:
+        pattern = sent.removesuffix("16").removesuffix("8") if mosaic else "mono"
+    else:
+        pattern = "bgr" if image.shape[2] == 3 else "bgra"
+    return _to_rgb(image, pattern + ("16" if image.dtype == np.uint16 else "8"))
 
 
-def _decode_color(data: memoryview) -> NDArray[np.uint8]:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise BadMessage(f"compressed image of {len(data)} bytes cannot be decoded")
-    cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-    return np.asarray(image, np.uint8)
+def _compressed_depth(data: memoryview, description: str) -> Pixels:
+    quantisation = None
+    if "compressedDepth" in description:
+        if len(data) < DEPTH_HEADER:
+            raise BadMessage(f"compressedDepth of {len(data)} bytes: the {DEPTH_HEADER} byte header is missing")
+        quantisation = struct.unpack_from("<ff", data, 4) if "32FC1" in description else None
+        data = data[DEPTH_HEADER:]
+        if "rvl" in description.lower():
+            width, height = rvl_size(data)
+            return Pixels(height, width, len(data), lambda: _dequantised(decode_rvl(data), quantisation))
+    found = picture(data, description)
+    lost = "metres are lost; expected 16 bit PNG with one channel, as /compressedDepth has it"
+    if found.kind == "JPEG":
+        raise NotDepth(f"depth in a JPEG, which has 8 bits: {lost}")
+    if found.kind == "PNG" and (found.bits, found.channels) != (16, 1):
+        raise NotDepth(f"depth in a PNG of {found.bits} bits and {found.channels} channels: {lost}")
+    return Pixels(found.height, found.width, len(found.data), lambda: _decode_depth(found, quantisation))
 
 
-def _decode_depth(data: memoryview, quantisation: tuple[float, float] | None) -> NDArray[np.float32]:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None or image.dtype != np.uint16 or image.ndim != 2:
-        found = "nothing" if image is None else f"{image.dtype} with {image.ndim} axes"
-        raise BadMessage(f"compressed depth decodes to {found}: expected 16 bit PNG with one channel")
+def _decode_depth(found: Picture, quantisation: tuple[float, float] | None) -> NDArray[np.float32]:
+    image = pixels(found, cv2.IMREAD_UNCHANGED)
+    if image.dtype != np.uint16 or image.ndim != 2:
+        text = f"compressed depth decodes to {image.dtype} with {image.ndim} axes"
+        raise BadMessage(f"{text}: expected 16 bit PNG with one channel")
+    return _dequantised(image, quantisation)
+
+
+def _dequantised(image: NDArray[np.uint16], quantisation: tuple[float, float] | None) -> NDArray[np.float32]:
+    """Metres of millimetres, or of inverse depth in steps: compressedDepth sends a / z + b of an image in metres."""
     if quantisation is None:
         return _metres(image)
     a, b = quantisation

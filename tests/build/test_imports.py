@@ -48,7 +48,7 @@ HOUSES = (
         PACKAGE,
         (
             {"arguments", "compiled", "errors", "evenly", "files", "frames", "middleware", "versions"},
-            {"config"},
+            {"compressed", "config", "rvl"},
             {"coverage", "geometry"},
             {"messages"},
             {"assembler"},

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from spatial_mllm_ros.compiled import NO_PLACE, compiled
+from spatial_mllm_ros.compiled import NO_PLACE, _say_no_place, compiled
 
 NOWHERE = """
 from numba.core.caching import CacheImpl
@@ -24,6 +24,7 @@ def without_a_file(code: str, name: str):
 
 
 def test_a_function_is_compiled_where_no_cache_has_a_place_and_that_is_said():
+    _say_no_place.cache_clear()
     with pytest.warns(RuntimeWarning, match="set NUMBA_CACHE_DIR to a folder"):
         twice = compiled(nogil=True)(without_a_file("def twice(x):\n    return 2 * x", "twice"))
     assert twice(21) == 42

@@ -1,0 +1,110 @@
+"""Pictures inside of a CompressedImage: what their first bytes say of them, and their pixels."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from .errors import BadMessage
+
+MAX_SIDE = 16384
+VIDEO = ("h264", "h265", "hevc", "av1", "vp8", "vp9")  # formats of streams of video, as senders name them
+START_CODES = b"\0\0\0\1", b"\0\0\1"  # of H.264 and H.265
+JPEG_END, PNG_END = b"\xff\xd9", b"IEND"
+START_OF_SCAN = 0xDA
+ALONE = (0x01, *range(0xD0, 0xD9))  # markers of JPEG without a length behind them
+PNG_BITS, PNG_COLORS = 24, 25  # where a PNG says how many bits a sample has, and of what its pixels are made
+PNG_GRAY = 0
+CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+DEPTHS = (10, 12, 14, 16)  # bits that sensors have in 16
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as a file holds it, whole as far as can be told without decoding.
+
+    Attributes:
+        data: its bytes; what follows its end does no harm.
+        kind: JPEG, PNG or another name by Pillow.
+        width, height: pixels.
+        bits: of one sample, and ``channels`` of a pixel; both 0 where the kind does not say so at once.
+    """
+
+    data: memoryview
+    kind: str
+    width: int
+    height: int
+    bits: int = 0
+    channels: int = 0
+
+
+def picture(data: Any, description: str) -> Picture:
+    """The picture in these bytes.
+
+    Args:
+        description: the ``format`` that the message names.
+
+    Raises:
+        BadMessage: it is none, it is cut off, or a side is above MAX_SIDE.
+    """
+    data = memoryview(data).cast("B")
+    try:
+        with PIL.Image.open(BytesIO(data)) as header:
+            (width, height), kind = header.size, header.format or ""
+    except Exception:
+        raise BadMessage(_why_unreadable(data, description)) from None
+    raw = bytes(data)
+    if (kind == "JPEG" and not _has_end(raw)) or (kind == "PNG" and PNG_END not in raw):
+        raise BadMessage(f"compressed image, {kind} of {len(data)} bytes: cut off before its end")
+    if width > MAX_SIDE or height > MAX_SIDE:
+        raise BadMessage(f"image of {width}x{height}: expected 1 to {MAX_SIDE} pixels a side")
+    if kind == "PNG":
+        return Picture(data, kind, width, height, raw[PNG_BITS], CHANNELS.get(raw[PNG_COLORS], 0))
+    return Picture(data, kind, width, height, 8 if kind == "JPEG" else 0)
+
+
+def pixels(found: Picture, flags: int) -> NDArray:
+    """Its pixels as OpenCV has them, in the order blue, green, red. Raises BadMessage where they are broken."""
+    image = cv2.imdecode(np.frombuffer(found.data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise BadMessage(f"compressed image of {len(found.data)} bytes cannot be decoded")
+    return np.asarray(image)
+
+
+def significant_bits(samples: NDArray[np.uint16]) -> int:
+    """How many of 16 bits are in use, by the largest sample: 10, 12, 14 or 16, as sensors have them."""
+    largest = int(samples.max(initial=0))
+    return next(bits for bits in DEPTHS if largest < 1 << bits)
+
+
+def eight_bits(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
+    """Samples of which ``bits`` are in use, as 8 bits."""
+    return (samples >> (bits - 8)).astype(np.uint8)
+
+
+def _has_end(jpeg: bytes) -> bool:
+    """Whether the coded data of a JPEG ends: the mark occurs nowhere in it, but also in thumbnails before it."""
+    at = 2
+    while 0 <= (at := jpeg.find(b"\xff", at)) < len(jpeg) - 3:
+        marker = jpeg[at + 1]
+        if marker == START_OF_SCAN:
+            return jpeg.find(JPEG_END, at) > 0
+        if marker in (0x00, 0xFF):  # stray bytes, or padding
+            at += 1
+        else:
+            at += 2 if marker in ALONE else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return False
+
+
+def _why_unreadable(data: memoryview, description: str) -> str:
+    shown = description[:64]
+    if bytes(data[:4]).startswith(START_CODES) or any(name in shown.lower() for name in VIDEO):
+        return (
+            f"compressed image of {len(data)} bytes, format '{shown}': a part of a video (H.264 or the like), which"
+            " cannot be read: publish or record Image, or CompressedImage with JPEG or PNG"
+        )
+    return f"compressed image of {len(data)} bytes, format '{shown}': not readable as JPEG or PNG"
