@@ -8,23 +8,22 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any, Literal, NamedTuple
 
 from .config import Config
 from .errors import BadMessage
-from .frames import Camera, Frame, Pixels
+from .frames import Frame, Pixels
 from .geometry.poses import Matrix
 from .geometry.still_view import StillView, why_not_still
 from .geometry.transform_buffer import Reason, TransformBuffer, TransformError
-from .messages import camera_from_info, color_pixels, depth_pixels, pose_from_pose, pose_from_transform, stamp_ns
+from .messages import bits_in_use, color_pixels, depth_pixels, pose_from_pose, pose_from_transform, stamp_ns
+from .optics import DEPTH_SIZE, NotRegistered, Optics
 
 MAX_WAITING = 100  # images of one camera that may wait for depth, camera_info or pose
 MAX_TEXT = 500
 MAX_REFUSED = 64  # frames whose broken transforms are remembered
 WIDEST_GAP_NS = 10_000_000_000  # that pose.max_gap may allow
-NO_DEPTH, NO_POSE = "no depth", "no pose"  # reasons
+NO_DEPTH, NO_POSE, BITS = "no depth", "no pose", "bits in use"  # reasons
 LEFT_OUT, WITHOUT_DEPTH, WITHOUT_POSE = "images left out, ", "frames without depth", "frames without pose"  # of lacking
 JUMP_NS = 1_000_000_000  # a stamp this far before the last one of its camera is a time jump, not a late message
 
@@ -45,6 +44,13 @@ class _Waiting:
     stamp: int
     arrived: int
     color: Pixels
+    frame_id: str
+
+
+class _Depth(NamedTuple):
+    stamp: int
+    pixels: Pixels | str  # or what is wrong with it
+    frame_id: str
 
 
 @dataclass(eq=False)
@@ -52,14 +58,20 @@ class _Stream:
     """What one camera has sent and what still waits."""
 
     has_depth_topic: bool
-    camera: Camera | None = None
+    optics: Optics
     bad_info: str = ""  # what is wrong with the latest camera_info, while there is no camera
     images: deque[_Waiting] = field(default_factory=deque)
-    depths: deque[tuple[int, Pixels | str]] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))  # or what is bad
+    depths: deque[_Depth] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))
     view: StillView = field(default_factory=StillView)
     last_stamp: int = 0
     done_stamp: int = 0  # of the image that was decided last
     wanting: int = 0  # the widest difference to a depth that could well be paired, ns
+    bits: int = 0  # of samples of 16 bits, how many are in use
+
+    @property
+    def optical_frame(self) -> str:
+        """The camera's frame, by camera_info or by the images where that names none; empty where it is not known."""
+        return self.optics.frame_id or next((image.frame_id for image in self.images), "")
 
 
 class FrameAssembler:
@@ -91,7 +103,10 @@ class FrameAssembler:
         self.jumps = 0
         history = max(10.0, 2 * config.pose.max_wait, 2 * config.pose.max_gap + config.pose.max_wait)
         self.transforms = TransformBuffer(int(config.pose.max_gap * 1e9), int(history * 1e9))
-        self._streams = {name: _Stream(bool(config.camera(name).depth_topic)) for name in config.cameras}
+        self._streams = {
+            name: _Stream(bool(params.depth_topic), Optics(name, params))
+            for name, params in ((name, config.camera(name)) for name in config.cameras)
+        }
         self._tolerance = int(config.sync.tolerance * 1e9)
         self._max_wait = int(config.pose.max_wait * 1e9)
         self._posed_child: str | None = None
@@ -102,7 +117,7 @@ class FrameAssembler:
         """What is called with each message of a topic: ``feed(message, now_ns)``.
 
         Args:
-            kind: ``image``, ``depth``, ``camera_info``, ``pose``, ``tf`` or ``tf_static``.
+            kind: ``image``, ``depth``, ``camera_info``, ``depth_info``, ``pose``, ``tf`` or ``tf_static``.
             camera: name of the camera it belongs to; empty for poses and transforms.
         """
         if kind == "image":
@@ -110,6 +125,7 @@ class FrameAssembler:
         feed = {
             "depth": partial(self.add_depth, camera),
             "camera_info": partial(self.add_info, camera),
+            "depth_info": partial(self.add_info, camera, of_depth=True),
             "tf": self.add_transforms,
             "tf_static": partial(self.add_transforms, static=True),
             "pose": self.add_odometry if self.config.pose.source == "odometry" else self.add_pose,
@@ -126,11 +142,14 @@ class FrameAssembler:
         elif stamp <= stream.last_stamp:
             return self._drop("stale stamp", camera, "an image's stamp repeats or goes back")
         try:
-            color = color_pixels(msg)
+            bits = max(stream.bits, bits_in_use(msg))
+            color = color_pixels(msg, bits)
         except BadMessage as error:
             return self._drop("bad image", camera, str(error))
-        stream.last_stamp = stamp
-        stream.images.append(_Waiting(stamp, now_ns, color))
+        if stream.bits < bits < 16:
+            self.note(BITS, f"camera '{camera}': {msg.encoding} images are shown by {bits} bits of 16")
+        stream.last_stamp, stream.bits = stamp, bits
+        stream.images.append(_Waiting(stamp, now_ns, color, _frame_id(msg)))
         if len(stream.images) > MAX_WAITING:
             self._give_up(stream, camera, "queue full", f"more than {MAX_WAITING} images wait")
 
@@ -142,22 +161,19 @@ class FrameAssembler:
         except BadMessage as error:
             self.note("bad depth", f"camera '{camera}': {error}")
             depth = str(error)[:MAX_TEXT]
-        stream.depths.append((stamp, depth))
-        while stream.depths[0][0] < stamp - self._max_wait - JUMP_NS:  # its image will not come any more
+        stream.depths.append(_Depth(stamp, depth, _frame_id(msg)))
+        while stream.depths[0].stamp < stamp - self._max_wait - JUMP_NS:  # its image will not come any more
             stream.depths.popleft()
 
-    def add_info(self, camera: str, msg: Any) -> None:
-        """A CameraInfo; the camera stays the same object for as long as it says the same."""
-        stream = self._streams[camera]
+    def add_info(self, camera: str, msg: Any, of_depth: bool = False) -> None:
+        """A CameraInfo, of colour or of depth; cameras stay the same objects for as long as it says the same."""
+        optics = self._streams[camera].optics
         try:
-            new = camera_from_info(camera, msg)
+            (optics.add_depth_info if of_depth else optics.add_info)(msg)
         except BadMessage as error:
-            self.note("bad camera_info", f"camera '{camera}': {error}")
-            stream.bad_info = str(error)
-            return
-        old = stream.camera
-        if old is None or not _same(old, new):
-            stream.camera = new
+            text = f"{'depth: ' if of_depth else ''}{error}"
+            self.note("bad camera_info", f"camera '{camera}': {text}")
+            self._streams[camera].bad_info = text
 
     def add_transforms(self, msg: Any, static: bool = False) -> None:
         """A TFMessage; a broken transform is reported, the others are kept."""
@@ -176,8 +192,8 @@ class FrameAssembler:
     def add_pose(self, msg: Any) -> None:
         """A PoseStamped: the pose of ``pose.child_frame``, or of the only camera's optical frame."""
         child = self.config.pose.child_frame
-        if not child and (first := next(iter(self._streams.values()))).camera is not None:
-            child = first.camera.frame_id
+        if not child:
+            child = next(iter(self._streams.values())).optical_frame
         if child:
             self._posed_child = child.lstrip("/")
             self.add_transform(msg.header.frame_id, child, stamp_ns(msg.header.stamp), pose_from_pose, msg.pose)
@@ -237,7 +253,7 @@ class FrameAssembler:
                 text = f"time jumped back from {image.stamp / 1e9:.3f} to {stamp / 1e9:.3f} s"
                 self._drop("time jump", name, text)
             stream.images.clear()
-            now = [d for d in stream.depths if abs(d[0] - stamp) < JUMP_NS]
+            now = [d for d in stream.depths if abs(d.stamp - stamp) < JUMP_NS]
             stream.depths.clear()
             stream.depths.extend(now)
             stream.last_stamp = stream.done_stamp = 0
@@ -246,7 +262,7 @@ class FrameAssembler:
     def _complete(self, name: str, stream: _Stream, patience_over: bool) -> Frame | bool | None:
         """The oldest image's frame, True where it was given up, or None to wait on."""
         image = stream.images[0]
-        if stream.camera is None:
+        if not stream.optics.known:
             why = stream.bad_info or "no camera_info has come"
             return self._give_up(stream, name, "no camera_info", why) if patience_over else None
         depth = None
@@ -256,14 +272,24 @@ class FrameAssembler:
                 return None
         if depth is None and "depth" in self._needs:
             return self._give_up(stream, name, NO_DEPTH, self._why_no_depth(stream, image.stamp))
-        camera = stream.camera
-        for what, pixels in (("image", image.color), ("depth", depth)):
-            if pixels is not None and abs(pixels.width * camera.height - pixels.height * camera.width) > max(
-                camera.width, camera.height
-            ):
-                size, expected = f"{pixels.width}x{pixels.height}", f"{camera.width}x{camera.height}"
-                text = f"{what} of {size}, camera_info of {expected}: shapes must agree"
-                return self._give_up(stream, name, f"{what} size", text)
+        try:
+            camera = stream.optics.camera(image.color, image.frame_id)
+        except BadMessage as error:
+            return self._give_up(stream, name, "image size", f"image of {error}")
+        sensor, refusal = None, ""
+        pixels = depth.pixels if depth is not None and isinstance(depth.pixels, Pixels) else None
+        if depth is not None and pixels is not None:
+            lookup = partial(self.transforms.lookup, stamp_ns=depth.stamp)
+            try:
+                sensor = stream.optics.registration(camera, pixels, depth.frame_id, lookup)
+            except NotRegistered as refused:
+                if refused.waits and not patience_over:
+                    return None
+                if refused.reason == DEPTH_SIZE or "depth" in self._needs:
+                    return self._give_up(stream, name, refused.reason, str(refused))
+                refusal = str(refused)
+                self.note(refused.reason, f"camera '{name}': {refusal}")
+                depth = pixels = None
         world = self.config.pose.world_frame.lstrip("/")
         pose, why, kind = None, "", ""
         try:
@@ -275,9 +301,10 @@ class FrameAssembler:
             why, kind = self._why_no_pose(error, world, camera.frame_id), error.reason.value
         frame = Frame(
             image.stamp,
-            camera.resized(image.color.width, image.color.height),
+            camera,
             image=image.color,
-            depth=depth,
+            depth=pixels,
+            sensor=sensor,
             world_from_camera=pose,
             world_frame=world,
         )
@@ -291,11 +318,11 @@ class FrameAssembler:
             if pose is not None:
                 self.note(NO_POSE, text)
         if depth is None and stream.has_depth_topic:
-            self._count(WITHOUT_DEPTH, name, self._why_no_depth(stream, image.stamp))
+            self._count(WITHOUT_DEPTH, name, refusal or self._why_no_depth(stream, image.stamp))
         stream.done_stamp = image.stamp
         stream.images.popleft()
         for _ in range(len(stream.depths)):  # those that no later image can want go, whatever their order
-            if (kept := stream.depths.popleft())[0] > image.stamp - self._tolerance:
+            if (kept := stream.depths.popleft()).stamp > image.stamp - self._tolerance:
                 stream.depths.append(kept)
         return frame
 
@@ -306,19 +333,20 @@ class FrameAssembler:
         known = self.moved.get(frame.camera.name)
         return not (stream.view.look(frame) if known is None else known)
 
-    def _depth_for(self, stream: _Stream, stamp: int, patience_over: bool) -> Pixels | None:
+    def _depth_for(self, stream: _Stream, stamp: int, patience_over: bool) -> _Depth | None:
         """The depth nearest in time; an inexact match waits for a later, nearer one while there is patience."""
-        good = ((when, depth) for when, depth in stream.depths if isinstance(depth, Pixels))
-        near = min(good, key=lambda d: abs(d[0] - stamp), default=None)
-        if near is None or abs(near[0] - stamp) > self._tolerance:
+        good = (d for d in stream.depths if isinstance(d.pixels, Pixels))
+        near = min(good, key=lambda d: abs(d.stamp - stamp), default=None)
+        if near is None or abs(near.stamp - stamp) > self._tolerance:
             return None
-        final = near[0] >= stamp or patience_over or self._passed(stream, stamp)
-        return near[1] if final else None
+        final = near.stamp >= stamp or patience_over or self._passed(stream, stamp)
+        return near if final else None
 
     def _why_no_depth(self, stream: _Stream, stamp: int) -> str:
         if not stream.has_depth_topic:
             return "it has no depth topic"
-        away, near = min(((abs(when - stamp), depth) for when, depth in stream.depths), default=(0, None), key=_first)
+        nearest = min(stream.depths, key=lambda d: abs(d.stamp - stamp), default=None)
+        away, near = (abs(nearest.stamp - stamp), nearest.pixels) if nearest else (0, None)
         if isinstance(near, str) and away <= self._tolerance:
             return near
         text = f"no depth within {self._tolerance / 1e9:g} s (sync.tolerance) of the image at {stamp / 1e9:.3f} s"
@@ -347,7 +375,7 @@ class FrameAssembler:
     @staticmethod
     def _passed(stream: _Stream, stamp: int) -> bool:
         """Whether depth later than a stamp has come, so that no more is to be expected for it."""
-        return any(d[0] > stamp for d in stream.depths)
+        return any(d.stamp > stamp for d in stream.depths)
 
     def _give_up(self, stream: _Stream, camera: str, reason: str, text: str, kind: str = "") -> bool:
         stream.done_stamp = stream.images.popleft().stamp
@@ -369,10 +397,5 @@ class FrameAssembler:
         self.problems[reason] = text[:MAX_TEXT]
 
 
-def _first(pair: tuple[int, Any]) -> int:
-    return pair[0]
-
-
-def _same(a: Camera, b: Camera) -> bool:
-    plain = (a.frame_id, a.width, a.height, a.distortion_model) == (b.frame_id, b.width, b.height, b.distortion_model)
-    return plain and np.array_equal(a.intrinsics, b.intrinsics) and np.array_equal(a.distortion, b.distortion)
+def _frame_id(msg: Any) -> str:
+    return msg.header.frame_id.lstrip("/")

@@ -9,9 +9,6 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
-TRANSPORTS = {"raw": "", "compressed": "/compressed", "compressedDepth": "/compressedDepth"}
-"""How images arrive -> what that adds to their topic."""
-
 RCLPYS = ("use_sim_time", "start_type_description_service")
 """Parameters that rclpy itself takes care of."""
 QOS = "qos_overrides."
@@ -44,13 +41,14 @@ class CameraParams:
     image_transport: str = param(
         "raw", "how colour arrives; compressed adds /compressed to the topic", choices=("raw", "compressed")
     )
-    depth_topic: str = param(
-        "depth/image_raw", "depth registered to colour (16UC1 millimetres or 32FC1 metres); empty: RGB only"
-    )
+    depth_topic: str = param("depth/image_raw", "depth (16UC1 millimetres or 32FC1 metres); empty: RGB only")
     depth_transport: str = param(
         "raw",
-        "how depth arrives; compressed adds /compressed, compressedDepth adds /compressedDepth",
-        choices=("raw", "compressed", "compressedDepth"),
+        "how depth arrives; compressedDepth adds /compressedDepth, compressed adds /compressed, which may be of 8 bits",
+        choices=("raw", "compressedDepth", "compressed"),
+    )
+    depth_info_topic: str = param(
+        "", "intrinsics of depth, with which it is registered to colour; empty: it is registered, or refused"
     )
     camera_info_topic: str = param("color/camera_info", "intrinsics of the colour image")
     detections_topic: str = param(

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_FOCAL = 1e6  # pixels
-DISTORTION_LENGTHS = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
+DISTORTION_LENGTHS = {"none": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,31 @@ class Pixels:
         return cls(array.shape[0], array.shape[1], array.nbytes, partial(_itself, array))
 
 
+class DepthSensor(Protocol):
+    """A sensor of depth beside the colour camera.
+
+    Attributes:
+        camera: that of depth as it was measured.
+        camera_from_depth: [4, 4], from its optical frame to that of colour.
+        target: the colour camera, at the resolution that ``register`` carries depth over to.
+    """
+
+    camera: Camera
+    camera_from_depth: NDArray[np.float64]
+    target: Camera
+
+    def register(self, depth: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Measured:
+    """Depth as it was measured: metres, float32 [h, w], by which camera, and its pose where that is known."""
+
+    depth: NDArray[np.float32]
+    camera: Camera
+    world_from_camera: NDArray[np.float64] | None
+
+
 class Frame:
     """One moment of one camera: image, depth and pose under one stamp.
 
@@ -106,6 +132,8 @@ class Frame:
         "_depth_pixels",
         "_gray",
         "_image",
+        "_measured",
+        "_sensor",
         "camera",
         "stamp_ns",
         "world_frame",
@@ -119,6 +147,7 @@ class Frame:
         *,
         image: Pixels | NDArray[np.uint8] | None = None,
         depth: Pixels | NDArray[np.float32] | None = None,
+        sensor: DepthSensor | None = None,
         world_from_camera: NDArray[np.float64] | None = None,
         world_frame: str = "",
     ):
@@ -131,6 +160,8 @@ class Frame:
         self._image: NDArray[np.uint8] | None = None
         self._gray: NDArray[np.uint8] | None = None
         self._depth: NDArray[np.float32] | None = None
+        self._measured: NDArray[np.float32] | None = None  # before it was carried over
+        self._sensor = sensor
 
     def __repr__(self) -> str:
         return f"Frame({self.camera.name}, {self.stamp_ns / 1e9:.3f} s)"
@@ -171,17 +202,36 @@ class Frame:
 
     @property
     def depth(self) -> NDArray[np.float32] | None:
-        """Depth along the optical axis, float32 [h, w] metres, 0 or NaN where there is no reading, or None."""
+        """Depth at the pixels of :attr:`depth_camera`, float32 [h, w] metres, 0 or NaN where there is no reading.
+
+        None without depth. That of a sensor beside the colour camera is carried over when it is asked for.
+        """
         depth = self._depth
-        if depth is None and self._depth_pixels is not None:
-            depth = self._depth = _read_only(self._depth_pixels.decode())
+        if depth is None and (depth := self._decoded_depth()) is not None:
+            depth = self._depth = depth if self._sensor is None else _read_only(self._sensor.register(depth))
         return depth
 
     @property
     def depth_camera(self) -> Camera:
-        """The camera at the resolution of the depth image (depth is registered to colour)."""
+        """The colour camera at the resolution of :attr:`depth`, which is registered to it."""
+        if self._sensor is not None:
+            return self._sensor.target
         d = self._depth_pixels
         return self.camera if d is None else self.camera.resized(d.width, d.height)
+
+    @property
+    def measured(self) -> Measured | None:
+        """Depth before it was carried over to the colour camera, or None; :attr:`depth` where it was there."""
+        depth, sensor, pose = self._decoded_depth(), self._sensor, self.world_from_camera
+        if depth is None or sensor is None:
+            return None if depth is None else Measured(depth, self.depth_camera, pose)
+        return Measured(depth, sensor.camera, None if pose is None else pose @ sensor.camera_from_depth)
+
+    def _decoded_depth(self) -> NDArray[np.float32] | None:
+        depth = self._measured
+        if depth is None and self._depth_pixels is not None:
+            depth = self._measured = _read_only(self._depth_pixels.decode())
+        return depth
 
     @property
     def nbytes(self) -> int:
@@ -190,7 +240,7 @@ class Frame:
 
     def release(self) -> None:
         """Drop decoded pixels; they are decoded again when asked for."""
-        self._image = self._gray = self._depth = None
+        self._image = self._gray = self._depth = self._measured = None
 
 
 def _itself(array: NDArray) -> NDArray:

@@ -16,13 +16,12 @@ from rosbags.image import ImageError, image_to_cvimage
 
 from .compressed import MAX_SIDE, Picture, eight_bits, picture, pixels, significant_bits
 from .errors import BadMessage
-from .frames import Camera, Pixels
+from .frames import Pixels
 from .geometry.poses import Matrix, pose_matrix
 from .rvl import decode_rvl, rvl_size
 
 LARGEST_PIXEL = 512 * 8  # bytes: OpenCV has no more than 512 channels
 GENERIC_COLOR = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8", "16UC1": "mono16"}
-DISTORTION_NAMES = {"": "plumb_bob", "fisheye": "equidistant", "none": "plumb_bob"}
 DEPTH_HEADER = 12  # bytes before what the compressedDepth transport sends
 
 
@@ -82,30 +81,6 @@ def depth_pixels(msg: Any) -> Pixels:
         raise NotDepth(f"depth encoding '{msg.encoding}': expected 16UC1 (millimetres) or 32FC1 (metres)")
     rows = _raw_rows(msg)
     return Pixels(rows.shape[0], rows.shape[1], rows.nbytes, lambda: _metres(rows))
-
-
-def camera_from_info(name: str, msg: Any) -> Camera:
-    """Camera of a CameraInfo.
-
-    Raises:
-        BadMessage: not calibrated (zeros), an unknown distortion model, a region of interest, or impossible values.
-    """
-    k = np.array(msg.k if hasattr(msg, "k") else msg.K, np.float64).reshape(3, 3)
-    d = np.array(msg.d if hasattr(msg, "d") else msg.D, np.float64).reshape(-1)
-    if not k.any() or not msg.width or not msg.height:
-        raise BadMessage(f"camera_info of {msg.width}x{msg.height} with fx = {k[0, 0]:g}: the camera is not calibrated")
-    roi = msg.roi
-    if roi.width and roi.height and (roi.width, roi.height) != (msg.width, msg.height):
-        raise BadMessage(
-            "camera_info with a region of interest: publish the full image, or intrinsics of the cropped one"
-        )
-    model = DISTORTION_NAMES.get(msg.distortion_model) or str(msg.distortion_model)
-    if not d.any():
-        model, d = "none", np.zeros(0)
-    try:
-        return Camera(name, msg.header.frame_id.lstrip("/"), int(msg.width), int(msg.height), k, model, d)
-    except ValueError as error:
-        raise BadMessage(f"camera_info: {error}") from None
 
 
 def pose_from_pose(pose: Any) -> Matrix:

@@ -14,7 +14,7 @@ from spatial_mllm_ros.mllm.weights.published import PUBLISHED
 ROOT = Path(__file__).parents[1]
 YAML, PAGE, MODELS = ROOT / "config/rgbd.yaml", ROOT / "docs/ros-api.md", ROOT / "models/README.md"
 YAML_HEAD = """\
-# RGB-D sensor with depth registered to colour, poses from /tf. This file is the manual: every parameter with its
+# RGB-D sensor, poses from /tf. This file is the manual: every parameter with its
 # meaning, [unit], range and default. Made from spatial_mllm_ros/config.py by tools/describe_interface.py.
 # Parameters take effect with configure; those marked "live" at once.
 /**/spatial_mllm:

@@ -33,6 +33,7 @@ ARGUMENTS = {
     "image_topic": ("", "its colour image, with /compressed where it has that; empty: params_file's"),
     "depth_topic": ("", "its depth, likewise, also /compressedDepth; none: it has none; empty: params_file's"),
     "camera_info_topic": ("", "its intrinsics; empty: beside image_topic where that is given, else params_file's"),
+    "depth_info_topic": ("", "intrinsics of depth that is not registered to colour; none: it is; empty: params_file's"),
     "bag": ("", "recording to play, raw or compressed; its stamps become now unless use_sim_time is true"),
     "exit_with_bag": ("true", "false: the node stays when the recording has ended, and can be asked"),
     "rviz": ("false", "show coverage and selected frames in RViz"),
@@ -100,7 +101,9 @@ def plan(
     if given["bag"]:
         bag = Path(given["bag"]).expanduser()
         known = recorded(bag)
-        values, heard, lacking = fit(values, namespace, [topic["name"] for topic in known["topics"]])
+        values, heard, lacking = fit(
+            values, namespace, [topic["name"] for topic in known["topics"]], known["cameras"].values()
+        )
         if lacking:
             has = [f"{name}: {arguments(topics, namespace)}" for name, topics in known["cameras"].items()]
             warning = f"{bag.name} has no {', '.join(lacking)}; its cameras are {', '.join(has) or 'none'}"

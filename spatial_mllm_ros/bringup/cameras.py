@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..config import TRANSPORTS, CameraParams, Config, below, describe
+from ..config import CameraParams, Config, below, describe
+from ..topic_names import TRANSPORTS, split
 
 Values = dict[str, Any]  # parameters by their dotted names
 
 NODE = "spatial_mllm"
-KINDS = ("image", "depth", "camera_info")
+KINDS = ("image", "depth", "camera_info", "depth_info")
 NO_DEPTH = "none"
 SHARED = {"/clock", "/diagnostics", "/parameter_events", "/rosout", "/tf", "/tf_static"}
 """Topics that all robots share: ``play`` keeps them out of its namespace."""
@@ -39,13 +40,13 @@ def point(values: Values, topics: dict[str, str]) -> Values:
 
     Args:
         topics: of KINDS; what is empty stays as it is. An image or depth topic is the very one that is subscribed to,
-            ``/compressed`` and the like included; the depth topic ``none`` is no depth. Where an image is given and no
-            camera_info, it is the one beside that.
+            ``/compressed`` and the like included; ``none`` is no depth, or no camera_info of depth. Where an image is
+            given and no camera_info, it is the one beside that.
 
     Raises:
         ValueError: there are several cameras.
     """
-    given = {kind: topics[kind] for kind in KINDS if topics[kind]}
+    given = {kind: topics[kind] for kind in KINDS if topics.get(kind)}
     if not given:
         return values
     camera, *others = names(values)
@@ -56,29 +57,35 @@ def point(values: Values, topics: dict[str, str]) -> Values:
     for kind in given.keys() - {"camera_info"}:
         plain, transport = split(given[kind])
         out[f"{camera}.{kind}_topic"] = "" if plain == NO_DEPTH else plain
-        out[f"{camera}.{kind}_transport"] = transport
+        if kind != "depth_info":
+            out[f"{camera}.{kind}_transport"] = transport
     if info := given.get("camera_info") or ("image" in given and beside(given["image"])):
         out[f"{camera}.camera_info_topic"] = info
     return out
 
 
-def fit(values: Values, namespace: str, recorded: Collection[str]) -> tuple[Values, list[str], list[str]]:
+def fit(
+    values: Values, namespace: str, recorded: Collection[str], cameras: Collection[Mapping[str, str]] = ()
+) -> tuple[Values, list[str], list[str]]:
     """The same parameters with the transports of a recording that is played in this namespace.
 
     Args:
         recorded: its topics.
+        cameras: its cameras, each its topics by kind: they know the camera_info of depth that is not registered.
 
     Returns:
         the parameters, the recorded topics that the node will listen to, and those that the recording does not have,
         each with the parameter that names it.
     """
     published = {played(topic, namespace): topic for topic in recorded}
+    infos = {played(split(c["depth"])[0], namespace): c["depth_info"] for c in cameras if c.get("depth_info")}
     out, heard, lacking = dict(values), [], []
     for camera in names(values):
         known = describe(CameraParams, f"{camera}.")
         for kind in KINDS:
             parameter, transport = f"{camera}.{kind}_topic", f"{camera}.{kind}_transport"
-            if not (topic := values.get(parameter, known[parameter]["default"])):
+            topic = out.get(parameter, known[parameter]["default"])
+            if not topic or (kind == "depth_info" and not out.get(f"{camera}.depth_topic", "by default")):
                 continue
             plain = resolved(below(camera, topic), namespace)
             choices = known[transport]["choices"] if transport in known else ("raw",)
@@ -89,12 +96,14 @@ def fit(values: Values, namespace: str, recorded: Collection[str]) -> tuple[Valu
             if (chosen := values.get(transport, "raw")) not in there:
                 chosen = out[transport] = there[0]
             heard.append(published[plain + TRANSPORTS[chosen]])
+            if kind == "depth" and plain in infos:
+                out.setdefault(f"{camera}.depth_info_topic", played(infos[plain], namespace))
     return out, heard, lacking
 
 
 def arguments(topics: Mapping[str, str], namespace: str) -> str:
     """The launch arguments for a camera of a recording, whose topics these are by kind."""
-    names = ((kind, topics[kind]) for kind in KINDS)
+    names = ((kind, topics.get(kind, "")) for kind in KINDS if kind != "depth_info" or topics.get(kind))
     return " ".join(f"{kind}_topic:={played(topic, namespace) if topic else NO_DEPTH}" for kind, topic in names)
 
 
@@ -110,14 +119,6 @@ def names(values: Values) -> list[str]:
     cameras = values.get("cameras")
     named = isinstance(cameras, list) and cameras and all(isinstance(camera, str) for camera in cameras)
     return list(cameras or ()) if named else Config().cameras
-
-
-def split(topic: str) -> tuple[str, str]:
-    """A topic without what its transport adds, and the transport."""
-    for transport, suffix in TRANSPORTS.items():
-        if suffix and topic.endswith(suffix):
-            return topic.removesuffix(suffix), transport
-    return topic, "raw"
 
 
 def beside(image: str) -> str:

@@ -82,8 +82,8 @@ INPUT = "Recording, video file or image folder."
 Input = Annotated[Path, typer.Argument(metavar="INPUT", help=INPUT, show_default=False)]
 
 SOURCE = (
-    "What not to guess, may be repeated: image, depth, camera_info, odometry, pose (topics), world_frame, child_frame"
-    " (frames), camera (one of those that info lists)."
+    "What not to guess, may be repeated: image, depth, camera_info, depth_info, odometry, pose (topics), world_frame,"
+    " child_frame (frames), camera (one of those that info lists)."
 )
 Source = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=SOURCE)]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..motion.targets import Target
     from ..scene.asking import Asked
 
-SOURCES = ("image", "depth", "camera_info", "odometry", "pose", "world_frame", "child_frame", "camera")
+SOURCES = ("image", "depth", "camera_info", "depth_info", "odometry", "pose", "world_frame", "child_frame", "camera")
 EPOCH = 1e9  # times above this many seconds count from 1970, others from the start of the recording
 
 

@@ -54,6 +54,8 @@ def info_lines(known: RecordingInfo) -> Iterator[Any]:
             cameras.add_row(name, "image", c.image, pixels(seen and seen.size), rates[c.image])
             cameras.add_row("", "depth", c.depth or "none", pixels(seen and seen.depth_size), rates.get(c.depth, ""))
             cameras.add_row("", "info", c.camera_info, "", rates[c.camera_info])
+            if c.depth_info not in ("", c.camera_info):
+                cameras.add_row("", "depth's info", c.depth_info, "", rates[c.depth_info])
         yield cameras
     poses = known.poses
     yield f"poses: {poses.source} {poses.topic} in frame {poses.world_frame}" if known.has_poses else "poses: none"
@@ -65,6 +67,7 @@ def info_lines(known: RecordingInfo) -> Iterator[Any]:
         )
     for name, text in known.checks.items():
         yield f"depth and poses of {name}: {text}"
+    yield from known.notes
     for problem in known.problems:
         yield Text(f"! {problem}", style="yellow")
 

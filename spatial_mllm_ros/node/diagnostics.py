@@ -60,7 +60,7 @@ class Diagnostics:
         """Seconds of silence of each kind of a camera's topics that is silent for too long."""
         silent = {}
         for stream in self._streams:
-            once = stream.kind == "camera_info" and stream.received > 0  # which is enough, some drivers say it once
+            once = stream.is_info and stream.received > 0  # which is enough, some drivers say it once
             if stream.camera == camera and not once and (age := monotonic() - stream.arrived) > stale_after:
                 silent[stream.kind] = age
         return silent

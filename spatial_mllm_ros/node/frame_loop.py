@@ -182,4 +182,4 @@ def _date(ns: int) -> str:
 
 def _decode(frame: Frame) -> None:
     with suppress(BadMessage):  # the pipeline will meet it again
-        _ = frame.depth
+        _ = frame.measured

@@ -14,7 +14,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
-from ..config import TRANSPORTS, CameraParams, Config, below
+from ..config import CameraParams, Config, below
+from ..topic_names import TRANSPORTS
 from .input_thread import InputThread
 from .qos import OVERRIDABLE
 
@@ -26,7 +27,7 @@ class Stream:
     """One topic: the messages that wait, and what is known about the topic.
 
     Attributes:
-        kind: ``image``, ``depth``, ``camera_info``, ``pose``, ``tf`` or ``tf_static``.
+        kind: ``image``, ``depth``, ``camera_info``, ``depth_info``, ``pose``, ``tf`` or ``tf_static``.
         camera: name of the camera it belongs to; empty for poses and transforms.
         parameter: name of the parameter that sets the topic; empty for transforms.
         received, dropped, lost: messages that arrived, that were pushed out here, and that DDS says it lost.
@@ -40,6 +41,11 @@ class Stream:
         self.arrived = monotonic()
         self._queue: deque[tuple[int, Any]] = deque(maxlen=waiting)
         self._lock = Lock()
+
+    @property
+    def is_info(self) -> bool:
+        """Whether it is a camera_info: one message is enough, and some drivers send no more."""
+        return self.kind in ("camera_info", "depth_info")
 
     def store(self, msg: Any) -> None:
         with self._lock:
@@ -111,7 +117,7 @@ def streams(config: Config) -> list[Stream]:
 
 
 def camera_streams(name: str, camera: CameraParams, config: Config) -> list[Stream]:
-    """Image, depth and camera_info of one camera, in the order in which they are to be fed."""
+    """Image, depth and their camera_infos of one camera, in the order in which they are to be fed."""
     waiting = config.sync.queue_size
 
     def stream(kind: str, topic: str, transport: str, type_: type) -> Stream:
@@ -121,6 +127,8 @@ def camera_streams(name: str, camera: CameraParams, config: Config) -> list[Stre
         return Stream(kind, name, f"{name}.{kind}_topic", topic, type_, qos, waiting)
 
     depth = [stream("depth", camera.depth_topic, camera.depth_transport, Image)] if camera.depth_topic else []
+    if depth and camera.depth_info_topic:
+        depth.insert(0, stream("depth_info", camera.depth_info_topic, "raw", CameraInfo))
     image = stream("image", camera.image_topic, camera.image_transport, Image)
     return [stream("camera_info", camera.camera_info_topic, "raw", CameraInfo), *depth, image]
 

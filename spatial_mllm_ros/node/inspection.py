@@ -182,14 +182,14 @@ class _Inspection:
     def _topic(self, stream: Stream, config: Config) -> Check:
         name = f"{stream.camera} {stream.kind} {stream.topic}".strip()
         publishers = self.me.get_publishers_info_by_topic(stream.topic)
-        needed = stream.kind in ("image", "depth", "camera_info") or stream.kind == config.pose.source
+        needed = stream.is_info or stream.kind in ("image", "depth") or stream.kind == config.pose.source
         optional = stream.kind == "tf_static" or (stream.kind == "tf" and config.pose.source != "tf")
         if not publishers and optional:
             return Check("topics", name, "nobody publishes, and nobody has to")
         why = why_silent(self.me, stream)
         if why.endswith("but they are silent"):  # right, as far as the graph shows; whether they speak is measured
             rate = self._said(stream, "rate (Hz)")
-            if rate != "0.0" or stream.kind == "camera_info":
+            if rate != "0.0" or stream.is_info:
                 by = ", ".join(sorted({f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in publishers}))
                 qos = ", ".join(sorted({qos_name(p.qos_profile) for p in publishers}))
                 return Check("topics", name, f"by {by} ({qos})" + (f", {rate} Hz" if rate else ""))

@@ -7,7 +7,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSCompatibility, ReliabilityPolicy, qos_check_compatible
 
 from ..assembler import FrameAssembler
-from ..config import TRANSPORTS
+from ..topic_names import TRANSPORTS, split
 from .inputs import Stream
 
 SAY_AGAIN = 30.0  # s
@@ -56,7 +56,7 @@ class Watch:
     def _is_needed(self, stream: Stream) -> bool:
         if stream.kind == "tf":
             return self._assembler.config.pose.source == "tf"
-        if stream.kind == "camera_info":  # once is enough
+        if stream.is_info:
             return not stream.received
         if stream.kind == "tf_static":  # optional, unless somebody offers it in a way that cannot be received
             offered = self._node.get_publishers_info_by_topic(stream.topic)
@@ -107,7 +107,7 @@ def incompatible(publisher, stream: Stream) -> str:
 def _other_topic(node: Node, stream: Stream, wanted: str) -> str:
     """What is published under another transport of this topic, or else where messages of this type can be found."""
     topics = dict(node.get_topic_names_and_types())
-    plain, used = _without_suffix(stream.topic)
+    plain, used = split(stream.topic)
     if stream.kind in ("image", "depth"):
         for transport, suffix in TRANSPORTS.items():
             if transport != used and plain + suffix in topics and node.count_publishers(plain + suffix):
@@ -123,7 +123,7 @@ def _other_topic(node: Node, stream: Stream, wanted: str) -> str:
 def _other_type(stream: Stream, others: list[str]) -> str:
     if stream.kind not in ("image", "depth"):
         return ""
-    plain, transport = _without_suffix(stream.topic)
+    plain, transport = split(stream.topic)
     if "sensor_msgs/msg/CompressedImage" in others:
         if transport == "raw":
             return f": set {_transport_parameter(stream)} to compressed and publish it on {plain}/compressed"
@@ -131,13 +131,6 @@ def _other_type(stream: Stream, others: list[str]) -> str:
     if "sensor_msgs/msg/Image" in others:
         return f": set {_transport_parameter(stream)} to raw and {stream.parameter} to {stream.topic}"
     return f": set {stream.parameter} to another topic"
-
-
-def _without_suffix(topic: str) -> tuple[str, str]:
-    for transport, suffix in TRANSPORTS.items():
-        if suffix and topic.endswith(suffix):
-            return topic[: -len(suffix)], transport
-    return topic, "raw"
 
 
 def _transport_parameter(stream: Stream) -> str:

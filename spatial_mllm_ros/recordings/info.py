@@ -2,12 +2,12 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from ..assembler import LEFT_OUT
+from ..assembler import BITS, LEFT_OUT
 from ..config import Config
 from ..errors import BadMessage
 from ..frames import Frame
@@ -63,6 +63,7 @@ class RecordingInfo:
         problems: damage, what is missing for coverage and motion, and why images are left out, in words.
         seen: by camera, what its images make. looked: how long they were looked at, s; 0 where they were not.
         checks: by camera, whether depth and poses of these images agree, in words.
+        notes: what was decided about cameras that is not as it is mostly, in words.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class RecordingInfo:
     seen: dict[str, Seen]
     looked: float
     checks: dict[str, str]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def has_depth(self) -> bool:
@@ -112,7 +114,7 @@ def recording_info(
             return _info(recording, {}, PoseSource(), [str(error)], {}, 0.0, {})
         with reader:
             sources, looked, seen, checks = reader.sources, 0.0, {}, {}
-            poses, found = sources.poses, list(sources.problems)
+            poses, found, decided = sources.poses, list(sources.problems), list(sources.notes)
             for name, camera in sources.cameras.items():
                 if not camera.depth:
                     found.append(f"camera '{name}' has no depth{NO_DEPTH}")
@@ -122,7 +124,9 @@ def recording_info(
                 found += broken + reader.told(every=True)
                 posed = {n: v.text for n, v in reader.verdicts.items() if poses.source and not reader.moved.get(n)}
                 poses, checks = poses if posed else PoseSource(), posed
-            return _info(recording, sources.cameras, poses, found, seen, looked, checks)
+                decided += filter(None, [reader.assembler.problems.get(BITS)])
+            known = _info(recording, sources.cameras, poses, found, seen, looked, checks)
+            return replace(known, notes=decided)
 
 
 def _info(

@@ -2,42 +2,53 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
 from ..config import CameraParams, Config
+from ..errors import BadMessage
+from ..messages import NotDepth, depth_pixels
+from ..topic_names import is_registered, split, words
+from .decided import decided
 from .errors import BagError
 from .poses import PoseSource, find_poses
 from .recording import Recording, require
 from .types import CAMERA_INFO, IMAGE, IMAGES
 
 COLOR_WORDS = {"color", "colour", "rgb"}
+DEPTH_FORMS = ("16UC1", "32FC1", "compressedDepth")
 OTHER_WORDS = {"infra", "infra1", "infra2", "ir", "confidence", "disparity", "mask", "label"}
-TRANSPORTS = ("/compressed", "/compressedDepth")
 
 
 @dataclass(frozen=True)
 class CameraTopics:
-    """Recorded topics of one camera; ``depth`` is empty where there is none."""
+    """Recorded topics of one camera; ``depth`` is empty where there is none, ``depth_info`` where colour's holds."""
 
     image: str
     depth: str
     camera_info: str
+    depth_info: str = ""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What a recording is read from: cameras by name, poses, and what could not be used."""
+    """What a recording is read from: cameras by name, poses, what could not be used, and what was decided, in words."""
 
     cameras: dict[str, CameraTopics]
     poses: PoseSource
     problems: list[str]
+    notes: list[str] = field(default_factory=list)
 
     def config(self, base: Config | None = None) -> Config:
         """The parameters for reading it: those of ``base``, with these cameras and this source of poses."""
         base = base or Config()
-        params = {n: CameraParams(t.image, "raw", t.depth, "raw", t.camera_info) for n, t in self.cameras.items()}
+        params = {
+            name: CameraParams(
+                image_topic=t.image, depth_topic=t.depth, camera_info_topic=t.camera_info, depth_info_topic=t.depth_info
+            )
+            for name, t in self.cameras.items()
+        }
         pose = replace(base.pose, **{name: value for name, value in vars(self.poses).items() if value})
         return replace(base, cameras=list(self.cameras), camera_params=params, pose=pose)
 
@@ -49,13 +60,15 @@ def find_sources(
     image: str | None = None,
     depth: str | None = None,
     camera_info: str | None = None,
+    depth_info: str | None = None,
     **poses: str | None,
 ) -> Sources:
     """Cameras and poses of a recording; what is not named is found by type, content and name.
 
     Args:
-        cameras: names among those found; or name -> CameraTopics or dict of ``image``, ``depth``, ``camera_info``.
-        image, depth, camera_info: topics of the only camera; an empty ``depth`` means none.
+        cameras: names among those found; or name -> CameraTopics or dict of their topics.
+        image, depth, camera_info, depth_info: topics of the only camera; an empty ``depth`` means none, an empty
+            ``depth_info`` that depth is registered to colour.
         poses: ``odometry`` or ``pose`` name a topic; ``world_frame`` a frame; ``child_frame`` what a PoseStamped moves.
 
     Raises:
@@ -66,22 +79,27 @@ def find_sources(
         found = {name: finder.complete(**(t if isinstance(t, dict) else vars(t))) for name, t in cameras.items()}
     elif image is not None:
         name = next(iter(cameras), None) or _names([_space(image)])[0]
-        found = {name: finder.complete(image, depth, camera_info)}
+        found = {name: finder.complete(image, depth, camera_info, depth_info)}
     else:
         found = finder.cameras()
         if unknown := [c for c in cameras if c not in found]:
             known = ", ".join(found) or "none"
             raise BagError(f"{recording.path.name} has no camera '{unknown[0]}'; cameras found: {known}")
         found = {name: topics for name, topics in found.items() if not cameras or name in cameras}
-        if depth is not None or camera_info is not None:
+        if any(topic is not None for topic in (depth, camera_info, depth_info)):
             if len(found) != 1:
                 raise BagError(f"there are {len(found)} cameras: with depth or camera_info, name the image topic too")
-            found = {name: finder.complete(t.image, depth, camera_info) for name, t in found.items()}
+            found = {name: finder.complete(t.image, depth, camera_info, depth_info) for name, t in found.items()}
     if not found:
         raise BagError(f"{recording.path.name} has no camera: {finder.why_none()}")
-    frame = recording.first(next(iter(found.values())).camera_info)
-    source, problems = find_poses(recording, frame.header.frame_id.lstrip("/") if frame else "", **poses)
-    return Sources(found, source, finder.problems + problems)
+    source, problems = find_poses(recording, finder.optical_frame(next(iter(found.values()))), **poses)
+    finder.explain_missing_depth(found)
+    sources = Sources(found, source, finder.problems + problems)
+    for name, topics in sources.config().camera_params.items():
+        notes, problems = decided(recording, name, topics)
+        sources.notes.extend(notes)
+        sources.problems.extend(problems)
+    return sources
 
 
 class _Finder:
@@ -90,6 +108,7 @@ class _Finder:
     def __init__(self, recording: Recording):
         self.recording = recording
         self.problems: list[str] = []
+        self._no_depth: dict[str, str] = {}  # topics that might be taken for depth -> why they are none
         by_kind: dict[str, list[str]] = defaultdict(list)
         for name in sorted(recording.topics):
             by_kind[self._kind(name)].append(name)
@@ -107,11 +126,13 @@ class _Finder:
         depths = self._pair(list(images.values()))
         order = sorted(images, key=lambda s: (images[s] not in depths, s))
         return {
-            name: CameraTopics(images[s], depths.get(images[s], ""), self._info_for(images[s]))
+            name: self._camera(images[s], depths.get(images[s], ""), self._info_for(images[s]))
             for name, s in zip(_names(order), order, strict=True)
         }
 
-    def complete(self, image: str, depth: str | None = None, camera_info: str | None = None) -> CameraTopics:
+    def complete(
+        self, image: str, depth: str | None = None, camera_info: str | None = None, depth_info: str | None = None
+    ) -> CameraTopics:
         """A camera of which at least the image is named; what is named is checked."""
         require(self.recording, image, IMAGES)
         if depth is None:
@@ -123,7 +144,19 @@ class _Finder:
             if not camera_info:
                 raise BagError(f"no CameraInfo topic belongs to {image}; there are: {', '.join(self.info) or 'none'}")
         require(self.recording, camera_info, [CAMERA_INFO])
-        return CameraTopics(image, depth, camera_info)
+        if depth_info:
+            require(self.recording, depth_info, [CAMERA_INFO])
+        return self._camera(image, depth, camera_info, depth_info)
+
+    def optical_frame(self, camera: CameraTopics) -> str:
+        """The frame of a camera: that of camera_info, or of its images where that names none."""
+        first = (self.recording.first(name) for name in (camera.camera_info, camera.image))
+        return next((m.header.frame_id.lstrip("/") for m in first if m and m.header.frame_id), "")
+
+    def explain_missing_depth(self, cameras: Mapping[str, CameraTopics]) -> None:
+        """Say of topics that look like depth why they are none, where a camera has to do without."""
+        if not all(camera.depth for camera in cameras.values()):
+            self.problems += [f"{name} is not used: {why}" for name, why in self._no_depth.items()]
 
     def why_none(self) -> str:
         """What is missing for a camera."""
@@ -139,53 +172,53 @@ class _Finder:
         if kind not in IMAGES:
             return ""
         message = self.recording.first(name)
-        if message is None or OTHER_WORDS & set(_words(name)):
+        if message is None or OTHER_WORDS & set(words(name)):
             return ""
         form = message.encoding if kind == IMAGE else message.format
-        named = any("depth" in word for word in _words(name))
-        if "16UC1" in form or "32FC1" in form or "compressedDepth" in form:
-            return "depth"
-        if named:
-            return "depth" if form in ("mono16", "png") else ""  # else a picture of depth for people
-        return "color"
+        if not any(sign in form for sign in DEPTH_FORMS) and not any("depth" in word for word in words(name)):
+            return "color"
+        try:
+            depth_pixels(message)
+        except NotDepth as error:  # a picture of depth for people
+            self._no_depth[name] = str(error)
+            return ""
+        except BadMessage:  # others of it may be whole
+            pass
+        return "depth"
 
     def _info_for(self, image: str) -> str:
         """The camera_info beside an image, else the nearest one that is not about depth, else the only one."""
-        beside = f"{_base(image).rpartition('/')[0]}/camera_info"
+        beside = f"{split(image)[0].rpartition('/')[0]}/camera_info"
         if beside in self.info:
             return beside
-        near = [n for n in self.info if _shared(n, image) and not any("depth" in w for w in _words(n))]
+        near = [n for n in self.info if _shared(n, image) and not any("depth" in w for w in words(n))]
         if near:
             return max(near, key=lambda n: _shared(n, image))
         return self.info[0] if len(self.info) == 1 else ""
 
+    def _camera(self, image: str, depth: str, camera_info: str, depth_info: str | None = None) -> CameraTopics:
+        """With the camera_info beside depth, unless depth says that it is at the pixels of colour."""
+        if depth_info is None:
+            beside = f"{split(depth)[0].rpartition('/')[0]}/camera_info"
+            depth_info = beside if beside in self.info and not is_registered(depth) else ""
+        return CameraTopics(image, depth, camera_info, depth_info if depth else "")
+
     def _pair(self, images: list[str]) -> dict[str, str]:
         """image -> depth; the pair with most in common first, a depth topic serves one camera."""
         pairs = [(i, d) for i in images for d in self.depth if _shared(i, d) or len(self.color) == 1]
-        pairs.sort(key=lambda p: (-_shared(*p), not _registered(p[1]), _color_rank(p[0]), _color_rank(p[1])))
+        pairs.sort(key=lambda p: (-_shared(*p), not is_registered(p[1]), _color_rank(p[0]), _color_rank(p[1])))
         chosen: dict[str, str] = {}
         taken: set[str] = set()
         for image, depth in pairs:
-            if image not in chosen and _base(depth) not in taken:
+            if image not in chosen and split(depth)[0] not in taken:
                 chosen[image] = depth
-                taken.add(_base(depth))
+                taken.add(split(depth)[0])
         return chosen
-
-
-def _base(name: str) -> str:
-    """A topic without what image_transport appends."""
-    for transport in TRANSPORTS:
-        name = name.removesuffix(transport)
-    return name
-
-
-def _words(name: str) -> list[str]:
-    return _base(name).lower().replace("_", "/").strip("/").split("/")
 
 
 def _space(name: str) -> str:
     """The namespace of the camera that an image topic belongs to."""
-    parts = _base(name).strip("/").split("/")[:-1]
+    parts = split(name)[0].strip("/").split("/")[:-1]
     if parts and parts[-1].lower() in COLOR_WORDS:
         parts.pop()
     return "/".join(parts)
@@ -199,16 +232,11 @@ def _names(spaces: list[str]) -> list[str]:
 
 def _shared(a: str, b: str) -> int:
     """Number of leading name parts in common."""
-    parts = (_base(name).strip("/").split("/")[:-1] for name in (a, b))
+    parts = (split(name)[0].strip("/").split("/")[:-1] for name in (a, b))
     return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(*parts))))
-
-
-def _registered(name: str) -> bool:
-    """Whether depth says of itself that it is seen from the colour camera."""
-    return "regist" in name or "align" in name
 
 
 def _color_rank(name: str) -> tuple[bool, bool, bool, str]:
     """Smallest for the topic that is most surely the camera's main image; raw before compressed."""
-    namespace = _base(name).lower().split("/")[:-1]
-    return not COLOR_WORDS & set(namespace), not COLOR_WORDS & set(_words(name)), name.endswith(TRANSPORTS), name
+    namespace = split(name)[0].lower().split("/")[:-1]
+    return not COLOR_WORDS & set(namespace), not COLOR_WORDS & set(words(name)), split(name)[1] != "raw", name

@@ -61,12 +61,13 @@ def frame_voxels(frame: Frame, params: CoverageParams) -> NDArray[np.int64] | No
     Raises:
         BadMessage: the depth bytes turn out to be broken.
     """
-    if frame.world_from_camera is None or frame.depth is None:
+    seen = None if frame.world_from_camera is None else frame.measured
+    if seen is None or seen.world_from_camera is None:
         return None
     return depth_voxel_keys(
-        frame.depth,
-        ray_grid(frame.depth_camera),
-        frame.world_from_camera,
+        seen.depth,
+        ray_grid(seen.camera),
+        seen.world_from_camera,
         params.voxel_size,
         params.min_depth,
         params.max_depth,

@@ -136,3 +136,25 @@ def test_played_topics_are_in_the_namespace_once(parts, robot):
 
 def test_what_all_robots_share_is_what_the_player_keeps_out_of_its_namespace():
     assert SHARED == GLOBAL and all(played(topic, "/robot1") == topic for topic in GLOBAL)
+
+
+DEPTH_INFO = "/camera/depth/camera_info"
+
+
+def test_depth_that_is_not_registered_has_a_camera_info_of_its_own():
+    values = point({}, NOTHING | {"depth": "/camera/depth/image_raw", "depth_info": DEPTH_INFO})
+    assert build(values).camera("camera").depth_info_topic == DEPTH_INFO
+    assert build(point(values, NOTHING | {"depth_info": "none"})).camera("camera").depth_info_topic == ""
+    assert DEPTH_INFO in fit(values, "", [*RAW, DEPTH_INFO])[1]
+    assert fit(values, "", RAW)[2] == [f"{DEPTH_INFO} (camera.depth_info_topic)"]
+    without = {"camera.depth_topic": "", "camera.depth_info_topic": DEPTH_INFO}
+    assert fit(without, "", RAW)[2] == []
+
+
+def test_that_of_a_recording_is_found_by_itself_unless_there_is_to_be_none():
+    known = {"image": RAW[0], "depth": RAW[1], "camera_info": RAW[2], "depth_info": DEPTH_INFO}
+    values, heard, lacking = fit({}, "/robot1", [*RAW, DEPTH_INFO], [known])
+    assert values["camera.depth_info_topic"] == f"/robot1{DEPTH_INFO}" and DEPTH_INFO in heard and not lacking
+    assert arguments(known, "").endswith(f"depth_info_topic:={DEPTH_INFO}")
+    none = {"camera.depth_info_topic": ""}
+    assert fit(none, "", [*RAW, DEPTH_INFO], [known])[0] == none

@@ -47,10 +47,11 @@ HOUSES = (
         "spatial_mllm_ros",
         PACKAGE,
         (
-            {"arguments", "compiled", "errors", "evenly", "files", "frames", "middleware", "versions"},
+            {"arguments", "compiled", "errors", "evenly", "files", "frames", "middleware", "topic_names", "versions"},
             {"compressed", "config", "rvl"},
             {"coverage", "geometry"},
-            {"messages"},
+            {"camera_info", "messages"},
+            {"optics"},
             {"assembler"},
             {"recordings"},
             {"mapping", "mllm"},

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spatial_mllm_ros.camera_info import readout_from_info
 from spatial_mllm_ros.errors import BadMessage
-from spatial_mllm_ros.messages import camera_from_info, color_pixels, depth_pixels, pose_from_pose, stamp_ns
+from spatial_mllm_ros.messages import color_pixels, depth_pixels, pose_from_pose, stamp_ns
 
 from . import sensor
 
@@ -166,7 +167,7 @@ def test_a_jpeg_cut_anywhere_is_refused(cut):
 
 def test_camera_info():
     d = [-0.2, 0.05, 0.001, 0.002, 0.0]
-    camera = camera_from_info("front", sensor.info(1, d=d))
+    camera = readout_from_info("front", sensor.info(1, d=d)).camera
     assert (camera.name, camera.frame_id, camera.width, camera.height) == ("front", "optical", 64, 48)
     assert camera.distortion_model == "plumb_bob"
     np.testing.assert_array_equal(camera.distortion, d)
@@ -174,7 +175,7 @@ def test_camera_info():
 
 
 def test_camera_info_without_distortion():
-    assert camera_from_info("c", sensor.info(1, model="", d=[0.0] * 5)).distortion_model == "none"
+    assert readout_from_info("c", sensor.info(1, model="", d=[0.0] * 5)).camera.distortion_model == "none"
 
 
 @pytest.mark.parametrize(
@@ -187,12 +188,12 @@ def test_camera_info_without_distortion():
         (sensor.info(1, k=[1e300, 0, 1, 0, 9, 1, 0, 0, 1]), "below 1e"),
         (sensor.info(1, model="fov", d=[1.0]), "known are"),
         (sensor.info(1, d=[0.1, 0.2]), "2 coefficients"),
-        (sensor.info(1, roi=(0, 0, 10, 10)), "region of interest"),
+        (sensor.info(1, roi=(60, 0, 10, 10)), "region of interest"),
     ],
 )
 def test_bad_camera_info(msg, what):
     with pytest.raises(BadMessage, match=what):
-        camera_from_info("c", msg)
+        readout_from_info("c", msg)
 
 
 def test_pose_with_zero_quaternion():
