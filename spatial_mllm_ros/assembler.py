@@ -25,6 +25,8 @@ MAX_REFUSED = 64  # frames whose broken transforms are remembered
 WIDEST_GAP_NS = 10_000_000_000  # that pose.max_gap may allow
 NO_DEPTH, NO_POSE, BITS = "no depth", "no pose", "bits in use"  # reasons
 LEFT_OUT, WITHOUT_DEPTH, WITHOUT_POSE = "images left out, ", "frames without depth", "frames without pose"  # of lacking
+FASTEST = 20  # that time may go on in stamps while it goes on here: so fast are recordings played
+MANY, FEW, LONG_NS = 10, 3, 2_000_000_000  # images in a row of another time, which is believed then; few after so long
 JUMP_NS = 1_000_000_000  # a stamp this far before the last one of its camera is a time jump, not a late message
 
 
@@ -64,6 +66,8 @@ class _Stream:
     depths: deque[_Depth] = field(default_factory=lambda: deque(maxlen=MAX_WAITING))
     view: StillView = field(default_factory=StillView)
     last_stamp: int = 0
+    arrived: int = 0  # when the latest image came that was not doubted
+    doubted: list[tuple[Any, int]] = field(default_factory=list)  # images of another time, and when they came
     done_stamp: int = 0  # of the image that was decided last
     wanting: int = 0  # the widest difference to a depth that could well be paired, ns
     bits: int = 0  # of samples of 16 bits, how many are in use
@@ -110,6 +114,7 @@ class FrameAssembler:
         self._tolerance = int(config.sync.tolerance * 1e9)
         self._max_wait = int(config.pose.max_wait * 1e9)
         self._posed_child: str | None = None
+        self._said: dict[str, int] = {}  # stream -> its latest stamp
         self._refused: dict[str, str] = {}  # child frame -> what is wrong with its latest broken transform
         self._hole = 0  # the widest hole between transforms that was met, ns
 
@@ -137,6 +142,37 @@ class FrameAssembler:
         stream, stamp = self._streams[camera], stamp_ns(msg.header.stamp)
         if stamp <= 0:
             return self._drop("zero stamp", camera, "an image has no time stamp")
+        if not stream.last_stamp or _goes_on(stream.last_stamp, stream.arrived, stamp, now_ns):
+            self._drop_doubted(camera)
+            return self._add_color(camera, msg, now_ns)
+        if stream.doubted:
+            last, came = stream.doubted[-1]
+            if stamp <= (last_stamp := stamp_ns(last.header.stamp)) or not _goes_on(last_stamp, came, stamp, now_ns):
+                self._drop_doubted(camera)
+        stream.doubted.append((msg, now_ns))
+        return self._believe(camera)
+
+    def _believe(self, camera: str) -> None:
+        """Take the images of another time, once another stream says that time too, or there are many of them."""
+        doubted = self._streams[camera].doubted
+        if not doubted:
+            return
+        newest, long = stamp_ns(doubted[-1][0].header.stamp), doubted[-1][1] - doubted[0][1] > LONG_NS
+        others = (said for name, said in self._said.items() if name != f"image {camera}")
+        if len(doubted) >= (FEW if long else MANY) or any(abs(said - newest) <= JUMP_NS for said in others):
+            images, self._streams[camera].doubted = doubted, []
+            for msg, now_ns in images:
+                self._add_color(camera, msg, now_ns)
+
+    def _drop_doubted(self, camera: str) -> None:
+        doubted, self._streams[camera].doubted = self._streams[camera].doubted, []
+        for msg, _ in doubted:
+            stamp = stamp_ns(msg.header.stamp) / 1e9
+            self._drop("stray stamp", camera, f"an image is stamped {stamp:.3f} s, and nothing else was at that time")
+
+    def _add_color(self, camera: str, msg: Any, now_ns: int) -> None:
+        stream, stamp = self._streams[camera], stamp_ns(msg.header.stamp)
+        self._said[f"image {camera}"] = stamp
         if stamp < stream.last_stamp - JUMP_NS:
             self._jump_back(stamp)
         elif stamp <= stream.last_stamp:
@@ -148,7 +184,7 @@ class FrameAssembler:
             return self._drop("bad image", camera, str(error))
         if stream.bits < bits < 16:
             self.note(BITS, f"camera '{camera}': {msg.encoding} images are shown by {bits} bits of 16")
-        stream.last_stamp, stream.bits = stamp, bits
+        stream.last_stamp, stream.arrived, stream.bits = stamp, now_ns, bits
         stream.images.append(_Waiting(stamp, now_ns, color, _frame_id(msg)))
         if len(stream.images) > MAX_WAITING:
             self._give_up(stream, camera, "queue full", f"more than {MAX_WAITING} images wait")
@@ -161,12 +197,14 @@ class FrameAssembler:
         except BadMessage as error:
             self.note("bad depth", f"camera '{camera}': {error}")
             depth = str(error)[:MAX_TEXT]
+        self._said[f"depth {camera}"] = stamp
         stream.depths.append(_Depth(stamp, depth, _frame_id(msg)))
         while stream.depths[0].stamp < stamp - self._max_wait - JUMP_NS:  # its image will not come any more
             stream.depths.popleft()
 
     def add_info(self, camera: str, msg: Any, of_depth: bool = False) -> None:
         """A CameraInfo, of colour or of depth; cameras stay the same objects for as long as it says the same."""
+        self._said[f"camera_info {camera} {of_depth}"] = stamp_ns(msg.header.stamp)
         optics = self._streams[camera].optics
         try:
             (optics.add_depth_info if of_depth else optics.add_info)(msg)
@@ -206,6 +244,8 @@ class FrameAssembler:
             if not static and stamp <= 0:
                 raise ValueError("a transform without a time stamp")
             self.transforms.add(parent.lstrip("/"), child.lstrip("/"), stamp, convert(value), static)
+            if not static:
+                self._said["transforms"] = stamp
         except ValueError as error:  # BadMessage is one too
             text = f"'{parent}' to '{child}': {error}"
             self.note("bad transform", text)
@@ -221,6 +261,9 @@ class FrameAssembler:
         """
         frames = []
         for name, stream in self._streams.items():
+            self._believe(name)
+            if flush:
+                self._drop_doubted(name)
             while stream.images:
                 frame = self._complete(name, stream, flush or now_ns - stream.images[0].arrived > self._max_wait)
                 if frame is None:
@@ -241,6 +284,7 @@ class FrameAssembler:
         for stream in self._streams.values():
             stream.images.clear()
             stream.depths.clear()
+            stream.doubted.clear()
             stream.last_stamp = stream.done_stamp = 0
             stream.view = StillView()
 
@@ -395,6 +439,11 @@ class FrameAssembler:
     def note(self, reason: str, text: str) -> None:
         """Remember the latest problem of a kind; names in messages may be of any length, what is kept is not."""
         self.problems[reason] = text[:MAX_TEXT]
+
+
+def _goes_on(stamp: int, arrived: int, later: int, now: int) -> bool:
+    """Whether an image that comes now is of the same time as one that came before, and not years away."""
+    return stamp - JUMP_NS <= later <= stamp + JUMP_NS + FASTEST * (now - arrived)
 
 
 def _frame_id(msg: Any) -> str:

@@ -283,7 +283,67 @@ def test_images_that_wait_at_a_time_jump_are_counted(ready):
     for ms in (1050, 1080):
         put(ready, ms)  # their pose has not come yet
     put(ready, -50_000)
-    assert ready.dropped == {"time jump": 2}
+    assert not ready.dropped and not ready.take(START)
+    assert ready.dropped["time jump"] == 2
+
+
+FAR = 400_000_000_000  # ms, 12 years
+
+
+@pytest.mark.parametrize("lie", [-900_000, -5_000, 5_000, FAR])
+def test_one_image_of_another_time_turns_no_clock(ready, lie):
+    """It is left out and counted, whatever it is stamped, and nothing else is."""
+    for ms in range(0, 1000, 50):
+        put(ready, ms)
+        if ms == 500:
+            ready.add_color("front", sensor.color(START + lie * MS), START + ms * MS)
+    assert stamps(ready.take(START + 1000 * MS)) == list(range(0, 1000, 50))
+    assert ready.jumps == 0 and ready.dropped == {"stray stamp": 1}
+    assert "nothing else was at that time" in ready.problems["stray stamp"]
+
+
+def move(a, ms):
+    a.add_transforms(sensor.transforms((START + ms * MS, "odom", "base", 1.0)))
+
+
+@pytest.mark.parametrize("back", [-900_000, 900_000])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_another_stream_says_too_is_believed(ready, back, first):
+    """Transforms may jump before or after the images; no image is lost."""
+    put(ready, 900)
+    assert len(ready.take(START + 900 * MS)) == 1
+    images = [back + ms for ms in range(0, 300, 100)]
+    for i, ms in enumerate(images):
+        if first or i:
+            move(ready, ms - 1)
+            move(ready, ms + 1)
+        ready.add_color("front", sensor.color(START + ms * MS), START + (1000 + 100 * i) * MS)
+    ready.add_depth("front", sensor.depth(START + (images[-1] + 100) * MS))
+    move(ready, back - 1)
+    move(ready, back + 1)
+    assert stamps(ready.take(START + 9000 * MS)) == images
+    assert ready.jumps == (back < 0) and not ready.dropped
+
+
+def images_alone(period_ms, count):
+    """An assembler of images alone, that jump back by a minute; how many of so many come through."""
+    a = make_ready(needs=(), depth_topic="")
+    a.add_color("front", sensor.color(START + 120_000 * MS), START)
+    for i in range(count):
+        a.add_color("front", sensor.color(START + (60_000 + i * period_ms) * MS), START + (i + 1) * period_ms * MS)
+    return len(a.take(START + 10_000_000 * MS)) - 1
+
+
+def test_images_alone_are_believed_when_they_go_on():
+    assert [images_alone(33, count) for count in (1, 9, 10, 11)] == [0, 0, 9, 10]  # the frame before the jump is gone
+    assert [images_alone(2000, count) for count in (1, 2, 3, 4)] == [0, 0, 2, 3]
+
+
+def test_a_pause_is_no_jump(ready):
+    put(ready, 100)
+    ready.add_color("front", sensor.color(START + 300_000 * MS), START + 300_000 * MS)
+    put(ready, 300_050)
+    assert not ready.dropped and ready.jumps == 0 and len(ready._streams["front"].images) == 3
 
 
 def test_problems_are_of_bounded_length(ready):
