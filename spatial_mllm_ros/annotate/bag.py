@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
-from ..config import Config
+from ..config import Config, MotionParams
 from ..errors import BadMessage, SpatialError
 from ..frames import Frame
 from ..motion.asked import judge_of
@@ -27,6 +27,7 @@ from ..recordings.types import ODOMETRY, POSE, REWARD, TRANSFORMS, typestore
 from ..recordings.writer import BagWriter
 from ..versions import PACKAGE, version_of
 from .progress import Progress, fingerprint, progress_folder
+from .state import Codec
 
 if TYPE_CHECKING:
     from ..mllm.answering.engine import Engine
@@ -51,6 +52,9 @@ class AnnotateReport:
     rewards: int = 0
     resumed: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+
+
+State = tuple[AnnotateReport, Targets | None]  # that a run goes on from; None: all rewards are there
 
 
 def annotate(
@@ -98,7 +102,8 @@ def annotate(
         if existed and not progress_folder(out).exists():
             raise exists_already(out)
         copied = _copied(reader.recording, topics)
-        kept = Progress(out, _key(source, reader.config, targets, copied, engine))
+        codec = Codec(State, {MotionParams: reader.config.motion})
+        kept = Progress(out, _key(source, reader.config, targets, copied, engine), codec)
         try:
             report, followed = kept.state or (AnnotateReport(), Targets(reader.config, targets))
             report.resumed = kept.done
@@ -112,8 +117,11 @@ def annotate(
         except (BagError, SpatialError):
             kept.finish()
             raise
-        except BaseException:
+        except BaseException as error:
             kept.close()
+            if kept.done and isinstance(error, Exception):
+                text = f"going on with {out} has failed ({type(error).__name__}: {error})"
+                raise BagError(f"{text}: remove {kept.folder} to start anew") from error
             raise
         kept.finish()
         return report

@@ -48,17 +48,22 @@ class AskedTarget:
         asked_ns: stamp of the latest frame that was asked about, or of the reference.
     """
 
+    label: str
+    camera: str
+    pixel: tuple[float, float] | None
+    reference: Frame | None
+    asked_ns: int
+    _params: MotionParams
+    _distance: float
+    _path: float
+    _anchor: float
+
     def __init__(self, label: str, camera: str, pixel: tuple[float, float] | None, params: MotionParams):
         self.label, self.camera, self.pixel = label, camera, pixel
-        self.reference: Frame | None = None
+        self.reference = None
         self.asked_ns = 0
         self._params = params
         self._distance = self._path = self._anchor = 0.0
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: of the reference its decoded image alone, since messages cannot be."""
-        known = self.reference
-        return self.__dict__ | {"reference": known and Frame(known.stamp_ns, known.camera, image=known.image)}
 
     def begin(self, frame: Frame) -> None:
         """Motion counts from this frame.
@@ -146,13 +151,17 @@ class AskedTargets:
     Empty where ``motion.source`` is geometry. What it holds is one reference a target and one frame a camera.
     """
 
+    _params: MotionParams
+    _targets: dict[str, AskedTarget]
+    _latest: dict[str, Frame]
+
     def __init__(self, params: MotionParams):
         self._params = params
-        self._targets: dict[str, AskedTarget] = {}
-        self._latest: dict[str, Frame] = {}
+        self._targets = {}
+        self._latest = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: a frame that nobody has been asked about gives way to the next."""
+        """What is kept: a frame that nobody has been asked about gives way to the next."""
         return self.__dict__ | {"_latest": {}}
 
     @property

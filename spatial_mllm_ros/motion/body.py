@@ -55,6 +55,18 @@ class RegionBody:
         SpatialError: BAD_REQUEST for a region outside the image, NO_GEOMETRY where it lacks texture or depth.
     """
 
+    start: NDArray[np.float64]
+    _params: MotionParams
+    _selective: bool
+    _tracker: PointTracker
+    _members: NDArray[np.bool_]
+    _matrix: NDArray[np.float64]
+    _elsewhere: NDArray[np.float64]
+    _farthest: float
+    _refined: float  # how far it had moved when its points were told from still ones
+    _seen_ns: NDArray[np.int64]
+    _refilled_ns: int
+
     def __init__(self, frame: PosedFrame, roi: Region, params: MotionParams):
         self._params = params
         pixels, self._selective = _region_points(frame, roi, params)

@@ -23,9 +23,16 @@ class Jumps:
         turn_rate: that of its orientation, radians a second.
     """
 
+    _speed: float
+    _turn_rate: float
+    _ns: int | None
+    _place: NDArray[np.float64]
+    _velocity: NDArray[np.float64]
+    _rate: float
+
     def __init__(self, speed: float, turn_rate: float = inf):
         self._speed, self._turn_rate = speed, turn_rate
-        self._ns: int | None = None
+        self._ns = None
         self._place = self._velocity = np.zeros(3)
         self._rate = 0.0
 
@@ -59,9 +66,12 @@ class CameraJumps:
         params: ``max_speed`` and ``max_turn_rate``.
     """
 
+    _jumps: Jumps
+    _last: tuple[int, Matrix] | None
+
     def __init__(self, params: MotionParams):
         self._jumps = Jumps(params.max_speed, params.max_turn_rate)
-        self._last: tuple[int, Matrix] | None = None
+        self._last = None
 
     def look(self, frame: Frame) -> str:
         """How the camera jumped, in words; empty where it did not, its pose is not known, or the frame is not later."""

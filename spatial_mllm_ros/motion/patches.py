@@ -23,6 +23,11 @@ class Patches:
         points, right, down: float64 [N, 3] metres: the middle of each, and the steps of one pixel of its first image.
     """
 
+    points: NDArray[np.float64]
+    right: NDArray[np.float64]
+    down: NDArray[np.float64]
+    _textures: NDArray[np.uint8]
+
     def __init__(self):
         self.points = self.right = self.down = np.zeros((0, 3))
         self._textures = np.zeros((0, SIDE, SIDE), np.uint8)

@@ -48,6 +48,14 @@ class PointTracker:
         reference: float64 [N, 3] metres, where the points were at the start.
     """
 
+    _tolerance: float
+    _still: StillWorld
+    _patches: Patches
+    _gray: NDArray[np.uint8]
+    _pixels: NDArray[np.float64]
+    _world: NDArray[np.float64]
+    _seen_ns: NDArray[np.int64]
+
     def __init__(self, params: MotionParams):
         self._tolerance = params.forward_backward
         self._still = StillWorld(params)

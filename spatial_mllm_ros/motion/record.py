@@ -88,10 +88,14 @@ class Series:
 class Record:
     """How all targets do, by source, and what an operator should know of it."""
 
+    _series: dict[tuple[str, str], Series]
+    _news: list[str]
+    _told_ns: dict[str, int]  # of each camera, when a jump was told last
+
     def __init__(self):
-        self._series: dict[tuple[str, str], Series] = {}
-        self._news: list[str] = []
-        self._told_ns: dict[str, int] = {}  # of each camera, when a jump was told last
+        self._series = {}
+        self._news = []
+        self._told_ns = {}
 
     @property
     def series(self) -> list[Series]:

@@ -76,6 +76,14 @@ class _Account:
     much nearer to it the target is. A gap in between changes nothing in that sum.
     """
 
+    reference_ns: int
+    _label: str
+    _deadband: float
+    _goal: NDArray[np.float64] | None
+    _progress: float
+    _path: float
+    _anchor: NDArray[np.float64]
+
     def __init__(self, label: str, goal: NDArray | None, params: MotionParams):
         self._label, self._deadband = label, params.deadband
         self._goal = None if goal is None else np.asarray(goal, np.float64)
@@ -115,11 +123,17 @@ class CameraTarget:
         params: dead band, and what is a jump.
     """
 
+    _account: _Account
+    _jumps: CameraJumps
+    _start: NDArray[np.float64] | None
+    _newest: int | None
+    _now: NDArray[np.float64]
+
     def __init__(self, label: str, goal: NDArray | None = None, params: MotionParams | None = None):
         params = params or MotionParams()
         self._account, self._jumps = _Account(label, goal, params), CameraJumps(params)
-        self._start: NDArray[np.float64] | None = None
-        self._newest: int | None = None
+        self._start = None
+        self._newest = None
         self._now = np.full(3, np.nan)
 
     @property
@@ -166,6 +180,18 @@ class RegionTarget:
             to track.
     """
 
+    tracked_points: int
+    lost: str
+    _params: MotionParams
+    _account: _Account
+    _jumps: CameraJumps
+    _leaps: Jumps
+    _jump: str  # after which it was not measured yet
+    _body: RegionBody
+    _size: tuple[int, int]
+    _newest: int
+    _missing_ns: int | None  # since when it is invisible
+
     def __init__(
         self,
         label: str,
@@ -184,7 +210,7 @@ class RegionTarget:
         self._newest = frame.stamp_ns
         self._jumps.look(frame)
         self._begin(frame.stamp_ns)
-        self._missing_ns: int | None = None  # since when it is invisible
+        self._missing_ns = None
         self.tracked_points = self._body.points
         self.lost = ""
 
@@ -217,7 +243,7 @@ class RegionTarget:
         self._account.begin(stamp_ns)
         self._leaps = Jumps(self._params.max_speed)
         self._leaps.step(stamp_ns, np.zeros(3))
-        self._jump = ""  # after which it was not measured yet
+        self._jump = ""
 
     def _measured(self, stamp_ns: int, motion: BodyMotion) -> Reward:
         self._missing_ns = None

@@ -30,9 +30,18 @@ class StillWorld:
     camera nothing is corrected beyond a pixel. It depends on frames so far alone, and is deterministic.
     """
 
+    _tolerance: float
+    _field: NDArray[np.float64]  # displacement in pixels = _basis @ field
+    _patches: Patches
+    _born: NDArray[np.float64]
+    _corrected: NDArray[np.float64]
+    _pixels: NDArray[np.float64]
+    _enough: int
+    _poor: int
+
     def __init__(self, params: MotionParams):
         self._tolerance = params.forward_backward
-        self._field = np.zeros((3, 2))  # displacement in pixels = _basis @ field
+        self._field = np.zeros((3, 2))
         self._patches = Patches()
         self._born = self._corrected = self._pixels = np.zeros((0, 2))
         self._enough = self._poor = 0

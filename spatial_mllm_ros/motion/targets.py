@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..assembler import JUMP_NS
-from ..config import Config
+from ..config import Config, MotionParams
 from ..errors import ErrorCode, SpatialError, bad
 from ..frames import Frame
 from ..mllm.question import Answer
@@ -34,7 +34,10 @@ def _fail(_target: Target, error: Exception) -> None:
 
 
 class Targets:
-    """Everything that the rewards of one run follow. Can be pickled at any moment and goes on exactly where it was.
+    """Everything that the rewards of one run follow.
+
+    It can be written at any moment and goes on exactly where it was: this class, and those that it holds, declare what
+    they remember in their bodies, for :mod:`spatial_mllm_ros.annotate.state`.
 
     Cameras are followed from their first frame on. A region begins in the first frame of its camera, from its stamp on,
     that has image, depth and pose (an image where the model alone is asked); its rewards begin with the next frame.
@@ -57,6 +60,18 @@ class Targets:
         SpatialError: BAD_REQUEST for a target that cannot be followed whatever the frames show.
     """
 
+    asked: AskedTargets
+    _params: MotionParams
+    _cameras: list[str]
+    _measures: bool
+    _record: Record
+    _own: list[Target]
+    _waiting: list[Target]
+    _followers: dict[str, Follower]
+    _newest: dict[str, int]
+    _jumps: dict[str, CameraJumps]
+    _jumped_ns: dict[str, int]  # when a camera jumped last
+
     def __init__(self, config: Config, targets: Collection[Target] = (), own: Collection[str] = ()):
         self._params, self._cameras = config.motion, config.cameras
         self._measures = config.motion.source != "mllm"
@@ -75,10 +90,10 @@ class Targets:
     def _start(self, waiting: list[Target]) -> None:
         """Nothing has been seen yet, and these are to begin."""
         self._waiting = waiting
-        self._followers: dict[str, Follower] = {}
-        self._newest: dict[str, int] = {}
+        self._followers = {}
+        self._newest = {}
         self._jumps = {name: CameraJumps(self._params) for name in self._cameras}
-        self._jumped_ns: dict[str, int] = {}  # when a camera jumped last
+        self._jumped_ns = {}
         self.asked = AskedTargets(self._params)
 
     def checked(self, target: Target) -> Target:
