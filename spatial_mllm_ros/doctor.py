@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
+from .isolated import FOR_MODELS, GENERAL, environment, run_code
 from .mllm.weights.published import FRAMES, PUBLISHED, Checkpoint
 from .mllm.weights.shipped import find_shipped
 from .versions import MODEL, install, outside, version_of
@@ -174,7 +175,7 @@ def check_version(group: str, module: str, needed: bool = False, unknown: str = 
 
 def imports(module: str) -> str:
     """The version of a module that can be imported, in a process of its own: ROS packages change their process."""
-    if said([sys.executable, "-c", f"import {module}"]) is None:
+    if said(run_code(f"import {module}")) is None:
         return ""
     top = module.split(".")[0]
     return version_of(DISTRIBUTIONS.get(top, top)) or "present"
@@ -212,13 +213,14 @@ def most_memory(listing: str) -> tuple[str, float] | None:
 def cuda() -> str:
     """The CUDA version that torch uses, in a process of its own; empty where torch cannot use the GPU."""
     code = "import torch; print(torch.version.cuda if torch.cuda.is_available() else '')"
-    return (said([sys.executable, "-c", code]) or "").strip()
+    return (said(run_code(code)) or "").strip()
 
 
 def said(command: list[str]) -> str | None:
     """What a program prints; None where it fails or takes a minute."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=True)
+        text = {"capture_output": True, "text": True, "errors": "replace"}
+        done = subprocess.run(command, env=environment((*GENERAL, *FOR_MODELS)), timeout=60, check=True, **text)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout

@@ -84,8 +84,7 @@ class Codec:
             made = _alternative(inner, type(value).__name__)
             tree = self._put(value, made, arrays)
             return {type(value).__name__: tree} if len(_classes(inner)) > 1 and value is not None else tree
-        right = isinstance(value, origin or kind) and (kind is not int or type(value) is not bool)
-        _require(bool(right), kind)
+        _require(_is(value, origin or kind), kind)
         if origin is np.ndarray:
             _require(value.dtype == _dtype(kind), kind)
             arrays.append(value)
@@ -166,6 +165,10 @@ def _declared(kind: type) -> dict[str, Any]:
 
 def _classes(alternatives: tuple[Any, ...]) -> list[Any]:
     return [kind for kind in alternatives if kind is not NoneType]
+
+
+def _is(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
 def _python(value: Any, kind: Any) -> Any:

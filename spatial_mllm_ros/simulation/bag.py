@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..isolated import spawning
 from .room import BASE_FRAME, BASE_NS, WORLD_FRAME, Room
 
 CHUNK = 4  # frames a worker renders at a time
@@ -93,7 +93,7 @@ def _encoded(room: Room, remake: Callable[[], Room], workers: int) -> Iterator[E
         yield from (_encode(room, index) for index in range(len(room)))
         return
     chunks = iter([range(i, min(i + CHUNK, len(room))) for i in range(0, len(room), CHUNK)])
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (remake,)) as pool:
+    with ProcessPoolExecutor(workers, spawning(), _start_worker, (remake,)) as pool:
         waiting = [pool.submit(_encode_chunk, c) for _, c in zip(range(AHEAD * workers), chunks, strict=False)]
         try:
             while waiting:

@@ -42,6 +42,15 @@ def test_nothing_is_unpickled(path):
     assert odd(ast.parse(path.read_text("utf-8"))) == []
 
 
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.parts[-2] != "tools"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_python_is_started_isolated(path):
+    """Only ``isolated.py`` knows how; see tests/ground/test_isolated.py."""
+    text = path.read_text("utf-8")
+    assert path.name == "isolated.py" or not any(
+        word in text for word in ("get_context", "sys.executable", "os.system")
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [

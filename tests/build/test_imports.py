@@ -47,7 +47,7 @@ HOUSES = (
         "spatial_mllm_ros",
         PACKAGE,
         (
-            {"arguments", "compiled", "errors", "evenly", "files", "frames", "middleware", "topic_names", "versions"},
+            {"arguments", "compiled", "errors", "evenly", "files", "frames", "isolated", "middleware", "topic_names", "versions"},
             {"compressed", "config", "rvl"},
             {"coverage", "geometry"},
             {"camera_info", "messages"},

@@ -3,13 +3,14 @@
 import os
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from ...isolated import FOR_MODELS, GENERAL, environment, run_module
 from .protocol import Channel, Message
 from .pulse import Pulse
 
@@ -39,11 +40,11 @@ class Child:
         self.channel, theirs = Channel.pair()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", MODULE, str(theirs.fileno()), str(os.getpid())],
+                run_module(MODULE, str(theirs.fileno()), str(os.getpid())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=environment(),
+                env=its_environment(options),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for the parent, which ends this process
             )
@@ -137,8 +138,9 @@ class Child:
                     self._log.debug("model process: prints more, which is not shown")
 
 
-def environment() -> dict[str, str]:
-    """This process's environment, with one core left to the images unless the user has said how many threads."""
+def its_environment(options: dict[str, Any]) -> dict[str, str]:
+    """What the process needs of this one's environment; one core is left to the images unless the user has said how
+    many threads. The token for the hub goes along where a model or an adapter is no folder."""
     cores = len(os.sched_getaffinity(0))
     defaults = {
         "OMP_NUM_THREADS": str(max(1, cores - 1)),
@@ -146,7 +148,8 @@ def environment() -> dict[str, str]:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    return defaults | dict(os.environ)
+    hub = any(str(options.get(name) or "") and not Path(str(options[name])).is_dir() for name in ("path", "adapter"))
+    return defaults | environment((*GENERAL, *FOR_MODELS), hub)
 
 
 def how_it_ended(code: int) -> str:

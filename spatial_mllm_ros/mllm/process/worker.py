@@ -1,4 +1,4 @@
-"""The model's process: ``python -m spatial_mllm_ros.mllm.process.worker``, started by :mod:`remote` and by nobody else.
+"""The model's process: started by :mod:`child`, isolated from the folder that the user stands in, and by nobody else.
 
 It is told what it will load, imports that, and waits until it is told to load it. Then it does one job after the other.
 It ends with the process that started it, yields the processor to images (nice), and leaves Ctrl-C to its parent.

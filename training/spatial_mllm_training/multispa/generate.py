@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from hashlib import sha256
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from spatial_mllm_ros.doctor import usable_cores
+from spatial_mllm_ros.isolated import spawning
 
 from . import shard
 from .item import bad
@@ -149,7 +150,7 @@ def pool(work: Work, jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, S
         queue, width = (suspects, 1) if alone else (waiting, min(workers, len(waiting)))
         running: dict[Future[State], tuple[int, Job]] = {}
         try:
-            with ProcessPoolExecutor(width, get_context("spawn"), initializer=begin) as executor:
+            with ProcessPoolExecutor(width, spawning(), initializer=begin) as executor:
                 while queue or running:
                     while queue and len(running) < (1 if alone else 2 * width):
                         future = executor.submit(work, *queue[0][1])
