@@ -15,7 +15,6 @@ from rich.text import Text
 
 from ..doctor import Check, can_run
 from ..mllm import AnswerType, Verdict
-from .terminal import printable
 
 if TYPE_CHECKING:
     from ..recordings.info import RecordingInfo
@@ -119,15 +118,15 @@ def sample_lines(chosen: Sample, unit: str = "m") -> Iterator[Any]:
 def answer_lines(asked: Asked) -> Iterator[Any]:
     """An answer as tables: what it is, and the frames it rests on."""
     answer, known = asked.answer, Table.grid(padding=(0, 2))
-    known.add_row("answer", Text(printable(answer.text), style="bold"))
+    known.add_row("answer", Text(answer.text, style="bold"))
     if not isnan(answer.value):
         known.add_row("value", f"{answer.value:g} {answer.unit}".strip())
     if answer.choice >= 0:
-        known.add_row("choice", f"{answer.choice}: {printable(asked.question.options[answer.choice])}")
+        known.add_row("choice", f"{answer.choice}: {asked.question.options[answer.choice]}")
     if asked.has_vector:
         known.add_row(*vector(asked))
     if answer.reasoning:
-        known.add_row("reasoning", Text(printable(answer.reasoning)))
+        known.add_row("reasoning", Text(answer.reasoning))
     style = "green" if answer.verdict == Verdict.ANSWERED else "yellow"
     known.add_row("verdict", Text(answer.verdict.name.lower().replace("_", " "), style=style))
     known.add_row("confidence", f"{answer.confidence:.2f}")
@@ -138,7 +137,7 @@ def answer_lines(asked: Asked) -> Iterator[Any]:
         evidence.add_row(str(number), f"{stamp / 1e9:.3f}", camera)
     yield evidence
     if answer.note:
-        yield Text(f"! {printable(answer.note)}", style="yellow")
+        yield Text(f"! {answer.note}", style="yellow")
 
 
 def vector(asked: Asked) -> tuple[str, str]:

@@ -9,16 +9,31 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
 
 from ..errors import SpatialError
+from ..printable import printable
 
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 WIDE = 200  # columns where nobody looks: tables in files and pipes are not folded
-out = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
-err = Console(markup=False, emoji=False, highlight=False, stderr=True)
+
+
+class PlainConsole(Console):
+    """Where all text of commands goes: none of it is markup, and a terminal obeys none of it."""
+
+    def __init__(self, **options: Any):
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
+out = PlainConsole(width=None if sys.stdout.isatty() else WIDE)
+err = PlainConsole(stderr=True)
 
 Item = TypeVar("Item")
 
@@ -57,7 +72,7 @@ def explain(error: Exception) -> str:
 
 def say(kind: str, text: str) -> None:
     style = {"error": "bold red", "warning": "yellow"}[kind]
-    err.print(Text.assemble((f"{kind}:", style), " ", printable(" ".join(text.split()))), soft_wrap=True)
+    err.print(Text.assemble((f"{kind}:", style), " ", " ".join(text.split())), soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -66,12 +81,7 @@ def warn(text: str) -> None:
 
 def note(text: str) -> None:
     """What was done, on stderr so that stdout stays the result."""
-    err.print(printable(text), soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """What a model, a recording or a file name says, without characters that a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    err.print(text, soft_wrap=True)
 
 
 def lines(what: str) -> Callable[[float, float | None], None]:
@@ -109,7 +119,7 @@ def progress(what: str) -> Iterator[Callable[[float, float | None], None]]:
 def writing() -> Iterator[Callable[[str], None]]:
     """The end of an answer that grows, on a terminal; yields a function that takes the text so far."""
     with err.status("looking") as shown:
-        yield lambda text: shown.update(Text(printable("answering: " + " ".join(text.split())[-60:])))
+        yield lambda text: shown.update(Text("answering: " + " ".join(text.split())[-60:]))
 
 
 def track(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:

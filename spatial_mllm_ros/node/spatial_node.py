@@ -16,6 +16,7 @@ from ..mllm.process.remote import ENGINE
 from ..scene.warm_up import warm_up
 from . import parameters
 from .inputs import streams
+from .log import PlainLogger
 from .outputs import TOPICS
 from .qos import refuse_unknown
 from .session import Session
@@ -50,6 +51,9 @@ class SpatialNode(LifecycleNode):
             self.add_post_set_parameters_callback(self._parameters_changed)
         except ValueError as error:
             self._error = str(error)
+
+    def get_logger(self) -> PlainLogger:
+        return PlainLogger(name=super().get_logger().name)
 
     @property
     def autostart(self) -> bool:

@@ -1,12 +1,18 @@
 """What reaches a terminal: text, whatever a model, a recording or a file name says."""
 
 import io
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
 from spatial_mllm_ros.cli import show, terminal
+from spatial_mllm_ros.doctor import Check
 from spatial_mllm_ros.mllm import Answer, Question, Verdict
+from spatial_mllm_ros.recordings.info import RecordingInfo, TopicInfo
+from spatial_mllm_ros.recordings.poses import PoseSource
+from spatial_mllm_ros.recordings.topics import CameraTopics
 from spatial_mllm_ros.scene.asking import Asked
 
 HOSTILE = "one\x1b[31mtwo\x07\x9b2J\r\u202ethree[/red] \ud800"
@@ -16,7 +22,7 @@ HOSTILE = "one\x1b[31mtwo\x07\x9b2J\r\u202ethree[/red] \ud800"
 def screen(monkeypatch):
     """A terminal that keeps what is sent to it, without colours; both consoles write there."""
     kept = io.StringIO()
-    console = Console(file=kept, markup=False, emoji=False, highlight=False, force_terminal=True, no_color=True)
+    console = terminal.PlainConsole(file=kept, force_terminal=True, no_color=True)
     monkeypatch.setattr(terminal, "err", console)
     return kept
 
@@ -47,9 +53,32 @@ def test_an_answer_is_text(screen):
     assert sent(screen).count("[31mtwo") == 4
 
 
+def test_names_in_a_recording_are_text(screen):
+    link = "\x1b]8;;http://evil\x1b\\here\x1b]8;;\x1b\\ [link=http://evil]x[/link]"
+    topics = [TopicInfo(f"/{HOSTILE}{link}", HOSTILE, 1, 1.0)]
+    cameras = {HOSTILE: CameraTopics(link, HOSTILE, HOSTILE)}
+    poses = PoseSource("tf", HOSTILE, HOSTILE)
+    known = RecordingInfo(Path(HOSTILE), 0, 1.0, 1, topics, cameras, poses, [HOSTILE + link])
+    terminal.err.print(*show.info_lines(known), sep="\n")
+    assert "\x1b]8" not in sent(screen)
+
+
+def test_what_a_machine_says_is_text(screen):
+    checks = [Check(HOSTILE, HOSTILE, HOSTILE, remedy=HOSTILE), Check("", HOSTILE, "", remedy=HOSTILE)]
+    terminal.err.print(show.doctor_table(checks), *show.remedies(checks), sep="\n")
+    assert sent(screen).count("[31mtwo") == 6
+
+
+def test_a_table_of_frames_is_text(screen):
+    frames = [SimpleNamespace(stamp_ns=0, camera=HOSTILE, gain=1)]
+    sample = SimpleNamespace(frames=frames, voxels_covered=1, voxels_seen=1, voxel_size=0.1, skipped=Counter([HOSTILE]))
+    terminal.err.print(*show.sample_lines(sample), sep="\n")
+    assert sent(screen).count("[31mtwo") == 2
+
+
 def test_nothing_moves_where_nobody_looks(monkeypatch):
     kept = io.StringIO()
-    monkeypatch.setattr(terminal, "err", Console(file=kept, markup=False))
+    monkeypatch.setattr(terminal, "err", terminal.PlainConsole(file=kept))
     with terminal.writing() as on_text:
         on_text("half an answer")
     assert list(terminal.track([1, 2], "reading", 2)) == [1, 2]
@@ -68,7 +97,7 @@ def test_nothing_moves_where_nobody_looks(monkeypatch):
 )
 def test_into_a_file_goes_a_line_now_and_then(monkeypatch, total, done, lines):
     kept, now = io.StringIO(), [100.0]
-    monkeypatch.setattr(terminal, "err", Console(file=kept, markup=False, width=20))
+    monkeypatch.setattr(terminal, "err", terminal.PlainConsole(file=kept, width=20))
     monkeypatch.setattr(terminal, "monotonic", lambda: now[0])
     move = terminal.lines("asking")
     move(done / 2, total)
@@ -83,7 +112,7 @@ def test_into_a_file_goes_a_line_now_and_then(monkeypatch, total, done, lines):
 
 def test_a_long_command_that_is_piped_says_how_far_it_is(monkeypatch):
     kept = io.StringIO()
-    monkeypatch.setattr(terminal, "err", Console(file=kept, markup=False))
+    monkeypatch.setattr(terminal, "err", terminal.PlainConsole(file=kept))
     monkeypatch.setattr(terminal, "LINE_SECONDS", 0.0)
     assert list(terminal.track("ab", "asking", 2)) == ["a", "b"]
     assert kept.getvalue().splitlines() == ["asking: 1 of 2", "asking: 2 of 2"]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
+from spatial_mllm_ros.cli.terminal import PlainConsole
 from spatial_mllm_ros.config import AskParams
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm import AnswerType
@@ -365,7 +365,7 @@ def test_names_that_no_page_can_hold(data, tmp_path):
     write_lines(data / "test.jsonl", [record(0, "not_observed", "not observed", "text", bins={"asks": "\ud800"})])
     result = evaluate("abstention", data, {}, tmp_path / "out", name="\ud800")
     assert "answers of ?" in (tmp_path / "out" / "result.html").read_text()
-    console = Console(width=200)
+    console = PlainConsole(width=200)
     with console.capture() as captured:
         for line in lines(result):
             console.print(line)
@@ -389,7 +389,7 @@ def test_the_true_and_the_said_pixel_are_drawn(data, tmp_path):
 
 def test_on_a_terminal(data, tmp_path):
     result = evaluate("multispa", data, dict(zip(BY_ID, WRONG)), tmp_path / "out", compare=("majority",))
-    console = Console(width=200)
+    console = PlainConsole(width=200)
     with console.capture() as captured:
         for line in lines(result):
             console.print(line)

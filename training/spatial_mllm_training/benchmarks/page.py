@@ -177,16 +177,15 @@ def lines(result: Result) -> Iterator[Any]:
     from rich.text import Text
 
     from spatial_mllm_ros.cli.show import plain_table
-    from spatial_mllm_ros.cli.terminal import printable
 
-    yield Text(f"{result.title}: {printable(result.answers)} on {printable(result.data)}", style="bold")
+    yield Text(f"{result.title}: {result.answers} on {result.data}", style="bold")
     for table in result.tables:
         columns = [name for metric in table.columns for name in ((metric, "95 %"), (metric,))[metric in table.against]]
         grid = plain_table(table.title, "n", *columns, right=("n", *columns))
         for row in table.rows:
             cells = [shown(cell)[: 1 if name in table.against else 2] for name, cell in zip(table.columns, row.cells)]
-            texts = [printable(row.name), f"{row.n:,}", *(text for pair in cells for text in pair)]
+            texts = [row.name, f"{row.n:,}", *(text for pair in cells for text in pair)]
             grid.add_row(*(Text(text, style="bold" if row.total else "") for text in texts))
         yield grid
     for note in result.notes:
-        yield Text(f"! {printable(note)}", style="yellow")
+        yield Text(f"! {note}", style="yellow")
