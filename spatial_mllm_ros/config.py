@@ -11,6 +11,7 @@ from typing import Any
 
 RCLPYS = ("use_sim_time", "start_type_description_service")
 """Parameters that rclpy itself takes care of."""
+WHOLE = 2**63 - 1  # the largest whole number that ROS parameters hold
 QOS = "qos_overrides."
 """What parameters begin with that override the QoS of topics."""
 
@@ -184,10 +185,13 @@ class LoadParams:
 
     model: str = param(
         "",
-        "folder or hub id of the model; empty: nano, which ships with the package, where torch is installed; none: no"
-        " model, ask answers MODEL_NOT_READY",
+        "folder or hub id (owner/name or owner/name@revision) of the model; empty: nano, which ships with the package,"
+        " where torch is installed; none: no model, ask answers MODEL_NOT_READY",
     )
-    adapter: str = param("", "folder or hub id of a PEFT adapter that is put on the model; empty: none")
+    adapter: str = param(
+        "",
+        "folder or hub id (owner/name or owner/name@revision) of a LoRA adapter that is put on the model; empty: none",
+    )
     device: str = param("auto", "auto (the GPU where there is one), cpu, cuda or cuda:N")
     dtype: str = param(
         "auto",
@@ -256,7 +260,9 @@ class VggtParams:
     """Geometry from colour alone, where ``coverage.source`` is vggt, or auto and a camera has no depth."""
 
     model: str = param(
-        "", "folder or hub id of a VGGT or Spatial-MLLM checkpoint; empty: that of ask.model, if named; none: no model"
+        "",
+        "folder or hub id (owner/name or owner/name@revision) of a VGGT or Spatial-MLLM checkpoint; empty: that of"
+        " ask.model, if named; none: no model",
     )
     window: int = param(16, "frames that go through the model together", low=2, high=128)
     shared: int = param(4, "frames of a window that the next one sees again, to be aligned on", low=1, high=32)
@@ -350,6 +356,8 @@ def build(values: dict[str, Any]) -> Config:
     Raises:
         ValueError: an unknown name (with the nearest right one), a wrong type, or a value out of range.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"parameters are {type(values).__name__}: expected names and values")
     cameras = values.get("cameras", Config().cameras)
     named = isinstance(cameras, list) and all(isinstance(c, str) and c for c in cameras)
     if not named or not cameras or len(set(cameras)) != len(cameras):
@@ -405,6 +413,8 @@ def find(name: str, known: Mapping[str, Any], kind: str = "parameter", where: st
 
 def check(name: str, value: Any, p: Mapping[str, Any]) -> Any:
     """One value, as its parameter (see :func:`describe`) has it; ValueError says what would be right."""
+    if isinstance(value, int) and abs(value) > WHOLE:
+        raise ValueError(f"{name} is a number of {value.bit_length()} bits: expected {p['type'].__name__} within 64")
     if p["type"] is float and type(value) is int:
         value = float(value)
     if type(value) is not p["type"]:

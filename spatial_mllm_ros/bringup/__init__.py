@@ -27,7 +27,11 @@ ARGUMENTS = {
     "use_sim_time": ("", "true takes time from /clock, where a bag is then published; empty: params_file's, or false"),
     "autostart": ("", "false leaves configure and activate to a lifecycle manager; empty: params_file's, or true"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
-    "model": ("", "folder or hub id of the model that answers, or none; empty: params_file's ask.model"),
+    "model": (
+        "",
+        "folder or hub id (owner/name or owner/name@revision) of the model that answers, or none; empty: params_file's"
+        " ask.model",
+    ),
     "world_frame": ("", "fixed frame of poses; empty: params_file's pose.world_frame"),
     "camera": ("", "name of the only camera; empty: those of params_file"),
     "image_topic": ("", "its colour image, with /compressed where it has that; empty: params_file's"),

@@ -14,7 +14,7 @@ from ..mllm.calibration import known_calibration
 from ..mllm.weights.shipped import chosen
 from ..versions import outside
 from .show import count_frames
-from .terminal import progress, track, warn, writing
+from .terminal import note, progress, track, warn, writing
 
 if TYPE_CHECKING:
     from ..mllm.answering.engine import Engine
@@ -33,7 +33,10 @@ def load_engine(params: AskParams) -> Engine:
     for odd in outside():
         warn(f"the model may fail: {odd}")
     with progress("loading the model") as move:
-        return engine.load_engine(model, **params.options, progress=lambda stage, fraction: move(fraction, 1.0))
+        loaded = engine.load_engine(model, **params.options, progress=lambda stage, fraction: move(fraction, 1.0))
+    if loaded.taken:
+        note(f"model {loaded.taken}")
+    return loaded
 
 
 def require_model(model: str) -> str:

@@ -102,7 +102,7 @@ Goals = Annotated[list[str] | None, typer.Option(metavar="NAME:X,Y,Z", help=GOAL
 COPIED = "Topic to copy, may be repeated; all copies everything. By default those of poses and transforms."
 Copied = Annotated[list[str] | None, typer.Option(metavar="NAME", help=COPIED)]
 
-MODEL = "Folder or hub id of a checkpoint; models/README.md lists those that load."
+MODEL = "Folder or hub id, OWNER/NAME or OWNER/NAME@REVISION, of a checkpoint; models/README.md lists those that load."
 Model = Annotated[str, typer.Option("--model", metavar="M", help=f"{MODEL} By default nano, which ships.")]
 OptionalModel = Annotated[str, typer.Option("--model", metavar="M", help=MODEL)]
 Frames = Annotated[int, parameter("ask.max_frames", "--frames")]

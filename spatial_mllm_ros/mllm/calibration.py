@@ -171,7 +171,8 @@ def _cached(hub_id: str) -> Path | None:
     try:
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(hub_id, FILE)
+        name, _, revision = hub_id.partition("@")
+        found = try_to_load_from_cache(name, FILE, revision=revision or None)
     except (ImportError, ValueError):  # ValueError: no name that the hub knows
         return None
     return Path(found).parent if isinstance(found, str) else None

@@ -42,3 +42,16 @@ def test_values_reach_their_place():
 def test_mistakes_are_named(values, message):
     with pytest.raises(ValueError, match=message):
         build(values)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 10**5000, 2**63], ids=["large", "small", "endless", "next"])
+@pytest.mark.parametrize("name", ["coverage.voxel_size", "coverage.frames", "ask.model"])
+def test_numbers_that_nothing_holds(name, value):
+    with pytest.raises(ValueError, match=rf"{name} is a number of \d+ bits: expected (float|int|str) within 64"):
+        build({name: value})
+
+
+@pytest.mark.parametrize("values", [None, [], "coverage.frames", 5])
+def test_parameters_that_are_none(values):
+    with pytest.raises(ValueError, match=r"parameters are \w+: expected names and values"):
+        build(values)

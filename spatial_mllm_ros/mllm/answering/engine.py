@@ -22,7 +22,7 @@ from ..families.base import Images, Model, Stop, check, never
 from ..families.clip import EncodedClip
 from ..images import check_frames
 from ..question import Answer, Question
-from ..weights.files import find_folder, one_line
+from ..weights.files import find_folder, one_line, taken
 from .answer import Answerer, OnText
 from .clip_cache import ClipCache
 from .decode import Turn
@@ -61,6 +61,7 @@ class Engine:
     ):
         self.model, self.calibration, self.folders = model, calibration or Calibration(), folders
         self.name, self.device, self.dtype = model.name, model.device, model.dtype
+        self.taken = taken(folders)
         self.max_tokens, self.not_observed = max_tokens, not_observed
         self._clips = ClipCache(cache_megabytes * 1_000_000)
         self._lock = Lock()
@@ -246,8 +247,8 @@ def load_engine(
     """An engine with the model of a checkpoint.
 
     Args:
-        path: folder or hub id of a model that one of the ``families`` loads.
-        adapter: folder or hub id of a PEFT adapter; empty: none.
+        path: folder, or hub id ``owner/name`` or ``owner/name@revision``, of a model that one of ``families`` loads.
+        adapter: that of a PEFT adapter; empty: none.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: the GPU where there is one.
         dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto``: bfloat16 on a GPU, float32 elsewhere.
         compile: compile the model's parts; the first questions take longer, later ones less.
@@ -261,6 +262,8 @@ def load_engine(
     named = [] if Path(path).is_file() else [(path, "model"), *([(adapter, "adapter")] if adapter else [])]
     folders = [find_folder(name, what) for name, what in named]
     calibration = calibration_of(folders)  # first: reading it costs nothing
+    if folders:  # the very files whose calibration was read, whatever the hub has by now
+        path, adapter = folders[0], folders[1] if adapter else ""
     model = load(path, adapter, *choose(device, dtype), percents(lambda fraction: report("loading", fraction)))
     if compile:
         for part in model.parts.values():  # shapes may vary: other frames or questions do not compile again

@@ -124,7 +124,9 @@ class Processor(Protocol):
         """Tokens of a template's own text, control tokens included."""
         ...
 
-    def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any: ...
+    def render(self, messages: list[dict[str, Any]], add_generation_prompt: bool = False) -> str:
+        """The chat template around messages. Raises SpatialError where it cannot be used."""
+        ...
 
 
 def never() -> bool:

@@ -147,7 +147,8 @@ class Lifetime:
             self._ready_at = monotonic()
             if self._with_spare and self.spare is None:
                 self._spare_at = self._ready_at + SETTLED
-            self._log.info("the model is ready")
+            taken = "".join(values[1:])  # of the hub
+            self._log.info(f"the model is ready: {taken}" if taken else "the model is ready")
         else:
             code, text = values
             self.stage, self.message = "failed", text

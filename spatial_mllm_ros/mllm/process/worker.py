@@ -109,7 +109,7 @@ class Worker:
                 code = ErrorCode.FAILED if passing else ErrorCode.BAD_REQUEST
                 self._channel.send("failed", int(code), f"loading failed: {_reason(error)}")
             return False
-        self._channel.send("ready", self._engine.calibration)
+        self._channel.send("ready", self._engine.calibration, getattr(self._engine, "taken", ""))
         return True
 
     def _tell(self, error: BaseException) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import get_session, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -26,6 +26,8 @@ HUB_SECONDS = 10.0  # that the hub may be silent for
 HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.jinja"]
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w.-][\w./-]{0,99}))?")  # and a revision: a commit, tag or branch
+SNAPSHOT = re.compile(r"models--([\w.-]+?)--([\w.-]+)/snapshots/(\w+)$")
 SHOWN = 5  # names in a message
 LONGEST = 300  # characters of what a library says
 Progress = Callable[[float], None]
@@ -52,6 +54,7 @@ def find_folder(model: str | Path, what: str = "model") -> Path:
     """The local folder of a model: nano's, itself, or the snapshot of a hub id (downloaded unless it is in the cache).
 
     Args:
+        model: a folder, or ``owner/name``, as it is on the hub now, or ``owner/name@revision``.
         what: what messages call it.
 
     Raises:
@@ -63,16 +66,19 @@ def find_folder(model: str | Path, what: str = "model") -> Path:
         folder = Path(model).expanduser()
         if str(model) and folder.is_dir():
             return folder
-        hub_id = not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(model))
+        hub_id = None if folder.exists() else HUB_ID.fullmatch(str(model))
     except (OSError, RuntimeError):  # no name that a folder can have
         hub_id = None
     if not hub_id:
-        raise ModelError(f"{what} '{show(model)}': expected a folder or a hub id owner/name", ErrorCode.BAD_REQUEST)
+        expected = "expected a folder or a hub id owner/name or owner/name@revision"
+        raise ModelError(f"{what} '{show(model)}': {expected}", ErrorCode.BAD_REQUEST)
     hooks = get_session().event_hooks["request"]
     if _in_time not in hooks:
         hooks.append(_in_time)
     try:
-        return Path(snapshot_download(str(model), allow_patterns=HUB_FILES))
+        return Path(snapshot_download(hub_id[1], revision=hub_id[2], allow_patterns=HUB_FILES))
+    except RevisionNotFoundError:
+        why = f"the hub has no revision '{hub_id[2]}' of it: expected a commit, a tag or a branch"
     except RepositoryNotFoundError:
         why = "the hub has none of that name that you may read (private and gated ones need a login)"
     except LocalEntryNotFoundError:
@@ -280,9 +286,16 @@ def parse_dtype(dtype: str) -> torch.dtype:
 
 def show(model: str | Path) -> str:
     """A model as messages name it: a hub id whole, also where its snapshot is meant; a folder by its last component."""
-    if snapshot := re.search(r"models--([\w.-]+?)--([\w.-]+)/snapshots/\w+$", str(model)):
-        return "/".join(snapshot.groups())
-    return str(model) if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(model)) else Path(model).name or str(model)
+    if snapshot := SNAPSHOT.search(str(model)):
+        return f"{snapshot[1]}/{snapshot[2]}"
+    is_id = HUB_ID.fullmatch(str(model)) and not str(model).startswith(".")
+    return str(model) if is_id else Path(model).name or str(model)
+
+
+def taken(folders: Iterable[Path]) -> str:
+    """Which revisions of the hub folders are, in words; empty where none is from there."""
+    snapshots = [SNAPSHOT.search(str(folder)) for folder in folders]
+    return " and ".join(f"{found[1]}/{found[2]} at revision {found[3]}" for found in snapshots if found)
 
 
 def listing(names: Iterable[str]) -> str:

@@ -545,8 +545,11 @@ def test_pickled_adapter_is_not_opened(tiny, adapter):
     [
         ({"r": 8}, "size mismatch"),
         ({"r": 10**9}, "r = 1000000000: expected at most 4096"),
-        ({"target_modules": ["nowhere"]}, "No modules were targeted"),
-        ({"peft_type": "TELEPATHY"}, "TELEPATHY"),
+        ({"peft_type": "TELEPATHY"}, "TELEPATHY: expected LORA"),
+        ({"peft_type": "PROMPT_TUNING", "tokenizer_name_or_path": "owner/name"}, "PROMPT_TUNING: expected LORA"),
+        ({"megatron_config": {"a": 1}, "megatron_core": "antigravity"}, "megatron_config: expected a LoRA with"),
+        ({"rank_pattern": {"(a|aa)+$": 4}}, "rank_pattern: expected names of modules"),
+        ({"alpha_pattern": ["x"]}, "alpha_pattern: expected names of modules"),
     ],
 )
 def test_adapter_configuration_that_does_not_fit(tiny, adapter, values, said):
@@ -554,6 +557,49 @@ def test_adapter_configuration_that_does_not_fit(tiny, adapter, values, said):
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
     message = refusal(tiny, adapter=adapter[0]).message
     assert said in message and len(message) < 400
+
+
+@pytest.mark.timeout(60)
+def test_a_pattern_that_is_matched_for_ever_is_not_tried(tiny, adapter):
+    """Where the weights go is told by their names."""
+    file = adapter[0] / "adapter_config.json"
+    endless = {"target_modules": r"(.*.*)*.*(.+)+X", "exclude_modules": r"(.*.*)*.*(.+)+X", "lora_dropout": "many"}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **endless}))
+    assert_close(logits(load_model(tiny, adapter=adapter[0])[0]), adapter[1])
+
+
+KERNEL = {"_attn_implementation": "owner/kernel", "attn_implementation": "owner/kernel", "use_kernels": True}
+KERNEL |= {"_attn_implementation_internal": "owner/kernel", "_experts_implementation": "owner/kernel"}
+KERNEL |= {"auto_map": {"AutoConfig": "owner/name--file.Class"}, "quantization_config": {"quant_method": "gptq"}}
+
+
+@pytest.mark.parametrize("layout", ["released", "nested"])
+def test_no_part_of_a_configuration_has_code_loaded(copy, model, monkeypatch, layout):
+    def fetched(*args, **kwargs):
+        raise AssertionError("code was asked for")
+
+    for name in ("load_and_register_attn_kernel", "get_kernel"):
+        monkeypatch.setattr(f"transformers.integrations.hub_kernels.{name}", fetched, raising=False)
+    monkeypatch.setattr("transformers.modeling_utils.load_and_register_attn_kernel", fetched, raising=False)
+    config = json.loads((copy / "config.json").read_text())
+    if layout == "nested":
+        config = {**config, **model.config.to_dict()}
+    for part in ("text_config", "vision_config", "spatial_config"):
+        if part in config:
+            config[part] = {**config[part], **KERNEL}
+    (copy / "config.json").write_text(json.dumps({**config, **KERNEL}))
+    loaded = load_model(copy)[0]
+    assert_close(logits(loaded), logits(model))
+    for part in (loaded.config, loaded.config.text, loaded.config.vision):
+        assert part._attn_implementation == model.config._attn_implementation
+
+
+def test_how_to_generate_is_not_the_checkpoints_to_say(copy):
+    file = copy / "generation_config.json"
+    more = {"num_beams": 10**6, "max_length": 10**9, "cache_implementation": "owner/cache", "do_sample": True}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more, "compile_config": {"mode": "x"}}))
+    found = load_model(copy)[0].generation_config
+    assert (found.num_beams or 1) == 1 and not found.do_sample and found.cache_implementation is None
 
 
 def test_the_base_that_an_adapter_names_is_not_looked_up(tiny, adapter, monkeypatch):

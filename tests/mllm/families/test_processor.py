@@ -197,6 +197,14 @@ def test_template_from_the_tokenizer_or_our_own(released, processor):
         ("max_pixels", 3135, "pixels from 3136 to 3135: expected"),
         ("min_pixels", "few", "pixels from 'few' to"),
         ("min_pixels", 0, "pixels from 0 to"),
+        ("min_pixels", 5_000_000, "the first at most 4000000"),
+        ("image_mean", ["a", "b", "c"], "preprocessor_config.json: "),
+        ("image_mean", [1e400, 0.5, 0.5], "image_mean = .* expected"),
+        ("image_mean", [[0.5], [0.5, 0.5]], "preprocessor_config.json: "),
+        ("image_std", {"a": 1}, "preprocessor_config.json: "),
+        ("image_std", 10**400, "preprocessor_config.json: "),
+        ("size", {"height": 3}, "processor"),
+        ("patch_size", "many", "patch_size = many: expected 14"),
     ],
 )
 def test_other_patches_are_refused(released, key, value, words):

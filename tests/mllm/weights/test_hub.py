@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from spatial_mllm_ros.errors import ErrorCode
+from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_ros.mllm.families.spatial_mllm.loading import load_model
 from spatial_mllm_ros.mllm.weights import files as checkpoint
 from spatial_mllm_ros.mllm.weights.files import ModelError, find_folder
@@ -33,6 +34,8 @@ class Hub(BaseHTTPRequestHandler):
         route = self.path.partition("?")[0]
         if self.server.status != 200:
             self.answer(b"", self.server.status)
+        elif "/revision/none" in route:
+            self.answer(b"", 404, {"X-Error-Code": "RevisionNotFound"})
         elif route.startswith("/api/models/owner/tiny/tree/"):
             files = [
                 {"type": "file", "path": f.name, "size": f.stat().st_size, "oid": sha1(f.read_bytes()).hexdigest()}
@@ -107,6 +110,27 @@ def test_a_model_is_downloaded_once_without_what_is_pickled(hub, tiny):
     asked = len(hub.asked)
     load_model("owner/tiny")
     assert not any("resolve" in path for path in hub.asked[asked:])
+
+
+def test_a_revision(hub, tiny):
+    """What is asked for is the revision, and which commit that was is known."""
+    folder = find_folder("owner/tiny@v1.0")
+    assert [path for path in hub.asked if "/revision/" in path] == ["/api/models/owner/tiny/revision/v1.0"]
+    assert checkpoint.taken([folder, Path(tiny)]) == f"owner/tiny at revision {SHA}"
+    assert checkpoint.taken([Path(tiny)]) == ""
+    assert find_folder(f"owner/tiny@{SHA}") == folder
+    engine = load_engine("owner/tiny@v1.0", device="cpu")
+    assert engine.name == "owner/tiny" and engine.taken == f"owner/tiny at revision {SHA}"
+
+
+def test_a_revision_that_is_not_there(hub):
+    assert "has no revision 'none' of it: expected a commit, a tag or a branch" in refusal("owner/tiny@none")
+
+
+@pytest.mark.parametrize("name", ["owner/tiny@", "owner/tiny@a b", "owner/tiny@x@y", "owner@x/tiny", "owner/tiny@/x"])
+def test_what_is_no_revision(name):
+    with pytest.raises(ModelError, match="expected a folder or a hub id owner/name or owner/name@revision"):
+        find_folder(name)
 
 
 def test_the_cache_serves_while_the_hub_is_away(hub, at):

@@ -64,7 +64,7 @@ def as_written(record: Record, how: str, processor: Processor, grids: dict[str, 
                 content.append({"type": "text", "text": _TEXT.format(len(texts))})
                 texts.append((part, role == "assistant"))
         turns.append({"role": role, "content": content})
-    rendered = str(processor.apply_chat_template(turns))
+    rendered = processor.render(turns)
     ids: list[int] = []
     labels: list[int] = []
     waiting = {getattr(processor, f"{kind}_token_id"): iter(found) for kind, found in grids.items()}

@@ -1,5 +1,6 @@
 """Sizes of a Spatial-MLLM: Qwen2.5-VL's configuration with the spatial encoder's and the connector's beside it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -12,6 +13,9 @@ ARCHITECTURE = "SpatialMLLMForConditionalGeneration"
 CONNECTOR = "mlp_add"
 MOST = {"num_hidden_layers": 512, "depth": 512, "num_labels": 512}
 """No real model has more; each is built, or listed, one by one before any size is compared."""
+
+
+LOADERS = re.compile(r"_implementation(_internal)?$|^(use_kernels?|kernel_config|auto_map|trust_remote_code)$|^quantiz")
 
 
 class SpatialMLLMConfig(Qwen2_5_VLConfig):
@@ -35,7 +39,7 @@ class SpatialMLLMConfig(Qwen2_5_VLConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """The configuration that ``config.json`` states. Raises ValueError as the class does."""
         check_counts(config_dict)
-        return super().from_dict(config_dict, **kwargs)
+        return super().from_dict(without_loaders(config_dict), **kwargs)
 
     def __post_init__(self, **kwargs: Any):
         super().__post_init__(**kwargs)
@@ -92,6 +96,15 @@ class SpatialMLLMConfig(Qwen2_5_VLConfig):
     def spatial_layer(self) -> int:
         """Layer of the aggregator whose tokens are fused."""
         return (self.connector_config or {})["spatial_embeds_layer_idx"]
+
+
+def without_loaders(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what would have transformers fetch or import code: it runs with what it has.
+
+    ``"_attn_implementation": "owner/kernel"`` loads code from the hub, in any part of a configuration.
+    """
+    kept = {name: value for name, value in values.items() if not LOADERS.search(str(name))}
+    return {name: without_loaders(value) if isinstance(value, Mapping) else value for name, value in kept.items()}
 
 
 def check_counts(values: Mapping[str, Any]) -> None:

@@ -59,8 +59,9 @@ def join(qwen: str | Path, vggt: str | Path, out: str | Path, seed: int = 0) -> 
 def joined_config(language: Path, spatial: Path) -> dict[str, Any]:
     """``config.json`` of both together."""
     config = read_config(language)
-    if QWEN not in (config.get("architectures") or []):
-        kind = (config.get("architectures") or ["another model"])[0]
+    named = config.get("architectures") or ["another model"]
+    kind = named[0] if isinstance(named, list) else named
+    if kind != QWEN:
         raise ModelError(f"{show(language)}: holds {kind}: expected {QWEN}", ErrorCode.BAD_REQUEST)
     with blame(f"{show(spatial)}: config.json"):
         sizes = VGGTConfig.from_dict(read_config(spatial))

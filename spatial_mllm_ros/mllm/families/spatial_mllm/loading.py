@@ -1,19 +1,16 @@
 """From a model folder to a Spatial-MLLM that answers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
-from peft import (
-    PeftConfig,
-    PeftModel,
-    get_peft_model_state_dict,
-    load_peft_weights,
-    set_peft_model_state_dict,
-)
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import nn
 from transformers import GenerationConfig, PreTrainedModel
 
@@ -38,6 +35,19 @@ from .model import SpatialMLLMForConditionalGeneration
 from .processor import SpatialMLLMProcessor
 
 HIGHEST_RANK = 4096  # of an adapter
+PEFT_HEAD = "base_model.model."  # of the names in an adapter
+LORA = (
+    *("r", "lora_alpha", "bias", "fan_in_fan_out", "use_rslora", "use_dora", "modules_to_save", "rank_pattern"),
+    *("alpha_pattern", "lora_bias"),
+)
+"""Fields of an adapter's configuration that decide what its weights do."""
+LORA_UNUSED = (
+    *("peft_type", "task_type", "base_model_name_or_path", "revision", "peft_version", "inference_mode"),
+    *("auto_mapping", "lora_dropout", "init_lora_weights", "target_modules", "exclude_modules"),
+    *("layers_to_transform", "layers_pattern", "megatron_core", "runtime_config"),
+)
+"""Those that are for training, or told by the weights."""
+PLAIN_NAME = re.compile(r"[\w.]{1,200}")
 
 # Names in released checkpoints and in modules; the latter are also what current transformers writes.
 RELEASED = {
@@ -156,20 +166,47 @@ def module_entries(entries: dict[str, Entry], config: SpatialMLLMConfig) -> dict
 
 
 def read_generation(folder: Path, config: SpatialMLLMConfig) -> GenerationConfig:
-    """How ``generate`` writes, and where answers end: ``generation_config.json``, ``config.json`` where that is silent.
+    """Where answers end: ``generation_config.json``, ``config.json`` where that is silent.
+
+    How ``generate`` writes is for who calls it to say; what else the file has could take for ever, or load something.
 
     Raises:
-        ModelError: values that ``generate`` cannot use.
+        ModelError: no tokens of the vocabulary.
     """
     name = "generation_config.json"
     ends = {key: getattr(config.text, key, None) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    values = {**ends, **{key: value for key, value in read_config(folder, name).items() if value is not None}}
+    said: dict[str, Any] = read_config(folder, name)
+    values: dict[str, Any] = {key: known if said.get(key) is None else said[key] for key, known in ends.items()}
     for key in ends:
-        ids = values[key] if isinstance(values[key], list) else [values[key]]
+        ids: list[Any] = values[key] if isinstance(values[key], list) else [values[key]]
         if not all(i is None or (type(i) is int and 0 <= i < config.text.vocab_size) for i in ids):
             raise ModelError(f"{show(folder)}: {name}: {key} = {values[key]!r}: expected a token of the vocabulary")
     with blame(f"{show(folder)}: {name}"):
-        return GenerationConfig.from_dict(values)
+        return GenerationConfig.from_dict({**values, "do_sample": False})
+
+
+def lora_config(values: dict[str, Any], weights: Mapping[str, Any]) -> LoraConfig:
+    """How an adapter's weights are put on the model: of its configuration what says that, and nothing else.
+
+    A configuration can name modules to import, models to ask the hub for, and patterns that are matched for ever. Where
+    the weights go is told by their names.
+
+    Raises:
+        ValueError: another kind of adapter than LoRA, or one of which the weights alone are not the whole.
+    """
+    if values.get("peft_type") != "LORA":
+        raise ValueError(f"peft_type {str(values.get('peft_type'))[:40]}: expected LORA")
+    plain = {f.name: f.default for f in fields(LoraConfig) if f.name not in (*LORA, *LORA_UNUSED)}
+    if odd := [name for name, default in plain.items() if values.get(name) and values[name] != default]:
+        raise ValueError(f"{listing(odd)}: expected a LoRA with {', '.join(LORA)} alone")
+    kept = {name: values[name] for name in LORA if values.get(name) is not None}
+    for name in ("rank_pattern", "alpha_pattern"):
+        pattern = kept.get(name, {})
+        if not isinstance(pattern, dict) or not all(PLAIN_NAME.fullmatch(key) for key in pattern):
+            raise ValueError(f"{name}: expected names of modules and a number for each")
+    named = [module_name(name.removeprefix(PEFT_HEAD)) for name in weights if ".lora_A." in name]
+    targets = sorted({name.partition(".lora_A.")[0] for name in named})
+    return LoraConfig(**kept, target_modules=targets, inference_mode=True)
 
 
 def load_processor(folder: Path, config: SpatialMLLMConfig) -> SpatialMLLMProcessor | None:
@@ -204,14 +241,11 @@ def add_adapter(model: SpatialMLLMForConditionalGeneration, adapter: str | Path)
     if isinstance(rank, int) and rank > HIGHEST_RANK:
         raise ModelError(f"adapter {show(adapter)}: r = {rank}: expected at most {HIGHEST_RANK}")
     with blame(f"adapter {show(adapter)}"):
-        settings = PeftConfig.from_pretrained(str(folder))
-        settings.inference_mode = True
-        settings.base_model_name_or_path = None  # or PEFT asks the hub for that model
-        weights = load_peft_weights(str(folder), device="cpu")
+        weights = load_file(folder / "adapter_model.safetensors")
+        settings = lora_config(read_config(folder, "adapter_config.json"), weights)
         wrapped = PeftModel(model, settings)
         expected = get_peft_model_state_dict(wrapped)
-        head = "base_model.model."
-        named = {head + module_name(name.removeprefix(head)): value for name, value in weights.items()}
+        named = {PEFT_HEAD + module_name(name.removeprefix(PEFT_HEAD)): value for name, value in weights.items()}
         if odd := sorted(expected.keys() ^ named.keys()):
             raise ModelError(f"adapter {show(adapter)}: does not fit the model: {listing(odd)}")
         set_peft_model_state_dict(wrapped, named)

@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin, Qwen2VLImageProcessorPil
 
 from ....errors import ErrorCode, SpatialError
 from ...images import Frames
 from ...question import Question
 from ...text.forms import prompt_text
+from ...text.templates import render
 from ...text.tokens import encode_text
-from ...weights.files import ModelError, find_folder, show
+from ...weights.files import ModelError, find_folder, one_line, show
 from .packing import MEAN, MERGE, PAIR, PATCH, STD, TRAINED_PIXELS, pack
 from .seen import count_tokens
 from .tokenizer import CHAT_TEMPLATE
 
 CLIP_RATE = 2.0  # frames per second that a clip without times is said to have
 
+MOST_PIXELS = 4_000_000  # that a smaller picture is enlarged to
 VISION_END = "<|vision_end|>"
 _QUESTION = "\ue000"  # stands for the question while the chat template is rendered; no template contains it
 EXPECTED = "expected a Qwen2.5-VL's preprocessor_config.json and tokenizer.json (or vocab.json and merges.txt)"
@@ -55,8 +56,9 @@ class SpatialMLLMProcessor(ProcessorMixin):
                 raise ModelError(f"preprocessor {name} = {getattr(image_processor, name)}: expected {list(ours)}")
 
         low, high = self.pixels
-        if type(low) is not int or type(high) is not int or not 0 < low <= high:
-            raise ModelError(f"preprocessor pixels from {low!r} to {high!r}: expected two whole numbers, ascending")
+        if type(low) is not int or type(high) is not int or not 0 < low <= high or low > MOST_PIXELS:
+            found = f"preprocessor pixels from {low!r:.40} to {high!r:.40}"
+            raise ModelError(f"{found}: expected two whole numbers, ascending, the first at most {MOST_PIXELS}")
 
     def _control(self, token: str) -> int:
         if (found := self.tokenizer.get_vocab().get(token)) is None:
@@ -84,7 +86,17 @@ class SpatialMLLMProcessor(ProcessorMixin):
             raise ModelError(f"{show(path)}: no usable processor ({type(error).__name__}), {EXPECTED}") from error
         if not encode_text(tokenizer, "?"):  # what transformers makes of control tokens without a vocabulary
             raise ModelError(f"{show(path)}: no vocabulary, {EXPECTED}")
-        return cls(image_processor, tokenizer, chat_template=found.get("chat_template") or tokenizer.chat_template)
+        template = found.get("chat_template") or tokenizer.chat_template
+        if not isinstance(template, str | None):
+            raise ModelError(f"{show(path)}: the chat template is {type(template).__name__}: expected a text")
+        try:
+            made = cls(image_processor, tokenizer, chat_template=template)
+            made.render([{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": "?"}]}])
+            return made
+        except ModelError as error:
+            raise ModelError(f"{show(path)}: {error.message}") from None
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+            raise ModelError(f"{show(path)}: preprocessor_config.json: {one_line(error)}, {EXPECTED}") from None
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -126,6 +138,17 @@ class SpatialMLLMProcessor(ProcessorMixin):
         """Tokens of the template's own text, control tokens included."""
         return self.tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"]
 
+    def render(self, messages: list[dict[str, Any]], add_generation_prompt: bool = False) -> str:
+        """The checkpoint's chat template around messages, in bounded time and memory; see ``text.templates``.
+
+        Raises:
+            ModelError: it is no template, fails, or does not stay within the limits.
+        """
+        try:
+            return render(str(self.chat_template), messages, add_generation_prompt=add_generation_prompt)
+        except ValueError as error:
+            raise ModelError(f"the chat template cannot be used: {error}") from None
+
     def _turn(self) -> tuple[str, str, str]:
         """The checkpoint's chat template, rendered once around a clip and a stand-in for the question.
 
@@ -134,11 +157,8 @@ class SpatialMLLMProcessor(ProcessorMixin):
         """
         content = [{"type": "video"}, {"type": "text", "text": _QUESTION}]
         turn: Any = [{"role": "user", "content": content}]
-        try:
-            text = self.apply_chat_template(turn, add_generation_prompt=True)
-        except TemplateError as error:
-            raise ModelError(f"the chat template cannot be rendered: {error}") from None
-        before, clip, rest = str(text).partition(self.video_token)
+        text = self.render(turn, add_generation_prompt=True)
+        before, clip, rest = text.partition(self.video_token)
         between, asked, after = rest.partition(_QUESTION)
         if not (clip and asked and between.startswith(VISION_END)):
             wanted = "<|video_pad|><|vision_end|> and the text in the user's turn"
