@@ -82,7 +82,8 @@ class Surroundings(Player):
         future, deadline = self._ask.call_async(self._request(question=QUESTION.text)), monotonic() + WAIT
         while not future.done() and monotonic() < deadline:
             sleep(0.002)
-        return future.done() and future.result().error_code == 0
+        answer: Any = future.result() if future.done() else None
+        return answer is not None and answer.error_code == 0
 
     def trouble(self) -> str:
         """The first status that is not OK."""
