@@ -220,6 +220,11 @@ class Frame:
         return self.camera if d is None else self.camera.resized(d.width, d.height)
 
     @property
+    def measured_size(self) -> tuple[int, int] | None:
+        """Width and height of depth as it was measured, pixels, known without decoding; None without depth."""
+        return (d.width, d.height) if (d := self._depth_pixels) else None
+
+    @property
     def measured(self) -> Measured | None:
         """Depth before it was carried over to the colour camera, or None; :attr:`depth` where it was there."""
         depth, sensor, pose = self._decoded_depth(), self._sensor, self.world_from_camera

@@ -171,7 +171,7 @@ def _look(reader: FrameReader) -> tuple[dict[str, Seen], list[str]]:
     seen, broken = dict.fromkeys(reader.sources.cameras, Seen()), []
     for frame in reader:
         name, depth, pose = frame.camera.name, frame.has_depth, frame.world_from_camera is not None
-        known, small = seen[name], frame.depth_camera
+        known = seen[name]
         broken += _broken(frame, depth and not known.with_depth, not known.frames)
         seen[name] = Seen(
             known.images + 1,
@@ -180,7 +180,7 @@ def _look(reader: FrameReader) -> tuple[dict[str, Seen], list[str]]:
             known.with_pose + pose,
             known.complete + (depth and pose),
             (frame.camera.width, frame.camera.height),
-            (small.width, small.height) if depth else known.depth_size,
+            frame.measured_size or known.depth_size,
         )
     for (name, what, _), (count, _) in reader.assembler.lacking.items():
         if what.startswith(LEFT_OUT):

@@ -44,8 +44,10 @@ def test_coverage_takes_depth_as_it_was_measured(tmp_path, size):
     bag = write_ros2(tmp_path / "bag", messages)
     frames = list(read_frames(bag))
     assert select(frames, CoverageParams()).voxels_seen == room.voxels(seen)
-    assert recording_info(bag).cameras["camera"].depth_info == DEPTH_INFO
-    assert any("50 mm beside colour" in note for note in recording_info(bag).notes)
+    known = recording_info(bag, 0)
+    assert known.cameras["camera"].depth_info == DEPTH_INFO
+    assert known.seen["camera"].depth_size == size
+    assert any("50 mm beside colour" in note for note in known.notes)
 
 
 def test_depth_of_colour_pixels_is_carried_over(tmp_path):
