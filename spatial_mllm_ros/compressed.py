@@ -67,11 +67,11 @@ def picture(data: Any, description: str) -> Picture:
     return Picture(data, kind, width, height, 8 if kind == "JPEG" else 0)
 
 
-def pixels(found: Picture, flags: int) -> NDArray:
+def pixels(found: Picture, flags: int, what: str = "image") -> NDArray:
     """Its pixels as OpenCV has them, in the order blue, green, red. Raises BadMessage where they are broken."""
     image = cv2.imdecode(np.frombuffer(found.data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
-        raise BadMessage(f"compressed image of {len(found.data)} bytes cannot be decoded")
+        raise BadMessage(f"compressed {what} of {len(found.data)} bytes cannot be decoded")
     return np.asarray(image)
 
 

@@ -184,7 +184,7 @@ def _compressed_depth(data: memoryview, description: str) -> Pixels:
 
 
 def _decode_depth(found: Picture, quantisation: tuple[float, float] | None) -> NDArray[np.float32]:
-    image = pixels(found, cv2.IMREAD_UNCHANGED)
+    image = pixels(found, cv2.IMREAD_UNCHANGED, "depth")
     if image.dtype != np.uint16 or image.ndim != 2:
         text = f"compressed depth decodes to {image.dtype} with {image.ndim} axes"
         raise BadMessage(f"{text}: expected 16 bit PNG with one channel")

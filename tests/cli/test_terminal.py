@@ -58,7 +58,9 @@ def test_names_in_a_recording_are_text(screen):
     topics = [TopicInfo(f"/{HOSTILE}{link}", HOSTILE, 1, 1.0)]
     cameras = {HOSTILE: CameraTopics(link, HOSTILE, HOSTILE)}
     poses = PoseSource("tf", HOSTILE, HOSTILE)
-    known = RecordingInfo(Path(HOSTILE), 0, 1.0, 1, topics, cameras, poses, [HOSTILE + link])
+    known = RecordingInfo(
+        Path(HOSTILE), 0, 1.0, 1, topics, cameras, poses, [HOSTILE + link], {}, 0.0, {HOSTILE: HOSTILE}
+    )
     terminal.err.print(*show.info_lines(known), sep="\n")
     assert "\x1b]8" not in sent(screen)
 
