@@ -55,7 +55,7 @@ def test_an_answer_is_text(screen):
 
 def test_names_in_a_recording_are_text(screen):
     link = "\x1b]8;;http://evil\x1b\\here\x1b]8;;\x1b\\ [link=http://evil]x[/link]"
-    topics = [TopicInfo(f"/{HOSTILE}{link}", HOSTILE, 1, 1.0)]
+    topics = [TopicInfo(name, HOSTILE, 1, 1.0) for name in (f"/{HOSTILE}{link}", link, HOSTILE)]
     cameras = {HOSTILE: CameraTopics(link, HOSTILE, HOSTILE)}
     poses = PoseSource("tf", HOSTILE, HOSTILE)
     known = RecordingInfo(

@@ -4,6 +4,7 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from multiprocessing.spawn import get_command_line
 from pathlib import Path
 from threading import Event, Lock, get_ident
 from typing import Any
@@ -182,6 +183,12 @@ def where_executables_go(_: Path) -> None:
         assert "script-dir=" in [option[0] for option in develop.user_options]
 
 
+def flags_reach_what_is_spawned(_: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("multiprocessing.util._args_from_interpreter_flags", lambda: ["-X", "ours"])
+        assert "ours" in get_command_line()
+
+
 ROWS = [
     Row(
         "rclpy",
@@ -286,5 +293,13 @@ ROWS = [
         "install_scripts=",
         where_executables_go,
         "setuptools",
+    ),
+    Row(
+        "python",
+        "spawned processes begin with what multiprocessing.util._args_from_interpreter_flags gives",
+        "spatial_mllm_ros/isolated.py",
+        "multiprocessing.util._args_from_interpreter_flags",
+        flags_reach_what_is_spawned,
+        "multiprocessing",
     ),
 ]
