@@ -98,6 +98,7 @@ class Sensors:
             "depth": depth(ns),
             "color": image(ns, i),
         }
+        good["depth"].header.frame_id = good["color"].header.frame_id = f"{self.camera}_optical"
         for name, msg in (good | parts).items():
             if msg is not None:
                 getattr(self, name).publish(msg)

@@ -157,7 +157,7 @@ def test_depth_of_another_resolution_of_the_same_shape_is_used(robot, scene):
         ({"k": [np.nan] * 9}, "camera_info"),
         ({"distortion_model": "strange", "d": [0.1]}, "distortion model 'strange'"),
         ({"d": [0.1, 0.2]}, "with 2 coefficients"),
-        ({"roi": RegionOfInterest(width=10, height=10)}, "region of interest"),
+        ({"roi": RegionOfInterest(x_offset=9999, width=10, height=10)}, "region of interest"),
     ],
 )
 def test_broken_camera_info_leaves_the_good_one(robot, scene, node, changes, words):
@@ -181,7 +181,7 @@ def test_stamps_that_repeat_or_go_back_a_little(robot, scene):
     ("tf", "words"),
     [
         (lambda ns: None, "after the newest"),
-        (lambda ns: transforms((ns, "map", "camera_base", 0.0)), "frame 'odom'"),
+        (lambda ns: transforms((ns, "map", "camera_base", 0.0)), "after the newest"),
         (lambda ns: transforms((ns, "odom", "camera_base", np.nan)), "bad transform"),
         (lambda ns: transforms((ns, "odom", "odom", 0.0)), "two different, non-empty frame names"),
         (lambda ns: transforms((ns, "", "camera_base", 0.0)), "two different, non-empty frame names"),
