@@ -72,7 +72,9 @@ def test_images_without_camera_info_or_pose_are_explained(node, robot):
         ns = time_ns()
         tf.publish(transforms((ns, "map", "base", 0.0)))
         camera_info.publish(info(ns, "quiet_optical"))
-        distance.publish(depth(ns))
+        seen = depth(ns)
+        seen.header.frame_id = "quiet_optical"
+        distance.publish(seen)
         quiet.publish(image(ns, 0))
 
     repeated(send, node, "no pose: camera 'quiet'", "frame 'odom' is unknown; known are 'base', 'map'")
