@@ -1,6 +1,7 @@
 """Words and pictures to what the model reads: a Qwen2.5-VL processor that needs neither a hub nor torchvision."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,22 @@ CLIP_RATE = 2.0  # frames per second that a clip without times is said to have
 MOST_PIXELS = 4_000_000  # that a smaller picture is enlarged to
 VISION_END = "<|vision_end|>"
 _QUESTION = "\ue000"  # stands for the question while the chat template is rendered; no template contains it
+
+
+def _rendered(template: str, messages: list[dict[str, Any]], add_generation_prompt: bool) -> str:
+    try:
+        return render(template, messages, add_generation_prompt=add_generation_prompt)
+    except ValueError as error:
+        raise ModelError(f"the chat template cannot be used: {error}") from None
+
+
+@lru_cache(maxsize=4)
+def _question(template: str) -> str:
+    """The template around a clip and a stand-in for the question; it is the same for every question."""
+    content = [{"type": "video"}, {"type": "text", "text": _QUESTION}]
+    return _rendered(template, [{"role": "user", "content": content}], True)
+
+
 EXPECTED = "expected a Qwen2.5-VL's preprocessor_config.json and tokenizer.json (or vocab.json and merges.txt)"
 
 
@@ -144,10 +161,7 @@ class SpatialMLLMProcessor(ProcessorMixin):
         Raises:
             ModelError: it is no template, fails, or does not stay within the limits.
         """
-        try:
-            return render(str(self.chat_template), messages, add_generation_prompt=add_generation_prompt)
-        except ValueError as error:
-            raise ModelError(f"the chat template cannot be used: {error}") from None
+        return _rendered(str(self.chat_template), messages, add_generation_prompt)
 
     def _turn(self) -> tuple[str, str, str]:
         """The checkpoint's chat template, rendered once around a clip and a stand-in for the question.
@@ -155,9 +169,7 @@ class SpatialMLLMProcessor(ProcessorMixin):
         Returns:
             Text up to the clip, between clip and question, and after the question.
         """
-        content = [{"type": "video"}, {"type": "text", "text": _QUESTION}]
-        turn: Any = [{"role": "user", "content": content}]
-        text = self.render(turn, add_generation_prompt=True)
+        text = _question(str(self.chat_template))
         before, clip, rest = text.partition(self.video_token)
         between, asked, after = rest.partition(_QUESTION)
         if not (clip and asked and between.startswith(VISION_END)):
