@@ -297,7 +297,8 @@ class Config:
     )
     status_rate: float = param(
         1.0,
-        "coverage, markers and diagnostics are published this often, and where that changes",
+        "coverage, markers and diagnostics are published this often, diagnostics also at once where a camera or a model"
+        " fails",
         unit="Hz",
         low=0.1,
         high=30.0,

@@ -180,7 +180,7 @@ def judged(pairs: Sequence[Pair], frame: str) -> Verdict:
             by = "so much that views show no common place" if metres == inf else f"by {_length(metres)}"
             why = (CAUSES[cause] if cause else UNKNOWN).format(frame=frame, **values)
             return Verdict(f"disagree {by}", why, cause, len(pairs), metres)
-    if metres == inf:
+    if metres == inf or noises > TOO_MUCH:  # of fewer pairs
         return Verdict("not checked: too few views of the same place")
     return Verdict(f"consistent within {_length(metres)}", "", "", len(pairs), metres)
 

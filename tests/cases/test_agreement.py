@@ -200,6 +200,18 @@ def test_a_recording_says_what_is_wrong(tmp_path):
         BagRef(bag, "bag").open()
 
 
+def test_what_disagrees_is_called_consistent_at_no_time(tmp_path):
+    """A live node is asked while pairs are still too few to call anything wrong."""
+    check, told = SelfCheck(100_000_000), []
+    with pytest.warns(BagWarning, match="disagree"):
+        for frame in read_frames(write_ros2(tmp_path / "bag", links())):
+            if check.look(frame):
+                told.append((check.verdict.text, check.verdict.pairs))
+    check.finish()
+    assert len(told) > 3 and told[-1][0].startswith("disagree by")
+    assert not [text for text, _ in told if text.startswith("consistent")]
+
+
 def test_what_frames_lack_and_what_disagrees_is_said_together(tmp_path):
     """Every third image has no depth; stamps of the log begin at 0."""
     given = [m for m in links() if m[0] != DEPTH or (m[1] - room.START) // room.STEP % 3]
