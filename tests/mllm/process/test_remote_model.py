@@ -78,8 +78,20 @@ def test_a_second_question_is_asked_of_the_encoded_scene(model):
     assert second.text == first.text
 
 
-def test_it_is_canceled_between_two_tokens(folder):
-    params = AskParams(model=str(folder), timeout=SECONDS, max_tokens=8192, not_observed=1.0, device="cpu")
+def endless(folder, copy):
+    """A copy of the model that never ends an answer: that token is like no other, so others are always more likely."""
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    weights["model.embed_tokens.weight"][json.loads((copy / "generation_config.json").read_text())["eos_token_id"]] = 0
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    return copy
+
+
+def test_it_is_canceled_between_two_tokens(folder, tmp_path):
+    model = str(endless(folder, tmp_path / "endless"))
+    params = AskParams(model=model, timeout=SECONDS, max_tokens=8192, not_observed=1.0, device="cpu")
     model = ModelProcess(params, Log())
     model.start()
     talking = threading.Event()
