@@ -10,12 +10,14 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from .errors import BadMessage
+from .image_size import ANY_PIXELS, MOST_SCANS, check_size
 
-MAX_SIDE = 16384
+KINDS = ("JPEG", "PNG", "TIFF")  # what a CompressedImage may hold by its definition
 VIDEO = ("h264", "h265", "hevc", "av1", "vp8", "vp9")  # formats of streams of video, as senders name them
 START_CODES = b"\0\0\0\1", b"\0\0\1"  # of H.264 and H.265
 JPEG_END, PNG_END = b"\xff\xd9", b"IEND"
 START_OF_SCAN = 0xDA
+SCAN = bytes((0xFF, START_OF_SCAN))  # occurs in no coded data
 ALONE = (0x01, *range(0xD0, 0xD9))  # markers of JPEG without a length behind them
 PNG_BITS, PNG_COLORS = 24, 25  # where a PNG says how many bits a sample has, and of what its pixels are made
 PNG_GRAY = 0
@@ -29,7 +31,7 @@ class Picture:
 
     Attributes:
         data: its bytes; what follows its end does no harm.
-        kind: JPEG, PNG or another name by Pillow.
+        kind: one of KINDS.
         width, height: pixels.
         bits: of one sample, and ``channels`` of a pixel; both 0 where the kind does not say so at once.
     """
@@ -42,26 +44,28 @@ class Picture:
     channels: int = 0
 
 
-def picture(data: Any, description: str) -> Picture:
+def picture(data: Any, description: str, most: int | None = None) -> Picture:
     """The picture in these bytes.
 
     Args:
         description: the ``format`` that the message names.
+        most: pixels, see :func:`check_size`.
 
     Raises:
-        BadMessage: it is none, it is cut off, or a side is above MAX_SIDE.
+        BadMessage: it is of no such kind, it is cut off, or too large.
     """
     data = memoryview(data).cast("B")
     try:
-        with PIL.Image.open(BytesIO(data)) as header:
-            (width, height), kind = header.size, header.format or ""
+        with PIL.Image.open(BytesIO(data), formats=KINDS) as header:
+            (width, height), kind = header.size, "JPEG" if header.format == "MPO" else str(header.format)
     except Exception:
         raise BadMessage(_why_unreadable(data, description)) from None
     raw = bytes(data)
     if (kind == "JPEG" and not _has_end(raw)) or (kind == "PNG" and PNG_END not in raw):
         raise BadMessage(f"compressed image, {kind} of {len(data)} bytes: cut off before its end")
-    if width > MAX_SIDE or height > MAX_SIDE:
-        raise BadMessage(f"image of {width}x{height}: expected 1 to {MAX_SIDE} pixels a side")
+    check_size(width, height, len(data), ANY_PIXELS if kind == "TIFF" else most)
+    if kind == "JPEG" and (scans := raw.count(SCAN)) > MOST_SCANS:
+        raise BadMessage(f"compressed image, JPEG of {scans} scans: expected at most {MOST_SCANS}")
     if kind == "PNG":
         return Picture(data, kind, width, height, raw[PNG_BITS], CHANNELS.get(raw[PNG_COLORS], 0))
     return Picture(data, kind, width, height, 8 if kind == "JPEG" else 0)

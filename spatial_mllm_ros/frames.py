@@ -243,6 +243,14 @@ class Frame:
         """Memory held by the pixels as they arrived, bytes; decoded pixels live only until :meth:`release`."""
         return sum(p.nbytes for p in (self._color, self._depth_pixels) if p is not None)
 
+    @property
+    def decoded_nbytes(self) -> int:
+        """Memory that its decoded pixels take, bytes, known without decoding: colour, luminance, depth."""
+        color, depth, sensor = self._color, self._depth_pixels, self._sensor
+        sizes = [color and (color.height, color.width), depth and (depth.height, depth.width)]
+        sizes.append(sensor and depth and (sensor.target.height, sensor.target.width))
+        return sum(4 * size[0] * size[1] for size in sizes if size)
+
     def release(self) -> None:
         """Drop decoded pixels; they are decoded again when asked for."""
         self._image = self._gray = self._depth = self._measured = None

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.image import ImageError, image_to_cvimage
 
-from .compressed import MAX_SIDE, Picture, eight_bits, picture, pixels, significant_bits
+from .compressed import Picture, eight_bits, picture, pixels, significant_bits
 from .errors import BadMessage
 from .frames import Pixels
 from .geometry.poses import Matrix, pose_matrix
+from .image_size import MOST_DEPTH, check_size
 from .rvl import decode_rvl, rvl_size
 
 LARGEST_PIXEL = 512 * 8  # bytes: OpenCV has no more than 512 channels
@@ -79,7 +80,7 @@ def depth_pixels(msg: Any) -> Pixels:
         return _compressed_depth(memoryview(msg.data).cast("B"), str(msg.format))
     if msg.encoding not in ("16UC1", "mono16", "32FC1"):
         raise NotDepth(f"depth encoding '{msg.encoding}': expected 16UC1 (millimetres) or 32FC1 (metres)")
-    rows = _raw_rows(msg)
+    rows = _raw_rows(msg, MOST_DEPTH)
     return Pixels(rows.shape[0], rows.shape[1], rows.nbytes, lambda: _metres(rows))
 
 
@@ -120,7 +121,7 @@ def _opencv(encoding: str, size: Sequence[int], data: Any, color: str | None = N
     return image_to_cvimage(image, color)
 
 
-def _raw_rows(msg: Any) -> NDArray:
+def _raw_rows(msg: Any, most: int | None = None) -> NDArray:
     """The pixels of a raw Image as a view [H, W] or [H, W, C] of its data; only foreign byte order is copied."""
     try:
         pixel = _opencv(msg.encoding, (1, 1), bytes(LARGEST_PIXEL))
@@ -130,8 +131,7 @@ def _raw_rows(msg: Any) -> NDArray:
         ) from None
     dtype, channels = pixel.dtype, pixel.size
     row = msg.width * channels * dtype.itemsize
-    if not 0 < msg.width <= MAX_SIDE or not 0 < msg.height <= MAX_SIDE:
-        raise BadMessage(f"image of {msg.width}x{msg.height}: expected 1 to {MAX_SIDE} pixels a side")
+    check_size(msg.width, msg.height, len(msg.data), most)
     if msg.encoding in ("nv12", "nv21"):
         raise BadMessage(f"image encoding '{msg.encoding}' is planar and not supported: publish rgb8, bgr8 or yuv422")
     data = memoryview(msg.data).cast("B")
@@ -174,7 +174,7 @@ def _compressed_depth(data: memoryview, description: str) -> Pixels:
         if "rvl" in description.lower():
             width, height = rvl_size(data)
             return Pixels(height, width, len(data), lambda: _dequantised(decode_rvl(data), quantisation))
-    found = picture(data, description)
+    found = picture(data, description, MOST_DEPTH)
     lost = "metres are lost; expected 16 bit PNG with one channel, as /compressedDepth has it"
     if found.kind == "JPEG":
         raise NotDepth(f"depth in a JPEG, which has 8 bits: {lost}")

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from .compiled import compiled
 from .errors import BadMessage
+from .image_size import MOST_DEPTH, check_size
 
 SIZE = 8  # bytes of width and height before the coded data
-MOST_PIXELS = 1 << 24  # a few bytes can stand for any number of them
 
 
 def rvl_size(data: memoryview) -> tuple[int, int]:
@@ -19,8 +19,7 @@ def rvl_size(data: memoryview) -> tuple[int, int]:
     if len(data) < SIZE:
         raise BadMessage(f"RVL depth of {len(data)} bytes: its size, {SIZE} bytes, is missing")
     width, height = (int(n) for n in np.frombuffer(data[:SIZE], "<i4"))
-    if width < 1 or height < 1 or width * height > MOST_PIXELS:
-        raise BadMessage(f"RVL depth of {width}x{height}: expected 1 to {MOST_PIXELS} pixels")
+    check_size(width, height, len(data), MOST_DEPTH, "RVL depth")
     return width, height
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 REWARD_TOPIC = "/spatial_mllm/motion_reward"
 CHECKPOINT = 100  # frames; what a kill can cost
-AHEAD = 8  # frames decoded in advance
+AHEAD, AHEAD_BYTES = 8, 256_000_000  # frames decoded in advance, and what they may take
 REASONS = 20  # told apart in a report
 
 
@@ -173,14 +173,15 @@ def _decoded(frames: Iterable[Frame], needed: Callable[[Frame], tuple[bool, bool
         return frame
 
     with ThreadPoolExecutor(2) as pool:
-        waiting: deque[Callable[[], Frame]] = deque()
+        waiting: deque[tuple[int, Callable[[], Frame]]] = deque()
         for frame in frames:
             image, depth = needed(frame)
-            waiting.append(pool.submit(decode, frame, depth).result if image else lambda ready=frame: ready)
-            if len(waiting) > AHEAD:
-                yield waiting.popleft()()
+            size = frame.decoded_nbytes if image else 0
+            while waiting and (len(waiting) > AHEAD or size + sum(n for n, _ in waiting) > AHEAD_BYTES):
+                yield waiting.popleft()[1]()
+            waiting.append((size, pool.submit(decode, frame, depth).result if image else lambda ready=frame: ready))
         while waiting:
-            yield waiting.popleft()()
+            yield waiting.popleft()[1]()
 
 
 def _write(recording: Recording, copied: list[Topic], kept: Progress, out: Path) -> None:

@@ -1,25 +1,33 @@
 """Between pixels and points in the camera's optical frame, for pinhole cameras with lens distortion."""
 
-from functools import lru_cache
+from threading import Lock
 
 import cv2
 import numpy as np
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from ..frames import Camera
 
 _undistort_points = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)  # OpenCV 5 merged the two
 
+KEPT = 256_000_000  # bytes of rays, of the cameras that were asked for last
+BAND = 1 << 18  # pixels whose rays are computed at once, in doubles
 
-@lru_cache(maxsize=16)
+
+@cached(LRUCache(KEPT, getsizeof=lambda rays: rays.nbytes), lock=Lock())
 def ray_grid(camera: Camera) -> NDArray[np.float32]:
     """The viewing ray of every pixel, float32 [H, W, 3], scaled to z = 1; multiplied by depth it is the point.
 
-    NaN where the lens model has no ray (fisheye pixels at or beyond 90 degrees). Computed once per camera object.
+    NaN where the lens model has no ray (fisheye pixels at or beyond 90 degrees). Computed once per camera
+    object, as far as KEPT allows.
     """
-    v, u = np.mgrid[0 : camera.height, 0 : camera.width]
-    pixels = np.stack([u.ravel(), v.ravel()], axis=1)
-    rays = _rays(camera, pixels).astype(np.float32).reshape(camera.height, camera.width, 3)
+    rays = np.empty((camera.height, camera.width, 3), np.float32)
+    rows = max(1, BAND // camera.width)
+    for top in range(0, camera.height, rows):
+        band = rays[top : top + rows]
+        v, u = np.mgrid[top : top + len(band), 0 : camera.width]
+        band[:] = _rays(camera, np.stack([u.ravel(), v.ravel()], axis=1)).reshape(band.shape)
     rays.flags.writeable = False
     return rays
 

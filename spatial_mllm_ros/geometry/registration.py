@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..compiled import compiled
 from ..frames import Camera
-from .cameras import project, ray_grid
+from .cameras import project, ray_grid, unproject
 from .poses import Matrix
 
 SAME_PIXEL = 0.25  # colour pixels; where rays of two cameras are no farther apart they are of one
@@ -77,7 +77,9 @@ def _same_rays(color: Camera, camera: Camera) -> bool:
         return color is camera
     camera = camera.resized(color.width, color.height)
     u, v = (np.linspace(0, n - 1, PROBES).round().astype(int) for n in (color.width, color.height))
-    ours, theirs = (ray_grid(c)[v[:, None], u, :2] * np.diag(color.intrinsics)[:2] for c in (color, camera))
+    pixels = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
+    depth = np.ones(len(pixels))
+    ours, theirs = (unproject(c, pixels, depth)[:, :2] * np.diag(color.intrinsics)[:2] for c in (color, camera))
     off = np.abs(ours - theirs)
     return bool((np.isnan(ours) == np.isnan(theirs)).all() and np.nanmax(off, initial=0) <= SAME_PIXEL)
 

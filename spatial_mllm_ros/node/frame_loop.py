@@ -20,6 +20,7 @@ REMEDY = (
     "for a recording set use_sim_time to true and publish /clock, as play --clock does, or shift its stamps with play"
     " --restamp; for a camera set the clock of its driver"
 )
+AHEAD_BYTES = 256_000_000  # that decoded depth of waiting frames may take; the rest is decoded when its turn comes
 DECODERS = 2  # threads that decode depth, half of the work, while an earlier frame is processed
 APART = 60_000_000_000, -1_000_000_000  # ns; a frame that is older, or comes from later, is of another clock
 REMEMBERED = 2000  # frames whose age and processing time are kept for /diagnostics
@@ -61,7 +62,7 @@ class FrameLoop:
         self._now_ns, self._publish, self._log = now_ns, publish, log
         self._inputs: Inputs | None = None
         most = assembler.config.sync.queue_size
-        self._ready: dict[str, deque[tuple[Frame, Future]]] = {
+        self._ready: dict[str, deque[tuple[Frame, Future | None]]] = {
             camera: deque(maxlen=most) for camera in assembler.config.cameras
         }
         self._lock = Lock()
@@ -124,7 +125,7 @@ class FrameLoop:
         while any(self._ready.values()) and not self._stopping.is_set():
             oldest = min((frames for frames in self._ready.values() if frames), key=lambda frames: frames[0][0].key)
             frame, decoded = oldest.popleft()
-            wait([decoded])
+            wait([decoded] if decoded else [])
             self._process(frame)
             self._collect()  # so that queues do not overflow while several frames are in work
 
@@ -136,7 +137,9 @@ class FrameLoop:
         for frame in self._assembler.take(monotonic_ns()):
             waiting = self._ready[frame.camera.name]
             self.gone["queue full"] += len(waiting) == waiting.maxlen
-            waiting.append((frame, self._decoders.submit(_decode, frame)))
+            ahead = sum(held.decoded_nbytes for frames in self._ready.values() for held, decoded in frames if decoded)
+            room = ahead + frame.decoded_nbytes <= AHEAD_BYTES
+            waiting.append((frame, self._decoders.submit(_decode, frame) if room else None))
 
     def _process(self, frame: Frame) -> None:
         start = monotonic()

@@ -12,11 +12,24 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from ..compressed import SCAN
 from ..errors import BadMessage
-from ..messages import MAX_SIDE
+from ..image_size import MOST_SCANS, check_size
 from ..versions import install
 
 HEIF_SUFFIXES = (".heic", ".heif")
+FORMATS = {
+    "JPEG",
+    "MPO",
+    "PNG",
+    "BMP",
+    "DIB",
+    "PPM",
+    "TIFF",
+    "WEBP",
+    "AVIF",
+    "HEIF",
+}  # some others run programs
 DEPTHS = (8, 10, 12, 14, 16)  # bits that sensors have
 ORIENTATION = 0x0112  # EXIF tag
 _SEGMENT = re.compile(rb"\xff+([\xc0-\xcf\xda-\xfe])")  # of a JPEG
@@ -42,9 +55,10 @@ def read_pixels(source: Path | bytes) -> NDArray:
         data = source if isinstance(source, bytes) else source.read_bytes()
         if data[4:8] == b"ftyp":
             _learn_heif()
-        with PIL.Image.open(BytesIO(_jpeg(data) if data.startswith(b"\xff\xd8") else data)) as image:
-            if max(image.size) > MAX_SIDE:
-                raise BadMessage(f"{image.width}x{image.height}: expected 1 to {MAX_SIDE} pixels a side")
+        if (jpeg := data.startswith(b"\xff\xd8")) and (scans := data.count(SCAN)) > MOST_SCANS:
+            raise BadMessage(f"JPEG of {scans} scans: expected at most {MOST_SCANS}")
+        with PIL.Image.open(BytesIO(_jpeg(data) if jpeg else data), formats=_formats()) as image:
+            check_size(*image.size, len(data))
             if image.mode == "F":
                 raise BadMessage("floating point pixels are no colours")
             if image.format == "PNG":
@@ -84,6 +98,11 @@ def is_deep_gray(file: Path) -> bool:
             return image.mode == "F" or image.mode.startswith("I")
     except Exception:
         return False
+
+
+def _formats() -> list[str]:
+    PIL.Image.init()
+    return sorted(FORMATS & PIL.Image.OPEN.keys())
 
 
 @cache

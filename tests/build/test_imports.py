@@ -60,6 +60,7 @@ HOUSES = (
                 "topic_names",
                 "versions",
             },
+            {"image_size"},
             {"compressed", "config", "rvl"},
             {"coverage", "geometry"},
             {"camera_info", "messages"},

@@ -195,7 +195,8 @@ def test_rvl_of_inverse_depth():
     [
         (b"", "its size, 8 bytes, is missing"),
         (struct.pack("<ii", -4, 8), "RVL depth of -4x8: expected 1 to"),
-        (struct.pack("<ii", 2**30, 2**30), "expected 1 to 16777216 pixels"),
+        (struct.pack("<ii", 2**30, 2**30), "expected 1 to 16384 pixels a side"),
+        (struct.pack("<ii", 16384, 1024), "expected at most 12582912 pixels"),
         (struct.pack("<ii", 4, 4), "broken or cut off after 0 of 16 pixels"),
         (rvl(IMAGES["noise with holes"])[:-400], "broken or cut off after [1-9]"),
         (struct.pack("<iiI", 2, 2, 0x97000000), "broken or cut off"),  # a run of 57 pixels in an image of 4
