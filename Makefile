@@ -49,7 +49,7 @@ else
   FROM_WHEELS = -DPython3_EXECUTABLE="$(HERE)/bin/python" -DCMAKE_PROJECT_INCLUDE="$(CURDIR)/msg/cmake/from_wheels.cmake"
 endif
 
-.PHONY: help setup lock demo test test-versions bench soak lint audit colcon nano clean
+.PHONY: help setup lock demo test test-versions bench soak fuzz lint audit colcon nano clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -103,6 +103,10 @@ bench: setup  ## run the benchmarks; ARGS go to them
 soak: setup  ## the node for hours with everything that happens to it; ARGS="--hours 0.5 --out curves.csv"
 	$(SAY) "soak: running the node"
 	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+fuzz: setup  ## changed inputs for every reader; ARGS="mcap picture --minutes 10", ARGS="mcap --guided --minutes 60"
+	$(SAY) "fuzz: a minute for each target, or as ARGS say; what breaks a promise stays in out/fuzz"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: setup  ## check style and types
 	$(SAY) "lint: ruff, then pyright"
