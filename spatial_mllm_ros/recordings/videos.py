@@ -24,6 +24,7 @@ UNCOUNTED = CONTAINERS[2:]  # do not know their number of images
 NO_VIDEO = ("tty", "image2")  # what FFmpeg shows of texts and pictures; so are the formats that end with _pipe
 TEXT = int.from_bytes(b"ansi", "little")  # the codec that OpenCV names for texts
 CODECS = {"av01": "AV1", "av1": "AV1", "hev1": "H.265", "hvc1": "H.265", "hevc": "H.265", "vvc1": "H.266"}
+LOCAL = {"protocol_whitelist": "file"}  # for FFmpeg: some formats name others, also on a network
 ANEW = "ffmpeg -i IN -c:v libx264 OUT.mp4"
 ENDS_EARLY = 0.1  # s that a video may be shorter than it says, besides three of its longest pauses
 
@@ -84,7 +85,7 @@ def open_video(path: Path) -> Video:
             return Video(path, max(0, int(reader.get(cv2.CAP_PROP_FRAME_COUNT))))
         raise _no_video(path)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=LOCAL) as container:
             stream, name = container.streams.best("video"), container.format.name
             if stream is None or name in NO_VIDEO or name.endswith("_pipe"):
                 raise BagError(f"{path} is no video that can be decoded")
@@ -126,7 +127,7 @@ def _frames(video: Video, fps: float) -> Iterator[Frame]:
 def _by_av(video: Video) -> Iterator[Decoded]:
     packets, made, broken, ended = 0, 0, 0, False
     av, last, longest = pyav(), 0.0, 0.0
-    with av.open(str(video.path)) as container:
+    with av.open(str(video.path), options=LOCAL) as container:
         stream: Any = container.streams.best("video")
         if stream.codec_context is None:
             raise BagError(f"{video.path.name}: no decoder for its codec is installed: encode it anew, {ANEW}")

@@ -1,5 +1,6 @@
 """Videos as cameras, phones and programs write them: all images, when they were shown, upright, whatever the codec."""
 
+import socket
 import struct
 import warnings
 from fractions import Fraction
@@ -239,3 +240,22 @@ def test_evenly_spread_of_a_video_that_does_not_know_its_count(av, tmp_path):
     brightness = [round((image[4:24].reshape(-1, 3).mean(0)[0] - 60) / 3) for image in images]
     assert np.abs(np.subtract(brightness, [0, 13, 26, 39])).max() <= 1  # it is compressed
     assert step == pytest.approx(UNEVEN[-1] / 1000 * 40 / 39 / 4, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9.0,\n{url}/a.ts\n#EXT-X-ENDLIST\n"),
+        ("list.mp4", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9.0,\n{url}/a.ts\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", "ffconcat version 1.0\nfile {url}/a.mp4\n"),
+        ("list.sdp", "v=0\nm=video 5000 RTP/AVP 96\nc=IN IP4 127.0.0.1\na=rtpmap:96 H264/90000\n"),
+    ],
+)
+def test_a_list_of_other_videos_is_none_and_nobody_is_asked_for_them(tmp_path, name, text):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        (tmp_path / name).write_text(text.format(url=f"http://127.0.0.1:{server.getsockname()[1]}"))
+        with pytest.raises(BagError, match="no video that can be decoded"):
+            list(read_video(tmp_path / name))
+        with pytest.raises(BlockingIOError):
+            server.accept()

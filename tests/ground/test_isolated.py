@@ -101,6 +101,26 @@ def test_doctor(trap, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_annotate_and_ask(trap, tmp_path, simulated_bag):
+    pytest.importorskip("torch", reason="questions need torch")
+    rewards = tmp_path / "rewards.mcap"
+    done = run_script(tmp_path, trap, COMMAND, "annotate", str(simulated_bag), "--out", str(rewards))
+    assert done.returncode == 0 and rewards.stat().st_size > 0, done.stderr
+    asked = (
+        "ask",
+        str(simulated_bag),
+        "How far is the table?",
+        "--model",
+        "nano",
+        "--max-tokens",
+        "4",
+        "--frames",
+        "2",
+    )
+    done = run_script(tmp_path, trap, COMMAND, *asked)
+    assert done.returncode in (0, 3, 4), done.stderr  # answered, not observed, unsure
+
+
 @pytest.mark.parametrize("safe", ["i.SAFE", "[]"], ids=["this", "3.10"])
 def test_pools(trap, tmp_path, safe):
     done = run_script(tmp_path, trap, SPAWNS.format(safe=safe))
