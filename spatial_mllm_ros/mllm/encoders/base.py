@@ -12,7 +12,7 @@ class Geometry(NamedTuple):
 
     Attributes:
         depth, confidence: [S, H, W] along the optical axis, and from 1 (none) upwards.
-        pose_enc: [S, 9], see ``vggt.poses.decode_poses``; the world is the first frame's camera.
+        pose_enc: [S, 9], see ``view.decode_poses``; the world is the first frame's camera.
     """
 
     depth: Tensor

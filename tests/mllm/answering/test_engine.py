@@ -20,7 +20,7 @@ from spatial_mllm_ros.mllm.answering.decode import TextStream, Turn
 from spatial_mllm_ros.mllm.answering.engine import Engine, content_key, load_engine
 from spatial_mllm_ros.mllm.answering.refusal import REFUSAL
 from spatial_mllm_ros.mllm.device import choose
-from spatial_mllm_ros.mllm.encoders.vggt.view import fit
+from spatial_mllm_ros.mllm.encoders.view import fit
 from spatial_mllm_ros.mllm.question import AnswerType, Question, Verdict
 from spatial_mllm_ros.mllm.text.tokens import encode_text
 from tests.closeness import assert_close, rounding

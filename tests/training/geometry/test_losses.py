@@ -9,8 +9,9 @@ import torch
 
 pytest.importorskip("torch", reason="the model needs torch")
 
-from spatial_mllm_ros.mllm.encoders.vggt import VGGT, VGGTConfig, decode_poses
+from spatial_mllm_ros.mllm.encoders.vggt import VGGT, VGGTConfig
 from spatial_mllm_ros.mllm.encoders.vggt.dense_head import signed_expm1, signed_log1p
+from spatial_mllm_ros.mllm.encoders.view import decode_poses
 from spatial_mllm_training.geometry import clips
 from spatial_mllm_training.geometry.losses import (
     CONFIDENCE,
@@ -39,7 +40,8 @@ def batch(monkeypatch):
 
 
 def test_encoded_poses_are_read_back(batch):
-    pose, intrinsics = decode_poses(encode_poses(batch).double(), tuple(batch.depth.shape[2:]))
+    found = decode_poses(encode_poses(batch).double().numpy(), tuple(batch.depth.shape[2:]))
+    pose, intrinsics = map(torch.from_numpy, found)
     assert torch.allclose(pose, batch.first_from_camera.double(), atol=1e-5)
     assert torch.allclose(intrinsics[..., 0, 0], batch.intrinsics[..., 0].double(), atol=1e-3)
     assert torch.allclose(intrinsics[..., 1, 1], batch.intrinsics[..., 1].double(), atol=1e-3)

@@ -2,6 +2,5 @@
 
 from .config import VGGTConfig
 from .model import VGGT, VGGTOutput
-from .poses import decode_poses
 
-__all__ = ["VGGT", "VGGTConfig", "VGGTOutput", "decode_poses"]
+__all__ = ["VGGT", "VGGTConfig", "VGGTOutput"]

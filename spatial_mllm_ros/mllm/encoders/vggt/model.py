@@ -19,7 +19,7 @@ class VGGTOutput:
     """What the heads say, float32; None where a head was not asked. Lengths are in the clip's own unit.
 
     Attributes:
-        pose_enc: [B, S, 9], see ``poses.decode_poses``; the world is the first frame's camera.
+        pose_enc: [B, S, 9], see ``encoders.view.decode_poses``; the world is the first frame's camera.
         depth, depth_conf: [B, S, H, W, 1] along the optical axis, and [B, S, H, W] from 1 (none) upwards.
         world_points, world_points_conf: [B, S, H, W, 3] in the first frame's camera, and [B, S, H, W].
     """
