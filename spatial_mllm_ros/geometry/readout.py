@@ -42,9 +42,15 @@ class Readout:
             frame_id: optical frame of the image, for a camera_info that names none.
 
         Raises:
-            BadMessage: the size fits none of them.
+            BadMessage: the size fits none of them, or only with a focal length that no camera has.
         """
-        return _camera_for(self, width, height, self.camera.frame_id or frame_id)
+        try:
+            return _camera_for(self, width, height, self.camera.frame_id or frame_id)
+        except BadMessage:
+            raise
+        except ValueError as error:
+            size = f"{self.camera.width}x{self.camera.height}"
+            raise BadMessage(f"{width}x{height}, camera_info of {size}: {error}") from None
 
     def same_as(self, other: "Readout | None") -> bool:
         """Whether both say the same."""

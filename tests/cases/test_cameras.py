@@ -253,6 +253,13 @@ def test_a_size_that_fits_nothing_is_refused_with_all_that_is_known(tmp_path):
         assert not list(read_frames(write_ros2(tmp_path / "bag", messages)))
 
 
+def test_a_size_at_which_no_camera_has_such_a_focal_length_is_refused():
+    """Of 4 x 3 pixels with a focal length of 90,000, images of 160 x 120 would have one of 3.6 million."""
+    readout = readout_from_info("c", room.info(1, (9e4, 9e4, 2.0, 1.5), (4, 3)))
+    with pytest.raises(BadMessage, match="160x120, camera_info of 4x3: camera intrinsics must be"):
+        readout.camera_for(160, 120)
+
+
 def test_a_region_beyond_the_sensor_is_refused():
     with pytest.raises(BadMessage, match=r"100x90 at \(100, 20\) is not within the 160x120 pixels"):
         readout_from_info("c", room.info(1, roi=roi(100, 20, 100, 90)))
