@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from spatial_mllm_ros.mllm.encoders.vggt import VGGT
 from spatial_mllm_ros.mllm.encoders.vggt.aggregator import SPECIAL
 from spatial_mllm_ros.mllm.encoders.vggt.camera_head import POSE, refine
-from spatial_mllm_ros.mllm.encoders.vggt.dense_head import signed_log1p
+from spatial_mllm_ros.mllm.encoders.vggt.dense_head import places_of, signed_log1p
 from spatial_mllm_ros.mllm.encoders.vggt.layers import Attention
 from spatial_mllm_ros.mllm.encoders.vggt.rope import Rotation
 
@@ -169,8 +169,9 @@ class GeometryLoss(nn.Module):
         levels = [tokens[layer].flatten(0, 1)[picked, SPECIAL:] for layer in config.dpt_layers]
         z, xyz = depth.flatten(0, 1)[picked], points.flatten(0, 1)[picked]
         known = z > 0
-        far, far_sure = self.vggt.depth_head(levels, grid)
-        place, place_sure = self.vggt.point_head(levels, grid)
+        places = places_of(grid, config.patch_size, depth.device)
+        far, far_sure = self.vggt.depth_head(levels, *places)
+        place, place_sure = self.vggt.point_head(levels, *places)
         return {
             "depth": dense_loss(far, z[..., None], far_sure, known),
             "points": dense_loss(place, xyz, place_sure, known),

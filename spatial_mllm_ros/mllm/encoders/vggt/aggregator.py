@@ -1,10 +1,11 @@
 """The aggregator: patch tokens of all frames exchange information, within each frame and across the clip."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ..grid import aggregator_inputs
 from .config import VGGTConfig
 from .dinov2 import DINOv2
 from .layers import Block
@@ -52,12 +53,34 @@ class Aggregator(nn.Module):
         if bad := [layer for layer in wanted if not -depth <= layer < depth]:
             raise ValueError(f"layer {bad[0]} is not there: expected {-depth} to {depth - 1}")
 
-        clips, frames, _, height, width = images.shape
-        grid = height // self.patch_size, width // self.patch_size
-        turn = rotation(grid_positions(*grid, SPECIAL, images.device), self.head_dim)
+        patches = self.encode(images, chunk).unflatten(0, images.shape[:2])
+        rows, columns = self._of_grid(images)[:2]
+        return self.exchange(patches, rows, columns, wanted)
+
+    def encode(self, images: Tensor, chunk: int = 8) -> Tensor:
+        """DINOv2 tokens of every frame alone, [B * S, H/p * W/p, C], ``chunk`` frames at a time."""
+        with torch.autocast(images.device.type, enabled=False):
+            positions = self.patch_embed.position_embedding(*self._of_grid(images)[2:])
+        return torch.cat([self.embed(part, positions) for part in images.flatten(0, 1).split(chunk)])
+
+    def embed(self, images: Tensor, positions: Tensor) -> Tensor:
+        """DINOv2 tokens [N, h * w, C] of frames [N, 3, H, W] whose position embedding is [1, 1 + h * w, C]."""
+        mean, std = (images.new_tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (MEAN, STD))
+        normal = ((images.float() - mean) / std).to(self.camera_token.dtype)
+        return self.patch_embed(normal, positions)
+
+    def exchange(self, patches: Tensor, rows: Tensor, columns: Tensor, wanted: Sequence[int]) -> dict[int, Tensor]:
+        """Tokens of the layers that are wanted, see ``forward``, from DINOv2's of B clips, [B, S, h * w, C].
+
+        Args:
+            rows, columns: places of the rows [h] and columns [w] of patches, see ``grid.aggregator_inputs``.
+        """
+        clips, frames = patches.shape[:2]
+        depth = len(self.frame_blocks)
+        turn = rotation(grid_positions(rows, columns, SPECIAL), self.head_dim)
         turn_clip = turn.repeat(frames)
 
-        x = torch.cat([self._special(clips, frames), self.encode(images, chunk)], dim=1)
+        x = torch.cat([self._special(clips, frames), patches.flatten(0, 1)], dim=1)
         kept: dict[int, Tensor] = {}
         for layer in range(1 + max((layer % depth for layer in wanted), default=-1)):
             inside = self.frame_blocks[layer](x, turn)  # [B * S, P, C]
@@ -68,12 +91,11 @@ class Aggregator(nn.Module):
                 kept.update(dict.fromkeys(names, tokens))
         return kept
 
-    def encode(self, images: Tensor, chunk: int = 8) -> Tensor:
-        """DINOv2 tokens of every frame alone, [B * S, H/p * W/p, C], ``chunk`` frames at a time."""
-        mean, std = (images.new_tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (MEAN, STD))
-        dtype = self.camera_token.dtype
-        parts = images.flatten(0, 1).split(chunk)
-        return torch.cat([self.patch_embed(((part.float() - mean) / std).to(dtype)) for part in parts])
+    def _of_grid(self, images: Tensor) -> list[Tensor]:
+        """``grid.aggregator_inputs`` of images [..., H, W], where they are."""
+        rows, columns = (side // self.patch_size for side in images.shape[-2:])
+        given = aggregator_inputs(rows, columns, self.patch_embed.side)
+        return [torch.from_numpy(value).to(images.device) for value in given.values()]
 
     def _special(self, clips: int, frames: int) -> Tensor:
         """Camera and register tokens of every frame, [B * S, SPECIAL, C]."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..grid import heads_inputs
 from .config import VGGTConfig
 from .layers import Float32
 
@@ -74,7 +75,7 @@ class DenseHead(Float32):
     def __init__(self, config: VGGTConfig, values: int, activation: Callable[[Tensor], Tensor]):
         super().__init__()
         dim, channels = 2 * config.embed_dim, config.dpt_out_channels
-        self.patch_size, self.activation = config.patch_size, activation
+        self.activation = activation
         self.norm = nn.LayerNorm(dim)
         self.projects = nn.ModuleList(nn.Conv2d(dim, width, 1) for width in channels)
         self.resize_layers = nn.ModuleList(  # to 4, 2, 1 and 1/2 times the patch grid
@@ -87,22 +88,23 @@ class DenseHead(Float32):
         )
         self.scratch = Scratch(config, values + 1)
 
-    def forward(self, tokens: Sequence[Tensor], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Sequence[Tensor], *places: Tensor) -> tuple[Tensor, Tensor]:
         """Values and confidence of every pixel.
 
         Args:
             tokens: patch tokens of the four layers, [N, h * w, 2C] each, N frames.
-            grid: h, w, the patches of a frame.
+            places: of the rows [h] and columns [w] of patches, and [H], [W] of pixels; see ``grid.heads_inputs``.
         Returns:
             values [N, H, W, values] and confidence [N, H, W] above 1, float32; H, W = h, w times the patch size.
         """
-        aspect = grid[1] / grid[0]
+        cells, pixels = places[:2], places[2:]
+        grid = [len(side) for side in cells]
         levels = []
         for level, project, scale in zip(tokens, self.projects, self.resize_layers):
             x = self.norm(level.float()).transpose(1, 2).unflatten(2, grid)
-            levels.append(scale(add_positions(project(x), aspect)))
-        x = resize(self.scratch.fuse(levels), [side * self.patch_size for side in grid])
-        out = self.scratch.output_conv2(add_positions(x, aspect)).permute(0, 2, 3, 1)
+            levels.append(scale(add_positions(project(x), cells)))
+        x = resize(self.scratch.fuse(levels), [len(side) for side in pixels])
+        out = self.scratch.output_conv2(add_positions(x, pixels)).permute(0, 2, 3, 1)
         return self.activation(out[..., :-1]), 1 + out[..., -1].exp()
 
 
@@ -121,26 +123,31 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
 
 
-def add_positions(x: Tensor, aspect: float) -> Tensor:
-    """Adds a tenth of the position embedding to a map [N, C, h, w] of an image with width / height ``aspect``."""
-    _, channels, rows, columns = x.shape
-    return x + POSITION_WEIGHT * position_embedding(channels, rows, columns, aspect, x.device)
+def places_of(grid: Sequence[int], patch: int, device: torch.device) -> list[Tensor]:
+    """``grid.heads_inputs`` as the heads take them."""
+    return [torch.from_numpy(value).to(device) for value in heads_inputs(*grid, patch).values()]
 
 
-def position_embedding(channels: int, rows: int, columns: int, aspect: float, device: torch.device | str) -> Tensor:
+def add_positions(x: Tensor, places: Sequence[Tensor]) -> Tensor:
+    """Adds a tenth of the position embedding to a map [N, C, h, w] whose rows and columns have these places."""
+    return x + POSITION_WEIGHT * position_embedding(x.shape[1], *places)
+
+
+def position_embedding(channels: int, down: Tensor, across: Tensor) -> Tensor:
     """Sines and cosines of the place of every cell, float32 [channels, rows, columns].
 
-    Places are in units of half the image's diagonal from its centre, cell centres inside the border. Channels, a
-    quarter each: sin and cos of the column's place, sin and cos of the row's, with frequencies from 1 down to 1 / 100.
+    Channels, a quarter each: sin and cos of the column's place, sin and cos of the row's, with frequencies from 1 down
+    to 1 / 100.
+
+    Args:
+        down, across: places of the rows [rows] and of the columns [columns], see ``grid.heads_inputs``.
     """
-    diagonal = (aspect**2 + 1) ** 0.5
-    frequency = 100.0 ** -(torch.arange(channels // 4, dtype=torch.float64, device=device) / (channels // 4))
+    frequency = 100.0 ** -(torch.arange(channels // 4, device=down.device) / (channels // 4))
 
-    def waves(cells: int, half: float) -> Tensor:  # [channels / 2, cells]
-        place = torch.linspace(-1, 1, cells, dtype=torch.float64, device=device) * half * (cells - 1) / cells
-        angle = frequency[:, None] * place
-        return torch.cat([angle.sin(), angle.cos()]).float()
+    def waves(places: Tensor) -> Tensor:  # [channels / 2, cells]
+        angle = frequency[:, None] * places
+        return torch.cat([angle.sin(), angle.cos()])
 
-    across = waves(columns, aspect / diagonal)[:, None, :].expand(-1, rows, -1)
-    down = waves(rows, 1 / diagonal)[:, :, None].expand(-1, -1, columns)
-    return torch.cat([across, down])
+    columns = waves(across)[:, None, :].expand(-1, len(down), -1)
+    rows = waves(down)[:, :, None].expand(-1, -1, len(across))
+    return torch.cat([columns, rows])

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .config import VGGTConfig
 from .layers import Block
@@ -41,23 +40,29 @@ class DINOv2(nn.Module):
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [N, 3, H, W] -> patch tokens [N, H/p * W/p, C]; H, W multiples of the patch size p."""
-        count, _, height, width = images.shape
+    def forward(self, images: Tensor, positions: Tensor) -> Tensor:
+        """Normalised images [N, 3, H, W] -> patch tokens [N, H/p * W/p, C]; H, W multiples of the patch size p.
+
+        Args:
+            positions: their ``position_embedding``.
+        """
+        count = len(images)
         x = torch.cat([self.cls_token.expand(count, -1, -1), self.patch_embed(images)], dim=1)
-        x = x + self.position_embedding(height // self.patch_size, width // self.patch_size)
+        x = x + positions
         x = torch.cat([x[:, :1], self.register_tokens.expand(count, -1, -1), x[:, 1:]], dim=1)
         for block in self.blocks:
             x = block(x)
         return self.norm(x[:, 1 + REGISTERS :])
 
-    def position_embedding(self, rows: int, columns: int) -> Tensor:
-        """Position embedding of the class token and a rows x columns grid, [1, 1 + rows * columns, C].
+    def position_embedding(self, row_weights: Tensor, column_weights: Tensor) -> Tensor:
+        """Position embedding of the class token and a grid of h x w patches, [1, 1 + h * w, C].
 
-        The stored square grid, resized over its whole extent (bicubic, antialiased, in float32) unless it fits.
+        The stored square grid, resized in float32 by what each row and column takes of it: TensorRT has no antialiased
+        resize.
+
+        Args:
+            row_weights, column_weights: [h, side] and [w, side], see ``grid.aggregator_inputs``.
         """
-        if rows == columns == self.side:
-            return self.pos_embed
-        grid = self.pos_embed[:, 1:].float().unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)
-        grid = F.interpolate(grid, size=(rows, columns), mode="bicubic", antialias=True)
-        return torch.cat([self.pos_embed[:, :1], grid.flatten(2).transpose(1, 2).to(self.pos_embed.dtype)], dim=1)
+        grid = self.pos_embed[0, 1:].float().unflatten(0, (self.side, self.side))
+        resized = column_weights @ (row_weights @ grid.flatten(1)).unflatten(1, (self.side, -1))
+        return torch.cat([self.pos_embed[:, :1], resized.flatten(0, 1)[None].to(self.pos_embed.dtype)], dim=1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .aggregator import SPECIAL, Aggregator
 from .camera_head import CameraHead
 from .config import VGGTConfig
-from .dense_head import DenseHead, signed_expm1
+from .dense_head import DenseHead, places_of, signed_expm1
 
 HEADS = ("camera", "depth", "points")
 
@@ -88,9 +88,9 @@ class VGGT(nn.Module):
 
     def _dense(self, head: DenseHead, tokens: dict[int, Tensor], size: tuple[int, int], chunk: int) -> list[Tensor]:
         """A dense head over all frames, ``chunk`` at a time: values [B, S, H, W, n] and confidence [B, S, H, W]."""
-        grid = (size[0] // self.config.patch_size, size[1] // self.config.patch_size)
-        levels = [tokens[layer] for layer in self.config.dpt_layers]
+        levels, patch = [tokens[layer] for layer in self.config.dpt_layers], self.config.patch_size
+        places = places_of([side // patch for side in size], patch, levels[0].device)
         clips = levels[0].shape[0]
         patches = [level.flatten(0, 1)[:, SPECIAL:].split(chunk) for level in levels]
-        parts = [head(part, grid) for part in zip(*patches)]
+        parts = [head(part, *places) for part in zip(*patches)]
         return [torch.cat(arrays).unflatten(0, (clips, -1)) for arrays in zip(*parts)]

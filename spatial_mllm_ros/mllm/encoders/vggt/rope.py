@@ -19,14 +19,15 @@ class Rotation(NamedTuple):
         return Rotation(self.cos.repeat(times, 1, 1), self.sin.repeat(times, 1, 1))
 
 
-def grid_positions(rows: int, columns: int, special: int, device: torch.device | str = "cpu") -> Tensor:
-    """(row, column) of every token of a frame: special tokens at (0, 0), then patches row by row from (1, 1).
+def grid_positions(rows: Tensor, columns: Tensor, special: int) -> Tensor:
+    """(row, column) of every token of a frame: special tokens at (0, 0), then patches row by row.
 
+    Args:
+        rows, columns: places of the rows [h] and of the columns [w] of patches, see ``grid.aggregator_inputs``.
     Returns:
-        int64 [special + rows * columns, 2].
+        [special + h * w, 2].
     """
-    row, column = torch.arange(1, rows + 1, device=device), torch.arange(1, columns + 1, device=device)
-    return torch.cat([row.new_zeros(special, 2), torch.cartesian_prod(row, column)])
+    return torch.cat([rows.new_zeros(special, 2), torch.cartesian_prod(rows, columns)])
 
 
 def rotation(positions: Tensor, head_dim: int) -> Rotation:

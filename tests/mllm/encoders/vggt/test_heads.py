@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spatial_mllm_ros.mllm.encoders.grid import heads_inputs
 from spatial_mllm_ros.mllm.encoders.vggt.dense_head import Fusion, position_embedding, signed_expm1
 
 
@@ -14,9 +15,13 @@ def test_points_are_the_inverse_of_a_signed_logarithm(logs):
     torch.testing.assert_close(y.sign() * torch.log1p(y.abs()), x)
 
 
-@given(rows=st.integers(1, 9), columns=st.integers(1, 9), aspect=st.floats(0.2, 5), quarter=st.integers(1, 8))
-def test_position_embedding_cell_by_cell(rows, columns, aspect, quarter):
-    found = position_embedding(4 * quarter, rows, columns, aspect, "cpu").numpy()
+@given(rows=st.integers(1, 9), columns=st.integers(1, 9), quarter=st.integers(1, 8))
+def test_position_embedding_cell_by_cell(rows, columns, quarter):
+    places = heads_inputs(rows, columns)
+    found = position_embedding(
+        4 * quarter, *(torch.from_numpy(places[name]) for name in ("cells_down", "cells_across"))
+    ).numpy()
+    aspect = columns / rows
     diagonal = np.hypot(aspect, 1)
     frequency = 0.01 ** (np.arange(quarter) / quarter)
     for r in range(rows):

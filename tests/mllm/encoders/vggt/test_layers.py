@@ -15,7 +15,7 @@ def test_attention_query_by_query(placed, qk_norm):
     for weight in attention.parameters():
         weight += 0.2 * torch.randn(weight.shape)
     x = torch.randn(2, 7, 16)
-    turn = rotation(grid_positions(2, 3, special=1), 8) if placed else None
+    turn = rotation(grid_positions(torch.arange(1.0, 3.0), torch.arange(1.0, 4.0), special=1), 8) if placed else None
 
     expected = torch.empty(2, 7, 16)
     for n in range(2):

@@ -7,6 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spatial_mllm_ros.mllm.encoders.vggt import VGGT, VGGTOutput
 from spatial_mllm_ros.mllm.encoders.vggt.aggregator import SPECIAL
+from spatial_mllm_ros.mllm.encoders.vggt.dense_head import places_of
 from tests.closeness import assert_close
 
 
@@ -56,7 +57,7 @@ def test_heads_stay_float32_under_autocast(vggt, clip):
         out = vggt(clip, heads=("camera", "depth"))
     levels = [tokens[i].flatten(0, 1)[:, SPECIAL:] for i in range(4)]
     assert_close(out.pose_enc, vggt.camera_head(tokens[3][:, :, 0]))
-    assert_close(out.depth.flatten(0, 1), vggt.depth_head(levels, (2, 3))[0])
+    assert_close(out.depth.flatten(0, 1), vggt.depth_head(levels, *places_of((2, 3), 14, levels[0].device))[0])
 
 
 def test_tokens_of_other_layers_are_let_go(vggt, clip):

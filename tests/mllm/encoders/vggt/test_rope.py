@@ -39,19 +39,19 @@ def test_only_the_difference_of_places_matters(a, b, shift):
 
 
 def test_places_of_a_frame():
-    found = grid_positions(2, 3, special=2).tolist()
+    found = grid_positions(torch.arange(1, 3), torch.arange(1, 4), special=2).tolist()
     assert found == [[0, 0], [0, 0], [1, 1], [1, 2], [1, 3], [2, 1], [2, 2], [2, 3]]
 
 
 def test_special_tokens_do_not_turn():
     x = torch.randn(7, 8)
-    found = rotate(x, rotation(grid_positions(1, 2, special=5), 8))
+    found = rotate(x, rotation(grid_positions(torch.ones(1), torch.arange(1.0, 3.0), special=5), 8))
     assert torch.equal(found[:5], x[:5]) and not torch.allclose(found[5:], x[5:])
 
 
 def test_every_frame_of_a_clip_turns_alike():
     x = torch.randn(3, 6, 8)
-    turn = rotation(grid_positions(2, 3, special=0), 8)
+    turn = rotation(grid_positions(torch.arange(2.0), torch.arange(3.0), special=0), 8)
     assert torch.equal(rotate(x.flatten(0, 1), turn.repeat(3)), rotate(x, turn).flatten(0, 1))
 
 
