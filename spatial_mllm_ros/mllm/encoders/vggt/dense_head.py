@@ -98,12 +98,12 @@ class DenseHead(Float32):
             values [N, H, W, values] and confidence [N, H, W] above 1, float32; H, W = h, w times the patch size.
         """
         cells, pixels = places[:2], places[2:]
-        grid = [len(side) for side in cells]
+        grid = [side.shape[0] for side in cells]
         levels = []
         for level, project, scale in zip(tokens, self.projects, self.resize_layers):
             x = self.norm(level.float()).transpose(1, 2).unflatten(2, grid)
             levels.append(scale(add_positions(project(x), cells)))
-        x = resize(self.scratch.fuse(levels), [len(side) for side in pixels])
+        x = resize(self.scratch.fuse(levels), [side.shape[0] for side in pixels])
         out = self.scratch.output_conv2(add_positions(x, pixels)).permute(0, 2, 3, 1)
         return self.activation(out[..., :-1]), 1 + out[..., -1].exp()
 
@@ -148,6 +148,6 @@ def position_embedding(channels: int, down: Tensor, across: Tensor) -> Tensor:
         angle = frequency[:, None] * places
         return torch.cat([angle.sin(), angle.cos()])
 
-    columns = waves(across)[:, None, :].expand(-1, len(down), -1)
-    rows = waves(down)[:, :, None].expand(-1, -1, len(across))
+    columns = waves(across)[:, None, :].expand(-1, down.shape[0], -1)
+    rows = waves(down)[:, :, None].expand(-1, -1, across.shape[0])
     return torch.cat([columns, rows])

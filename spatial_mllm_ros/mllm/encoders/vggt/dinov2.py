@@ -46,7 +46,7 @@ class DINOv2(nn.Module):
         Args:
             positions: their ``position_embedding``.
         """
-        count = len(images)
+        count = images.shape[0]
         x = torch.cat([self.cls_token.expand(count, -1, -1), self.patch_embed(images)], dim=1)
         x = x + positions
         x = torch.cat([x[:, :1], self.register_tokens.expand(count, -1, -1), x[:, 1:]], dim=1)
