@@ -8,10 +8,11 @@ import typer
 
 from ..config import Config
 from . import parse, show
-from .model import answered, load_engine
+from .model import answered, export_model, load_engine
 from .options import (
     ASK,
     DEFAULT,
+    MODEL,
     MOTION,
     AsJson,
     Bag,
@@ -198,6 +199,31 @@ def join(
 
     join(qwen, vggt, output)
     note(f"wrote {output}")
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL, show_default=False)],
+    output: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder.", show_default=False)],
+    precision: Annotated[str, typer.Option(help="fp32 or fp16, which needs half the memory.")] = "fp32",
+    frames: Annotated[
+        str, typer.Option(metavar="MIN:OPT:MAX", help="Frames of a clip that the files take.")
+    ] = "1:16:32",
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HxW",
+            help="Height x width of images as the model sees them, pixels, the usual one first; repeated: any between."
+            " By default what 640x480 and 1280x720 become.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model's encoders as ONNX files for ONNX Runtime and TensorRT, each compared with torch.
+
+    A file that is too far from torch, or that TensorRT would not read, is not written.
+    """
+    export_model(model, output, precision, frames, size, overwrite)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from ..mllm import Question
 from ..mllm.calibration import known_calibration
 from ..mllm.weights.shipped import chosen
 from ..versions import outside
+from .parse import frames_range, picture_sizes
 from .show import count_frames
 from .terminal import note, progress, track, warn, writing
 
@@ -37,6 +38,23 @@ def load_engine(params: AskParams) -> Engine:
     if loaded.taken:
         note(f"model {loaded.taken}")
     return loaded
+
+
+def export_model(
+    model: str, output: Path, precision: str, frames: str, sizes: Sequence[str] | None, overwrite: bool
+) -> None:
+    """Writes a model's encoders as ONNX files, and says how close they are."""
+    within = frames_range(frames), picture_sizes(sizes)
+    from ..mllm.families.exporting import export
+    from ..simulation import make_room
+
+    room = make_room(seed=0, size=(160, 120), duration=4.0, fps=2.0)
+    pictures = [room.render(i).frame.image for i in range(len(room))]
+    with progress("exporting") as move:
+        done = export(model, output, precision, *within, pictures, overwrite, lambda _, part: move(part, 1.0))
+    for name, file in done["files"].items():
+        note(f"{name}: within {file['parity']['difference']:.1e} of torch")
+    note(f"wrote {output}")
 
 
 def require_model(model: str) -> str:

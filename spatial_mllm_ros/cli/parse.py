@@ -26,6 +26,22 @@ def image_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def frames_range(text: str) -> tuple[int, int, int]:
+    """``1:16:32`` as the least, the usual and the most frames."""
+    match = re.fullmatch(r"(\d{1,4}):(\d{1,4}):(\d{1,4})", text)
+    if not match:
+        raise ValueError(f"frames '{text}': expected MIN:OPT:MAX, like 1:16:32")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def picture_sizes(texts: Sequence[str] | None) -> list[tuple[int, int]]:
+    """``476x644``, each as (height, width)."""
+    matches = {text: re.fullmatch(r"(\d{1,5})x(\d{1,5})", text) for text in texts or ()}
+    if odd := [text for text, match in matches.items() if not match]:
+        raise ValueError(f"size '{odd[0]}': expected height x width in pixels, like 476x644")
+    return [(int(match[1]), int(match[2])) for match in matches.values() if match]
+
+
 def sources(pairs: Sequence[str] | None) -> dict[str, Any]:
     """``NAME=VALUE`` pairs as arguments of ``recordings.topics.find_sources``."""
     found: dict[str, Any] = {}

@@ -57,14 +57,14 @@ def visual_inputs(rows: int, columns: int, window: int) -> Inputs:
     Args:
         rows, columns: even. window: side of a window of attention, in tokens; 0: it has none.
     Returns:
-        places [rows * columns, 2]: (row, column) of each patch. With windows, W of them: window_patches int32
-        [W, n], the patches of each, repeating the first where a window at the border has fewer than n; window_bias
-        [W, n], ``MASKED`` at what is repeated; window_slots int32 [rows * columns], where in the windows a patch is.
+        places [tokens, 4, 2]: (row, column) of each patch. With windows, W of them: window_patches int32 [W, n], the
+        patches of each, repeating the first where a window at the border has fewer than n; window_bias [W, n],
+        ``MASKED`` at what is repeated; window_slots int32 [tokens, 4], where in the windows a patch is.
     """
     down, across = np.divmod(np.arange(rows * columns).reshape(rows, columns), columns)
-    places = np.stack([_by_token(down), _by_token(across)], axis=1)
+    places = np.stack([_by_token(down), _by_token(across)], axis=-1).astype(np.float32)
     if not window:
-        return {"places": places.astype(np.float32)}
+        return {"places": places}
     tokens = np.arange(rows * columns // MERGE**2).reshape(rows // MERGE, columns // MERGE)
     size = window * window * MERGE**2
     patches, bias = [], []
@@ -79,10 +79,10 @@ def visual_inputs(rows: int, columns: int, window: int) -> Inputs:
     real = np.flatnonzero(np.concatenate(bias) == 0)
     slots[flat[real]] = real
     return {
-        "places": places.astype(np.float32),
+        "places": places,
         "window_patches": np.stack(patches).astype(np.int32),
         "window_bias": np.stack(bias).astype(np.float32),
-        "window_slots": slots,
+        "window_slots": slots.reshape(-1, MERGE**2),
     }
 
 
@@ -103,7 +103,7 @@ def centres(cells: int) -> Array:
 
 
 def _by_token(values: NDArray) -> NDArray:
-    """Values [rows, columns] of patches in the order in which they come."""
+    """Values [rows, columns] of patches in the order in which they come, [tokens, 4]."""
     rows, columns = values.shape
     blocks = values.reshape(rows // MERGE, MERGE, columns // MERGE, MERGE)
-    return blocks.transpose(0, 2, 1, 3).ravel()
+    return blocks.transpose(0, 2, 1, 3).reshape(-1, MERGE**2)

@@ -1,6 +1,6 @@
 """A VGGT by itself: geometry, and no answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -8,10 +8,12 @@ from torch import nn
 
 from ...errors import ErrorCode, SpatialError
 from ...geometry.window import WindowGeometry
+from ..encoders.export.graph import Parts
 from ..encoders.vggt import VGGT
+from ..encoders.vggt.graphs import about, graphs
 from ..encoders.vggt.loading import load_vggt
-from ..encoders.vggt.view import see_with, window
-from ..weights.files import show
+from ..encoders.vggt.view import fit, see_with, window
+from ..weights.files import find_folder, show
 from .base import Images
 
 
@@ -37,6 +39,18 @@ class GeometryModel:
         raise SpatialError(ErrorCode.MODEL_NOT_READY, self.why_no_answers)
 
     read = question_ids = encode_text = decode = see
+
+
+def parts_to_export(path: str | Path) -> Parts:
+    """See ``families.exporting``."""
+    vggt = load_vggt(path)
+    size, patch = vggt.config.img_size, vggt.config.patch_size
+
+    def sizes(pictures: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        return [fit(picture, size, patch) for picture in pictures]
+
+    weights = Path(path) if Path(path).is_file() else find_folder(path)
+    return Parts(weights, lambda: graphs(vggt), sizes, patch, False, about(vggt.config))
 
 
 def load(

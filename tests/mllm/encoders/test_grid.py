@@ -36,8 +36,8 @@ def test_places_are_units_of_half_the_diagonal():
 
 def test_patches_come_token_by_token():
     assert visual_inputs(2, 4, 0)["places"].tolist() == [
-        *([0, 0], [0, 1], [1, 0], [1, 1]),
-        *([0, 2], [0, 3], [1, 2], [1, 3]),
+        [[0, 0], [0, 1], [1, 0], [1, 1]],
+        [[0, 2], [0, 3], [1, 2], [1, 3]],
     ]
 
 
@@ -47,10 +47,10 @@ def test_windows_hold_every_patch_once_and_only_neighbours(rows, columns, window
     patches, real = given["window_patches"], given["window_bias"] == 0
     assert sorted(patches[real]) == list(range(rows * columns))
     assert set(given["window_bias"][~real]) <= {MASKED} and real.any(1).all()
-    token = given["places"] // 2
+    token = given["places"].reshape(-1, 2) // 2
     for inside, own in zip(patches, real):
         assert len({tuple(place) for place in token[inside[own]] // window}) == 1
-    np.testing.assert_array_equal(patches.ravel()[given["window_slots"]], np.arange(rows * columns))
+    np.testing.assert_array_equal(patches.ravel()[given["window_slots"].ravel()], np.arange(rows * columns))
 
 
 def test_needs_no_torch():

@@ -1,6 +1,6 @@
 """A loaded Spatial-MLLM as answering knows it: a clip is seen, then tokens are read after it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -8,15 +8,20 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from ....geometry.window import WindowGeometry
-from ...encoders.vggt.view import window
+from ...encoders.export.graph import Graph, Parts
+from ...encoders.vggt.graphs import about
+from ...encoders.vggt.graphs import graphs as vggt_graphs
+from ...encoders.vggt.loading import load_vggt
+from ...encoders.vggt.view import fit, window
 from ...question import Question
 from ...text.tokens import encode_text
-from ...weights.files import show
+from ...weights.files import find_folder, show
 from ..base import Images, Stop, check
 from ..clip import CACHE, EncodedClip
-from .loading import load_model
+from .graphs import connector_graph, visual_graph, window_of
+from .loading import load_model, load_part, load_processor, read_sizes
 from .model import SpatialMLLMForConditionalGeneration
-from .packing import PAIR
+from .packing import MERGE, PAIR, PATCH, TRAINED_PIXELS, fit_size
 from .processor import CLIP_RATE, SpatialMLLMProcessor
 
 
@@ -84,6 +89,27 @@ class SpatialMLLM:
     def geometry(self, images: Images) -> WindowGeometry:
         network = self.network
         return window(network.model.encoders.geometry, network.config.vggt, images, network.device)
+
+
+def parts_to_export(path: str | Path) -> Parts:
+    """See ``families.exporting``."""
+    folder = find_folder(path)
+    config = read_sizes(folder)
+    processor = load_processor(folder, config)
+    pixels = processor.clip_pixels if processor else TRAINED_PIXELS
+    layer, patch = config.spatial_layer % config.vggt.depth, config.vggt.patch_size
+
+    def graphs() -> Iterator[Graph]:
+        yield visual_graph(load_part(folder, "visual"))  # type: ignore[arg-type]
+        yield from vggt_graphs(load_vggt(folder), [layer])
+        yield connector_graph(load_part(folder, "connector"), layer)  # type: ignore[arg-type]
+
+    def sizes(pictures: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        answering = [fit_size(*picture, *pixels) for picture in pictures]
+        return answering + [fit(picture, config.vggt.img_size, patch) for picture in pictures]
+
+    seen = {"window": window_of(config.vision), "connector": f"layer_{layer}"}
+    return Parts(folder, graphs, sizes, PATCH * MERGE, True, {**about(config.vggt), **seen})
 
 
 def load(

@@ -32,6 +32,7 @@ from ...weights.files import (
 )
 from .config import ARCHITECTURE, SpatialMLLMConfig
 from .model import SpatialMLLMForConditionalGeneration
+from .parts import PARTS
 from .processor import SpatialMLLMProcessor
 
 HIGHEST_RANK = 4096  # of an adapter
@@ -83,14 +84,9 @@ def load_model(
     """
     where, number = parse_device(device), parse_dtype(dtype)
     folder = find_folder(path)
-    config = read_config(folder)
-    named = config.get("architectures") or config.get("model_type")
-    kinds = named if isinstance(named, list) else [named]
-    if ARCHITECTURE not in kinds and config.get("model_type") != SpatialMLLMConfig.model_type:
-        holds = kinds[0] or "no known model"
-        raise ModelError(f"{show(folder)}: holds {holds}: expected {ARCHITECTURE}", ErrorCode.BAD_REQUEST)
+    config = read_sizes(folder)
     with blame(f"{show(folder)}: config.json"):
-        model = empty_model(SpatialMLLMConfig.from_dict(config), number)
+        model = empty_model(config, number)
     fill(model, module_entries(read_entries(folder), model.config), where, path, progress)
     model.tie_weights()
     nn.Module.to(model, where)
@@ -99,6 +95,28 @@ def load_model(
     if (folder / "generation_config.json").is_file():
         model.generation_config = read_generation(folder, model.config)
     return model.eval(), load_processor(folder, model.config)
+
+
+def read_sizes(folder: Path) -> SpatialMLLMConfig:
+    """The configuration of a Spatial-MLLM. Raises ModelError: another model, or sizes that cannot be."""
+    config = read_config(folder)
+    named = config.get("architectures") or config.get("model_type")
+    kinds = named if isinstance(named, list) else [named]
+    if ARCHITECTURE not in kinds and config.get("model_type") != SpatialMLLMConfig.model_type:
+        holds = kinds[0] or "no known model"
+        raise ModelError(f"{show(folder)}: holds {holds}: expected {ARCHITECTURE}", ErrorCode.BAD_REQUEST)
+    with blame(f"{show(folder)}: config.json"):
+        return SpatialMLLMConfig.from_dict(config)
+
+
+def load_part(folder: Path, name: str) -> nn.Module:
+    """One of ``PARTS`` alone, float32 on the CPU, ready for inference. Raises ModelError as ``load_model``."""
+    model, prefix = empty_model(read_sizes(folder)), f"{PARTS[name]}."
+    entries = module_entries(read_entries(folder), model.config)
+    inside = {key.removeprefix(prefix): entry for key, entry in entries.items() if key.startswith(prefix)}
+    part = model.get_submodule(PARTS[name])
+    fill(part, inside, parse_device("cpu"), folder)
+    return part.eval().requires_grad_(False)
 
 
 @contextmanager
