@@ -14,7 +14,9 @@ import nox
 
 nox.options.default_venv_backend = "none"
 nox.options.stop_on_first_error = False
-EXTRAS = tuple(f"--extra={name}" for name in ("simulate", "report", "media", "training", "cluster", "ros", "dev"))
+EXTRAS = tuple(
+    f"--extra={name}" for name in ("simulate", "report", "media", "export", "training", "cluster", "ros", "dev")
+)
 HOME = Path("build/versions")
 # Or another environment's ROS 2 looks for its libraries in that of nox.
 os.environ.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)

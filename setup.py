@@ -11,6 +11,8 @@ TRAINING = "spatial_mllm_training"
 # The ROS 2 wheels on PyPI exist for these interpreters only; elsewhere the extras with them install nothing.
 WHEELS_EXIST = "; python_version >= '3.11' and python_version < '3.13' and sys_platform == 'linux'"
 
+COMPILER_EXISTS = "; python_version < '3.14' and sys_platform == 'linux' and platform_machine == 'x86_64'"
+
 
 def wheels(distro: str, rclpy: str, messages: str, ament: str, *others: str) -> list[str]:
     """Of a ROS 2, for machines without a ROS installation: what runs, then what builds msg/."""
@@ -71,6 +73,7 @@ setup(
     package_data={
         NAME: ["py.typed", "fastdds.xml", "definitions/*.msg"],
         f"{NAME}.report": ["*.j2"],
+        f"{NAME}.mllm.encoders.export": ["*.txt"],
         TRAINING: ["py.typed", "*/*.j2", "*/*.yaml", "*/*/*.yaml"],
     },
     data_files=[
@@ -97,6 +100,8 @@ setup(
         "media": ["av>=14.2", "pillow-heif>=1"],
         # On Linux pip takes torch with gigabytes of CUDA; `make setup` installs the build for CPUs first.
         "mllm": MODEL,
+        # Encoders as files, beside the model; embreex renders the rooms that they are checked with.
+        "export": ["onnx>=1.20", "onnxscript>=0.6.2", "onnxruntime>=1.23", "embreex>=2.17.7.post4"],
         "questions": QUESTIONS,
         # TRL, which trains, needs Python 3.11; its private methods are overridden, so one minor release fits.
         "training": [
@@ -125,6 +130,8 @@ setup(
             "pip>=25.3",
             "uv>=0.13",
             "nox>=2025.2.9",
+            # A compiler of TensorRT that needs no GPU: tests give it what is exported.
+            *(f"tensorrt-rtx-cu12-{part}==1.7.1.116{COMPILER_EXISTS}" for part in ("bindings", "libs")),
         ],
     },
     zip_safe=False,

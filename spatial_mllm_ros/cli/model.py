@@ -51,7 +51,7 @@ def export_model(
     room = make_room(seed=0, size=(160, 120), duration=4.0, fps=2.0)
     pictures = [room.render(i).frame.image for i in range(len(room))]
     with progress("exporting") as move:
-        done = export(model, output, precision, *within, pictures, overwrite, lambda _, part: move(part, 1.0))
+        done = export(model, output, pictures, precision, *within, overwrite, lambda _, part: move(part, 1.0))
     for name, file in done["files"].items():
         note(f"{name}: within {file['parity']['difference']:.1e} of torch")
     note(f"wrote {output}")

@@ -22,7 +22,7 @@ from tests.recordings.card import pushed
 from tests.recordings.recordings import write_ros2
 from tests.report.variants import without_depth
 
-COMMANDS = {"simulate", "info", "play", "sample", "ask", "join", "annotate", "report", "doctor"}
+COMMANDS = {"simulate", "info", "play", "sample", "ask", "join", "export", "annotate", "report", "doctor"}
 START = [sys.executable, "-m", "spatial_mllm_ros.cli"]
 REWARDS = "/spatial_mllm/motion_reward"
 

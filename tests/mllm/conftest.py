@@ -10,6 +10,7 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 HAS_TORCH = find_spec("torch") is not None
+HAS_ONNX = all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 WITHOUT_TORCH = {  # test_loading says what is missing
     *("mllm", "answering", "families", "process", "text", "test_loading.py"),
     *("test_calibration.py", "test_parsing.py", "test_quantity.py", "test_refusal.py", "test_remote.py"),
@@ -18,6 +19,8 @@ PARITY = Path(__file__).parents[3] / "shared" / "parity"
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    if collection_path.name == "test_export.py":
+        return None if HAS_TORCH and HAS_ONNX else True
     return None if HAS_TORCH or collection_path.name in WITHOUT_TORCH else True
 
 

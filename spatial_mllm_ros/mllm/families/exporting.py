@@ -24,10 +24,10 @@ MOST_FRAMES, MOST_PIXELS = 128, 4096  # of a clip; of a side
 def export(
     model: str | Path,
     out: str | Path,
+    pictures: Sequence[NDArray[np.uint8]],
     precision: str = "fp32",
     frames: tuple[int, int, int] = (1, 16, 32),
     sizes: Sequence[tuple[int, int]] = (),
-    pictures: Sequence[NDArray[np.uint8]] = (),
     overwrite: bool = False,
     progress: Callable[[str, float], None] = lambda stage, part: None,
 ) -> dict[str, Any]:
@@ -35,11 +35,11 @@ def export(
 
     Args:
         model: folder or hub id of a Spatial-MLLM or a VGGT. out: new folder.
+        pictures: RGB uint8 [h, w, 3], at least one, that files are checked with, beside noise.
         precision: ``fp32`` or ``fp16``.
         frames: least, usual and most of a clip.
         sizes: heights and widths, pixels, the usual one first: any between the least and the most. Empty: what pictures
             of 640x480 and 1280x720 become.
-        pictures: RGB uint8 [h, w, 3] that files are checked with, beside noise.
         overwrite: replace an export.
         progress: is told the stage, and the part of all that is done.
     Returns:
@@ -60,20 +60,27 @@ def export(
             raise bad(f"{out.name} has no {DESCRIPTION}: expected an export, nothing else is overwritten")
     family = import_module(f".{family_of(model)}", __package__)
     parts = family.parts_to_export(model)
-    within = _range(frames, sizes or parts.sizes(CAMERAS), parts.multiple, parts.even, bool(sizes))
-    about = {"model": encoders_digest(parts.weights), "name": show(model), **parts.about}
+    within = _range(frames, sizes or parts.sizes(CAMERAS), parts.patch, parts.even, bool(sizes))
+    about = {
+        "model": encoders_digest(parts.weights),
+        "name": show(model),
+        "range": within.pixels(parts.patch),
+        **parts.about,
+    }
     for left in left_behind(out):
         shutil.rmtree(left, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(out) as folder:
-        return write(folder, parts.graphs(), within, pictures, about, precision, progress)
+        return write(folder, parts.graphs(), within, parts.patch, pictures, about, precision, progress)
 
 
 def _range(
-    frames: tuple[int, int, int], sizes: Sequence[tuple[int, int]], multiple: int, even: bool, asked: bool
+    frames: tuple[int, int, int], sizes: Sequence[tuple[int, int]], patch: int, even: bool, asked: bool
 ) -> Range:
     """Raises BAD_REQUEST for what no clip can have."""
     low, usual, high = frames
+    unit = 2 if even else 1
+    multiple = patch * unit
     if not 1 <= low <= usual <= high <= MOST_FRAMES:
         raise bad(f"frames {low}:{usual}:{high}: expected MIN <= OPT <= MAX, from 1 to {MOST_FRAMES}")
     if even and (usual % 2 or high % 2):
@@ -85,8 +92,6 @@ def _range(
                 f"size {height}x{width}: expected multiples of {multiple} pixels up to {MOST_PIXELS}, such as"
                 f" {near[0]}x{near[1]}"
             )
-    unit = 2 if even else 1
-    patch = multiple // unit
 
     def extent(sides: list[int]) -> Extent:
         least, first, most = min(sides) // patch, sides[0] // patch, max(sides) // patch

@@ -13,7 +13,6 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from ..grid import PATCH
 from .graph import Clip, Graph, Range
 from .half import spell_out
 
@@ -25,17 +24,17 @@ ROUNDED = 2e-3
 """The same norm where every product is rounded to half precision, which ONNX Runtime's CPU provider leaves out."""
 
 
-def clips(within: Range, pictures: Sequence[NDArray[np.uint8]], side: int = PATCH) -> Iterator[Clip]:
+def clips(within: Range, patch: int, pictures: Sequence[NDArray[np.uint8]]) -> Iterator[Clip]:
     """Noise and pictures on the smallest, the usual and the largest grid; most frames on the smallest.
 
     Args:
-        pictures: RGB, uint8 [h, w, 3], of any size. side: of a patch, pixels.
+        pictures: RGB, uint8 [h, w, 3], of any size. patch: its side, pixels.
     """
     noise = np.random.default_rng(0)
     for point, frames in (("low", within.frames.high), ("usual", within.frames.usual), ("high", within.frames.low)):
         _, rows, columns = within.at(point)
         count = max(2, min(frames, TOKENS // (rows * columns)) // 2 * 2) if within.frames.high > 1 else 1
-        size = rows * side, columns * side
+        size = rows * patch, columns * patch
         yield Clip("noise", noise.integers(0, 256, (count, *size, 3), np.uint8), (rows, columns))
         resized = [cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA) for picture in pictures]
         yield Clip("rooms", np.stack(list(islice(cycle(resized), count))), (rows, columns))

@@ -30,6 +30,11 @@ class Range(NamedTuple):
     rows: Extent
     columns: Extent
 
+    def pixels(self, patch: int) -> dict[str, list[int]]:
+        """Least, usual and most frames, heights and widths, for patches of that side."""
+        sides = {"height": self.rows, "width": self.columns}
+        return {"frames": [*self.frames], **{name: [patch * n for n in extent] for name, extent in sides.items()}}
+
     def at(self, point: str) -> tuple[int, int, int]:
         """Frames, rows and columns at ``low``, ``usual`` or ``high``."""
         frames, rows, columns = (getattr(extent, point) for extent in self)
@@ -105,14 +110,14 @@ class Parts:
         weights: its folder, or its file.
         graphs: its parts, one after the other, so that memory holds one.
         sizes: height and width that pictures of these sizes are brought to.
-        multiple: of pixels, that sides are. even: frames, rows and columns of patches come in pairs.
+        patch: side of a patch, pixels. even: frames, rows and columns of patches come in pairs.
         about: what ``encoders.json`` says of it.
     """
 
     weights: Path
     graphs: Callable[[], Iterable[Graph]]
     sizes: Callable[[Sequence[tuple[int, int]]], list[tuple[int, int]]]
-    multiple: int
+    patch: int
     even: bool
     about: Mapping[str, Any]
 

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from ....errors import ErrorCode, SpatialError, bad
-from ..grid import PATCH
 from . import check
 from .chunks import chunk_attention
 from .graph import Clip, Graph, Range
@@ -30,6 +29,7 @@ def write(
     folder: Path,
     graphs: Iterable[Graph],
     within: Range,
+    patch: int,
     pictures: Sequence[NDArray[np.uint8]],
     about: Mapping[str, Any],
     precision: str = "fp32",
@@ -40,7 +40,7 @@ def write(
     Args:
         folder: where to; what is there is replaced.
         graphs: made one after the other; what one gives is there for the next.
-        within: the sizes that the files are for.
+        within: the sizes that the files are for. patch: side of a patch, pixels.
         pictures: of rooms, see ``check.clips``.
         about: what else ``encoders.json`` says.
         precision: ``fp32`` or ``fp16``.
@@ -51,9 +51,9 @@ def write(
         SpatialError: a file breaks the rules of TensorRT, or is too far from torch; no space.
     """
     frames, rows, columns = TRACED
-    noise = np.random.default_rng(1).integers(0, 256, (frames, rows * PATCH, columns * PATCH, 3), np.uint8)
+    noise = np.random.default_rng(1).integers(0, 256, (frames, rows * patch, columns * patch, 3), np.uint8)
     traced = Clip("noise", noise, (rows, columns))
-    seen = list(check.clips(within, pictures))
+    seen = list(check.clips(within, patch, pictures))
     files: dict[str, Any] = {}
     for number, graph in enumerate(graphs):
         name = f"{graph.name}.onnx"

@@ -21,7 +21,7 @@ from ..clip import CACHE, EncodedClip
 from .graphs import connector_graph, visual_graph, window_of
 from .loading import load_model, load_part, load_processor, read_sizes
 from .model import SpatialMLLMForConditionalGeneration
-from .packing import MERGE, PAIR, PATCH, TRAINED_PIXELS, fit_size
+from .packing import PAIR, PATCH, TRAINED_PIXELS, fit_size
 from .processor import CLIP_RATE, SpatialMLLMProcessor
 
 
@@ -109,7 +109,7 @@ def parts_to_export(path: str | Path) -> Parts:
         return answering + [fit(picture, config.vggt.img_size, patch) for picture in pictures]
 
     seen = {"window": window_of(config.vision), "connector": f"layer_{layer}"}
-    return Parts(folder, graphs, sizes, PATCH * MERGE, True, {**about(config.vggt), **seen})
+    return Parts(folder, graphs, sizes, PATCH, True, {**about(config.vggt), **seen})
 
 
 def load(
