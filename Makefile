@@ -35,7 +35,7 @@ export ROS_LOG_DIR := $(CURDIR)/log/ros
 
 # A sourced ROS 2 installation is used as it is; without one, rclpy and the messages come from PyPI wheels.
 ifdef ROS_DISTRO
-  EXTRAS := simulate,report,media,export,cluster,dev
+  EXTRAS := simulate,report,media,encoders,cluster,dev
   VENV_OPTIONS := --system-site-packages
   ROS_FROM := ROS 2 $(ROS_DISTRO) is sourced and used
   # pip sees what the system has; uv would install it again.
@@ -58,11 +58,11 @@ setup: $(VENV)/.interfaces  ## make the virtual environment, install everything,
 
 # The newest that setup.py allows, for every Python that is supported; TORCH=torch==X takes another torch.
 COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.10 setup.py \
-    $(addprefix --extra ,simulate report media mllm export questions training cluster ros dev) --no-annotate --custom-compile-command "make lock" --upgrade
+    $(addprefix --extra ,simulate report media mllm encoders export questions training cluster ros dev) --no-annotate --custom-compile-command "make lock" --upgrade
 lock: setup  ## write constraints*.txt anew, with the newest versions that setup.py allows; say what changed
 	@mkdir -p build
 	@echo "$(TORCH)" > build/lock.txt && $(COMPILE) --constraint build/lock.txt --output-file constraints.txt
-	@echo "numpy<2" >> build/lock.txt && $(COMPILE) --constraint build/lock.txt --output-file constraints-ros.txt
+	@echo "numpy<2" >> build/lock.txt && $(subst --extra export,,$(COMPILE)) --constraint build/lock.txt --output-file constraints-ros.txt
 	@sed -i -E '/^(torch|triton|nvidia-|cuda-)/d' constraints-ros.txt  # a robot brings its own
 	@git --no-pager diff --unified=0 -- constraints.txt constraints-ros.txt | grep '^[-+]' || echo "==> lock: nothing changed"
 	$(SAY) "lock: make test and make test-versions come before the commit"

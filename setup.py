@@ -100,7 +100,8 @@ setup(
         "media": ["av>=14.2", "pillow-heif>=1"],
         # On Linux pip takes torch with gigabytes of CUDA; `make setup` installs the build for CPUs first.
         "mllm": MODEL,
-        # Encoders as files, beside the model; embreex renders the rooms that they are checked with.
+        # Encoders from files, without torch; and what writes these: embreex renders the rooms they are checked with.
+        "encoders": ["onnxruntime>=1.23"],
         "export": ["onnx>=1.20", "onnxscript>=0.6.2", "onnxruntime>=1.23", "embreex>=2.17.7.post4"],
         "questions": QUESTIONS,
         # TRL, which trains, needs Python 3.11; its private methods are overridden, so one minor release fits.

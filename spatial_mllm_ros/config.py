@@ -210,6 +210,14 @@ class LoadParams:
         high=1.0,
         live=True,
     )
+    encoders: str = param(
+        "", "folder that spatial-mllm export wrote of this model: its encoders run from there; empty: by torch"
+    )
+    provider: str = param(
+        "auto",
+        "what of ONNX Runtime runs exported encoders; auto is cuda where it has that, else cpu",
+        choices=("auto", "tensorrt", "cuda", "cpu"),
+    )
     compile: bool = param(False, "compile the encoders and the decoder on a GPU; loads slower, answers faster")
 
     @property

@@ -107,7 +107,7 @@ app.command(cls=NodeCommand)(play)
 
 @app.command()
 @read_options
-@load_options("device", "dtype", "compile")
+@load_options("device", "dtype", "compile", "encoders", "provider")
 def sample(
     path: Input,
     k: K = DEFAULT.frames,

@@ -28,15 +28,15 @@ def load_engine(params: AskParams) -> Engine:
     Raises:
         SpatialError: it cannot be loaded. ValueError: none is named, and none ships that could run here.
     """
-    model = require_model(params.model)
-    from ..mllm.answering import engine
+    model = require_model(params.model, params.encoders)
+    from ..mllm import loading
 
     for odd in outside():
         warn(f"the model may fail: {odd}")
     with progress("loading the model") as move:
-        loaded = engine.load_engine(model, **params.options, progress=lambda stage, fraction: move(fraction, 1.0))
+        loaded = loading.load_engine(model, **params.options, progress=lambda stage, fraction: move(fraction, 1.0))
     if loaded.taken:
-        note(f"model {loaded.taken}")
+        note(f"model: {loaded.taken}")
     return loaded
 
 
@@ -57,9 +57,9 @@ def export_model(
     note(f"wrote {output}")
 
 
-def require_model(model: str) -> str:
+def require_model(model: str, encoders: str = "") -> str:
     """The model that is meant. Raises ValueError where there is none."""
-    if name := chosen(model):
+    if name := chosen(model, encoders):
         return name
     raise ValueError("which model? nano does not ship with this installation, or torch is missing: add --model M")
 
@@ -84,7 +84,8 @@ def answered(
     from ..scene.asking import ask, choose_frames, frames_of
     from ..scene.selection import select_video
 
-    known = engine.calibration if engine else known_calibration(require_model(params.model), params.adapter)
+    model = require_model(params.model, params.encoders) if engine is None else ""
+    known = engine.calibration if engine else known_calibration(model, params.adapter)
     most = known.frames(params.max_frames)
     coverage, total = replace(config.coverage, frames=most), count_frames(path)
 

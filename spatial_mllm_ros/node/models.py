@@ -22,7 +22,7 @@ class Models:
         name = config.geometry_model
         if name and config.coverage.source != "depth":
             bare = config.vggt.model and config.ask.adapter  # a model that is named for geometry has no adapter
-            same = chosen(name) == self.answers.model and not bare
+            same = chosen(name, config.ask.encoders) == self.answers.model and not bare
             own = replace(config.ask, model=name, adapter="")
             self.geometry = self.answers if same else ModelProcess(own, log, engine)
         for model in self._all():

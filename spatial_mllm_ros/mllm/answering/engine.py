@@ -17,18 +17,20 @@ from ...geometry.window import WindowGeometry
 from ...versions import outside
 from ..calibration import UNCALIBRATED, Calibration, calibration_of
 from ..device import choose
+from ..encoders.exported import read_exported
+from ..encoders.onnx import OnnxEncoders
 from ..families import load
 from ..families.base import Images, Model, Stop, check, never
 from ..families.clip import EncodedClip
 from ..images import check_frames
 from ..question import Answer, Question
+from ..weights.digest import encoders_digest
 from ..weights.files import find_folder, one_line, taken
 from .answer import Answerer, OnText
 from .clip_cache import ClipCache
 from .decode import Turn
 
 Progress = Callable[[str, float], None]
-SMALL = (56, 56)  # height and width of the picture that a model is checked with, pixels
 
 
 class Engine:
@@ -74,7 +76,8 @@ class Engine:
         Raises:
             SpatialError: FAILED.
         """
-        images, pixels = [np.zeros((*SMALL, 3), np.uint8)] * 2, SMALL[0] * SMALL[1]
+        count, *size = self.model.smallest
+        images, pixels = [np.zeros((*size, 3), np.uint8)] * count, size[0] * size[1]
         try:
             if self.model.why_no_answers:
                 self.model.geometry(images)
@@ -243,6 +246,8 @@ def load_engine(
     max_tokens: int = 256,
     cache_megabytes: int = 2048,
     not_observed: float = -1.0,
+    encoders: str | Path = "",
+    provider: str = "auto",
 ) -> Engine:
     """An engine with the model of a checkpoint.
 
@@ -254,6 +259,8 @@ def load_engine(
         compile: compile the model's parts; the first questions take longer, later ones less.
         progress: is told a stage and the part that is done, 0..1, while loading.
         max_tokens, cache_megabytes, not_observed: see :class:`Engine`.
+        encoders: folder of exported encoders of that model, which run in the place of its own; empty: none.
+        provider: what runs them, see ``encoders.onnx.choose``.
     Raises:
         SpatialError: the model cannot be loaded; says why and what would be right.
     """
@@ -264,7 +271,8 @@ def load_engine(
     calibration = calibration_of(folders)  # first: reading it costs nothing
     if folders:  # the very files whose calibration was read, whatever the hub has by now
         path, adapter = folders[0], folders[1] if adapter else ""
-    model = load(path, adapter, *choose(device, dtype), percents(lambda fraction: report("loading", fraction)))
+    files = files_of(path, encoders, provider) if encoders else None
+    model = load(path, adapter, *choose(device, dtype), percents(lambda fraction: report("loading", fraction)), files)
     if compile:
         for part in model.parts.values():  # shapes may vary: other frames or questions do not compile again
             part.compile(dynamic=True)
@@ -276,8 +284,17 @@ def load_engine(
         cache_megabytes=cache_megabytes,
         not_observed=not_observed,
     )
+    if files is not None:
+        engine.taken = "; ".join(filter(None, (engine.taken, f"encoders by {files.said}")))
     report("ready", 1.0)
     return engine
+
+
+def files_of(model: str | Path, folder: str | Path, provider: str) -> OnnxEncoders:
+    """Exported encoders. Raises SpatialError: BAD_REQUEST where they cannot be used, or are of another model."""
+    exported = read_exported(folder)
+    exported.check_model(encoders_digest(Path(model)))
+    return OnnxEncoders(exported, provider)
 
 
 def percents(tell: Callable[[float], None]) -> Callable[[float], None]:

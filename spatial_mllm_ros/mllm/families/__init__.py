@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..encoders.onnx import OnnxEncoders
     from .base import Model
 
 SPATIAL_MLLM, VGGT = "spatial_mllm.loaded", "vggt"
@@ -15,17 +16,25 @@ FAMILIES = {"SpatialMLLMForConditionalGeneration": SPATIAL_MLLM}
 """Architecture that ``config.json`` names -> the module that loads it."""
 
 
-def load(path: str | Path, adapter: str | Path, device: str, dtype: str, progress: Callable[[float], None]) -> Model:
+def load(
+    path: str | Path,
+    adapter: str | Path,
+    device: str,
+    dtype: str,
+    progress: Callable[[float], None],
+    files: OnnxEncoders | None = None,
+) -> Model:
     """The model of a checkpoint.
 
     Args:
         path: folder or hub id. adapter: that of a PEFT adapter to merge; empty: none.
         device: ``cpu``, ``cuda`` or ``cuda:N``. dtype: ``float32``, ``bfloat16`` or ``float16``.
         progress: is told the part that has been read, 0..1.
+        files: exported encoders, which take the place of the checkpoint's; None: its own.
     Raises:
         SpatialError: it cannot be loaded; says why and what would be right.
     """
-    return import_module(f".{family_of(path)}", __package__).load(path, adapter, device, dtype, progress)
+    return import_module(f".{family_of(path)}", __package__).load(path, adapter, device, dtype, progress, files)
 
 
 def family_of(path: str | Path) -> str:

@@ -35,6 +35,7 @@ class Model(Protocol):
     Attributes:
         name: as messages name it. device, dtype: where it runs, and in which number format.
         why_no_answers: why it cannot answer questions, and what could; empty where it can.
+        smallest: number, height and width of frames that it can be tried with.
         ends: tokens that end an answer.
         parts: what is compiled or learns, by name.
     """
@@ -43,6 +44,7 @@ class Model(Protocol):
     device: str
     dtype: str
     why_no_answers: str
+    smallest: tuple[int, int, int]
 
     @property
     def ends(self) -> frozenset[int]: ...
@@ -127,6 +129,9 @@ class Processor(Protocol):
     def render(self, messages: list[dict[str, Any]], add_generation_prompt: bool = False) -> str:
         """The chat template around messages. Raises SpatialError where it cannot be used."""
         ...
+
+
+SMALLEST = (2, 56, 56)  # of ``smallest``, where nothing else is known
 
 
 def never() -> bool:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ...errors import bad
 from ...files import left_behind, whole_folder
 from ..encoders.export.graph import Extent, Range
+from ..encoders.exported import ABOUT
 from ..weights.digest import encoders_digest
 from ..weights.files import show
 from . import family_of
 
-DESCRIPTION = "encoders.json"
 CAMERAS = ((480, 640), (720, 1280))  # height and width of pictures that a model is exported for where no size is named
 MOST_FRAMES, MOST_PIXELS = 128, 4096  # of a clip; of a side
 
@@ -56,8 +56,8 @@ def export(
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         if not overwrite:
             raise bad(f"{out.name} exists already: choose another name, or --overwrite it")
-        if not (out / DESCRIPTION).is_file():
-            raise bad(f"{out.name} has no {DESCRIPTION}: expected an export, nothing else is overwritten")
+        if not (out / ABOUT).is_file():
+            raise bad(f"{out.name} has no {ABOUT}: expected an export, nothing else is overwritten")
     family = import_module(f".{family_of(model)}", __package__)
     parts = family.parts_to_export(model)
     within = _range(frames, sizes or parts.sizes(CAMERAS), parts.patch, parts.even, bool(sizes))

@@ -9,12 +9,16 @@ from torch import nn
 from ...errors import ErrorCode, SpatialError
 from ...geometry.window import WindowGeometry
 from ..encoders.export.graph import Parts
+from ..encoders.onnx import OnnxEncoders
 from ..encoders.vggt import VGGT
 from ..encoders.vggt.graphs import about, graphs
 from ..encoders.vggt.loading import load_vggt
-from ..encoders.vggt.view import fit, see_with, window
+from ..encoders.vggt.view import see_with, window
+from ..encoders.view import fit
 from ..weights.files import find_folder, show
-from .base import Images
+from .base import SMALLEST, Images
+
+NO_ANSWERS = "{} is a VGGT, which gives geometry but no answers: expected a Spatial-MLLM"
 
 
 class GeometryModel:
@@ -25,8 +29,8 @@ class GeometryModel:
     def __init__(self, name: str, vggt: VGGT):
         weights = vggt.aggregator.camera_token
         self.name, self.device, self.dtype = name, str(weights.device), str(weights.dtype).removeprefix("torch.")
-        self.vggt = vggt
-        self.why_no_answers = f"{name} is a VGGT, which gives geometry but no answers: expected a Spatial-MLLM"
+        self.vggt, self.smallest = vggt, SMALLEST
+        self.why_no_answers = NO_ANSWERS.format(name)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -53,10 +57,30 @@ def parts_to_export(path: str | Path) -> Parts:
     return Parts(weights, lambda: graphs(vggt), sizes, patch, False, about(vggt.config))
 
 
+class ExportedModel(GeometryModel):
+    """A VGGT of exported files, of which torch has nothing."""
+
+    parts: dict[str, nn.Module] = {}  # noqa: RUF012
+
+    def __init__(self, name: str, files: OnnxEncoders):
+        self.name, self.device, self.dtype, self.files = name, files.choice.name, files.exported.precision, files
+        self.smallest, self.geometry = files.smallest, files.window
+        self.why_no_answers = NO_ANSWERS.format(name)
+
+
 def load(
-    path: str | Path, adapter: str | Path, device: str, dtype: str, progress: Callable[[float], None]
+    path: str | Path,
+    adapter: str | Path,
+    device: str,
+    dtype: str,
+    progress: Callable[[float], None],
+    files: OnnxEncoders | None = None,
 ) -> GeometryModel:
     """Raises SpatialError as ``load_vggt``; BAD_REQUEST with an adapter."""
     if adapter:
         raise SpatialError(ErrorCode.BAD_REQUEST, f"an adapter needs a Spatial-MLLM, {show(path)} is a VGGT")
-    return GeometryModel(show(path), load_vggt(path, device, dtype, progress))
+    return (
+        ExportedModel(show(path), files)
+        if files
+        else GeometryModel(show(path), load_vggt(path, device, dtype, progress))
+    )

@@ -28,7 +28,7 @@ from .protocol import Message
 from .sending import send_frames
 from .ticket import Ticket, clip_key
 
-ENGINE = "spatial_mllm_ros.mllm.answering.engine:load_engine"
+ENGINE = "spatial_mllm_ros.mllm.loading:load_engine"
 CLOSED = "the node is shutting down"
 GRACE = 30.0  # s that a job may go on after it was canceled; longer where ask.timeout is
 LAGGING = 2.0  # s after which that is shown
@@ -56,7 +56,7 @@ class ModelProcess:
 
     def __init__(self, params: AskParams, log: Any, engine: str = ENGINE):
         self.params, self._log, self._engine = params, log, engine
-        self.model = chosen(params.model)
+        self.model = chosen(params.model, params.encoders)
         self.calibration = known_calibration(self.model, params.adapter)
         self._changed = Condition()
         self._queues: dict[str, deque[Ticket]] = {kind: deque() for kind in KINDS}

@@ -63,7 +63,7 @@ def render(template: str, messages: list[dict[str, Any]], **values: Any) -> str:
         raise ValueError(f"it {error}") from None
     except (TemplateError, SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"it cannot be rendered: {_words(error)}") from None
-    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:  # of what it computes
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, NameError) as error:  # of its own
         raise ValueError(f"it cannot be rendered: {_words(error)}") from None
 
 

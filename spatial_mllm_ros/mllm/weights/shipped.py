@@ -20,16 +20,16 @@ def find_shipped(package: Path = PACKAGE) -> Path | None:
     return next((place for place in places if (place / "model.safetensors").is_file()), None)
 
 
-def chosen(model: str) -> str:
+def chosen(model: str, encoders: str = "") -> str:
     """The model that a name means: ``none`` and, where nano cannot run, the empty name mean no model (empty).
 
-    The empty name is nano where that is installed, with what a model needs to run.
+    The empty name is nano where that is installed, with what a model needs to run; its exported ``encoders`` need less.
     """
     if model == NONE:
         return ""
     if model:
         return model
-    return NANO if find_shipped() and can_run() else ""
+    return NANO if find_shipped() and (encoders or can_run()) else ""
 
 
 def can_run() -> bool:

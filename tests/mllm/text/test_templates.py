@@ -86,6 +86,7 @@ BOMBS = {
     "grammar": ("{{ 1 + }}", "cannot be rendered: unexpected"),
     "types": ("{{ 1 + 'a' }}", "cannot be rendered: unsupported operand"),
     "nothing": ("{{ nothing.here }}", "cannot be rendered: 'nothing' is undefined"),
+    "infinity": ("{{ messages[1e999] }}", "cannot be rendered: name 'inf' is not defined"),
     "zero": ("{{ 1 // 0 }}", "cannot be rendered: "),
     "itself": ("{{ raise_exception('only text, please') }}", "cannot be rendered: only text, please"),
 }

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ....errors import ErrorCode, SpatialError, bad
+from ..exported import ABOUT, FORMAT
 from . import check
 from .chunks import chunk_attention
 from .graph import Clip, Graph, Range
@@ -70,8 +71,8 @@ def write(
                 other = "" if precision == "fp32" else " (--precision fp32 is closer)"
                 raise SpatialError(ErrorCode.FAILED, said + other)
         files[name]["parity"] = found
-    written = {**about, "precision": precision, "opset": OPSET, "files": files}
-    (folder / "encoders.json").write_text(json.dumps(written, indent=2) + "\n", "utf-8")
+    written = {"format": FORMAT, **about, "precision": precision, "opset": OPSET, "files": files}
+    (folder / ABOUT).write_text(json.dumps(written, indent=2) + "\n", "utf-8")
     return written
 
 

@@ -9,15 +9,18 @@ from transformers import DynamicCache
 
 from ....geometry.window import WindowGeometry
 from ...encoders.export.graph import Graph, Parts
+from ...encoders.onnx import OnnxEncoders
 from ...encoders.vggt.graphs import about
 from ...encoders.vggt.graphs import graphs as vggt_graphs
 from ...encoders.vggt.loading import load_vggt
-from ...encoders.vggt.view import fit, window
+from ...encoders.vggt.view import window
+from ...encoders.view import fit
 from ...question import Question
 from ...text.tokens import encode_text
 from ...weights.files import find_folder, show
-from ..base import Images, Stop, check
+from ..base import SMALLEST, Images, Stop, check
 from ..clip import CACHE, EncodedClip
+from .from_files import WITHOUT, from_files
 from .graphs import connector_graph, visual_graph, window_of
 from .loading import load_model, load_part, load_processor, read_sizes
 from .model import SpatialMLLMForConditionalGeneration
@@ -30,10 +33,20 @@ class SpatialMLLM:
 
     Attributes:
         network, processor: what transformers' Qwen2.5-VL has, too.
+        files: exported encoders, which take the place of the network's; None: its own are there.
     """
 
-    def __init__(self, name: str, network: SpatialMLLMForConditionalGeneration, processor: SpatialMLLMProcessor | None):
-        self.name, self.network = name, network
+    def __init__(
+        self,
+        name: str,
+        network: SpatialMLLMForConditionalGeneration,
+        processor: SpatialMLLMProcessor | None,
+        files: OnnxEncoders | None = None,
+    ):
+        self.name, self.network, self.files = name, network, files
+        self.smallest = SMALLEST if files is None else files.smallest
+        if files is not None:
+            network.model.encoders = from_files(files, network.device)
         self.device, self.dtype = str(network.device), str(network.dtype).removeprefix("torch.")
         self.why_no_answers = "" if processor else f"{name} has no tokenizer: expected tokenizer.json"
         if processor is not None:
@@ -88,6 +101,8 @@ class SpatialMLLM:
 
     def geometry(self, images: Images) -> WindowGeometry:
         network = self.network
+        if self.files is not None:
+            return self.files.window(images)
         return window(network.model.encoders.geometry, network.config.vggt, images, network.device)
 
 
@@ -113,7 +128,13 @@ def parts_to_export(path: str | Path) -> Parts:
 
 
 def load(
-    path: str | Path, adapter: str | Path, device: str, dtype: str, progress: Callable[[float], None]
+    path: str | Path,
+    adapter: str | Path,
+    device: str,
+    dtype: str,
+    progress: Callable[[float], None],
+    files: OnnxEncoders | None = None,
 ) -> SpatialMLLM:
     """Raises SpatialError as ``load_model``."""
-    return SpatialMLLM(show(path), *load_model(path, device, dtype, adapter, progress))
+    loaded = load_model(path, device, dtype, adapter, progress, WITHOUT if files else ())
+    return SpatialMLLM(show(path), *loaded, files)

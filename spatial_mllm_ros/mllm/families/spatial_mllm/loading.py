@@ -1,7 +1,7 @@
 """From a model folder to a Spatial-MLLM that answers."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -67,6 +67,7 @@ def load_model(
     dtype: str = "float32",
     adapter: str | Path = "",
     progress: Progress | None = None,
+    without: Collection[str] = (),
 ) -> tuple[SpatialMLLMForConditionalGeneration, SpatialMLLMProcessor | None]:
     """Loads a Spatial-MLLM, ready to answer (not training).
 
@@ -77,6 +78,7 @@ def load_model(
         dtype: ``float32``, ``bfloat16`` or ``float16``; the heads of the VGGT stay float32.
         adapter: folder or hub id of a PEFT adapter, merged into the weights; empty: none.
         progress: is told the part of the weights that has been read, 0..1.
+        without: submodules of ``model.model`` that something else takes the place of: their weights are not read.
     Returns:
         The model, and its processor; None where the folder holds no tokenizer.
     Raises:
@@ -87,7 +89,11 @@ def load_model(
     config = read_sizes(folder)
     with blame(f"{show(folder)}: config.json"):
         model = empty_model(config, number)
-    fill(model, module_entries(read_entries(folder), model.config), where, path, progress)
+    entries = module_entries(read_entries(folder), model.config)
+    for name in without:
+        model.model.set_submodule(name, nn.Module())
+        entries = {key: entry for key, entry in entries.items() if not key.startswith(f"model.{name}.")}
+    fill(model, entries, where, path, progress)
     model.tie_weights()
     nn.Module.to(model, where)
     if adapter:

@@ -54,7 +54,7 @@ class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
         self.language_model = Qwen2_5_VLTextModel(config.text)
         self.spatial_encoder = SpatialEncoder(config.vggt)
         self.connector = Connector(2 * config.vggt.embed_dim, config.text.hidden_size)
-        self.encoders = Encoders(self._see_visual, self._see_spatial, self._see_geometry)
+        self.encoders = Encoders(self._see_visual, self._see_spatial, self._see_geometry, self._connect)
         self.post_init()
 
     def get_video_features(
@@ -274,6 +274,9 @@ class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
     def _see_geometry(self, frames: Tensor) -> Geometry:
         return see_with(self.spatial_encoder.vggt_model, frames)
 
+    def _connect(self, visual: Tensor, spatial: Tensor, grid: Grid) -> Tensor:
+        return self.connector(visual, spatial, grid)
+
     def _fuse(self, seen: Seen, grids: list[Grid], clips: list[list[int]]) -> BaseModelOutputWithPooling:
         """[t * h/2 * w/2, hidden] fused tokens of each item; a clip goes through the connector at once."""
         assert seen.visual is not None and seen.spatial is not None
@@ -282,7 +285,7 @@ class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
         for clip in clips:
             steps, (_, h, w) = [grids[i][0] for i in clip], grids[clip[0]]
             visual = torch.cat([tokens[i] for i in clip])
-            fused = self.connector(visual, torch.cat([spatial[i] for i in clip]), (sum(steps), h, w))
+            fused = self.encoders.connect(visual, torch.cat([spatial[i] for i in clip]), (sum(steps), h, w))
             for i, part in zip(clip, fused.split([len(tokens[i]) for i in clip])):
                 tokens[i] = part
         return BaseModelOutputWithPooling(pooler_output=tuple(tokens))  # pyright: ignore[reportArgumentType]
