@@ -58,11 +58,12 @@ setup: $(VENV)/.interfaces  ## make the virtual environment, install everything,
 
 # The newest that setup.py allows, for every Python that is supported; TORCH=torch==X takes another torch.
 COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.10 setup.py \
-    $(addprefix --extra ,simulate report media mllm encoders export questions training cluster ros dev) --no-annotate --custom-compile-command "make lock" --upgrade
+    $(addprefix --extra ,simulate report media mllm encoders questions training cluster ros dev) --no-annotate --custom-compile-command "make lock" --upgrade
+# What exports needs NumPy 2 on Python 3.13; beside an installed ROS 2, whose NumPy is 1, files are run and not made.
 lock: setup  ## write constraints*.txt anew, with the newest versions that setup.py allows; say what changed
 	@mkdir -p build
-	@echo "$(TORCH)" > build/lock.txt && $(COMPILE) --constraint build/lock.txt --output-file constraints.txt
-	@echo "numpy<2" >> build/lock.txt && $(subst --extra export,,$(COMPILE)) --constraint build/lock.txt --output-file constraints-ros.txt
+	@echo "$(TORCH)" > build/lock.txt && $(COMPILE) --extra export --constraint build/lock.txt --output-file constraints.txt
+	@echo "numpy<2" >> build/lock.txt && $(COMPILE) --constraint build/lock.txt --output-file constraints-ros.txt
 	@sed -i -E '/^(torch|triton|nvidia-|cuda-)/d' constraints-ros.txt  # a robot brings its own
 	@git --no-pager diff --unified=0 -- constraints.txt constraints-ros.txt | grep '^[-+]' || echo "==> lock: nothing changed"
 	$(SAY) "lock: make test and make test-versions come before the commit"

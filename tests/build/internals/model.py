@@ -69,6 +69,35 @@ def a_cache_is_cropped_layer_by_layer(_: Path) -> None:
     assert deepcopy(cache).rope_deltas.tolist() == [[3]], "a copy of a cache loses what was noted with it"
 
 
+def parts_of_the_2d_encoder_are_used_by_name(_: Path) -> None:
+    import torch
+    from transformers import Qwen2_5_VisionTransformerPretrainedModel
+
+    from spatial_mllm_ros.mllm.encoders.grid import visual_inputs
+    from spatial_mllm_ros.mllm.families.spatial_mllm.graphs import Visual, window_of
+    from tests.closeness import assert_close
+
+    torch.manual_seed(0)
+    tower = Qwen2_5_VisionTransformerPretrainedModel(_config().vision).eval()
+    patches, given = torch.randn(2, 6, 4, 1176), visual_inputs(4, 6, window_of(tower.config))
+    with torch.no_grad():
+        found = Visual(tower)(patches, *map(torch.from_numpy, given.values()))
+        expected = tower(patches.flatten(0, 2), grid_thw=torch.tensor([[2, 4, 6]])).pooler_output
+    assert_close(found.flatten(0, 1), expected)
+
+
+def nodes_of_an_export_name_their_modules(_: Path) -> None:
+    import torch
+    from torch import nn
+
+    from spatial_mllm_ros.mllm.encoders.export.translate import translate
+
+    module = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4)))
+    graph = translate(module, {"x": torch.ones(3, 4)}, {"x": {0: "n"}}, ("y",)).graph
+    products = [node.meta["modules"] for node in graph if node.op_type in ("MatMul", "Gemm")]
+    assert [("0" in names, "1.0" in names) for names in products] == [(True, False), (False, True)]
+
+
 def the_2d_encoder_gives_merged_tokens_in_order(_: Path) -> None:
     import torch
     from transformers import Qwen2_5_VisionTransformerPretrainedModel
@@ -251,6 +280,22 @@ ROWS = [
         'head = "base_model.model."',
         an_adapter_is_named_and_merged,
         "peft",
+    ),
+    Row(
+        "transformers",
+        "parts of Qwen2_5_VisionTransformerPretrainedModel (patches, norms, qkv, mlp, merger, inv_freq) by their names",
+        "spatial_mllm_ros/mllm/families/spatial_mllm/graphs.py",
+        "tower.rotary_pos_emb.inv_freq",
+        parts_of_the_2d_encoder_are_used_by_name,
+        "transformers",
+    ),
+    Row(
+        "torch",
+        "onnx.export notes the modules of a node as pkg.torch.onnx.name_scopes",
+        "spatial_mllm_ros/mllm/encoders/export/translate.py",
+        'SCOPES = "pkg.torch.onnx.name_scopes"',
+        nodes_of_an_export_name_their_modules,
+        "onnxscript",
     ),
     Row(
         "torch",

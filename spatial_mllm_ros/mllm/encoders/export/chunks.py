@@ -11,11 +11,8 @@ import onnx_ir as ir
 
 from .graph import Sizes, length_of
 
-SCORES = 1 << 30
-"""Most numbers in a tensor of scores. Half of what a 32-bit index reaches, where kernels have given NaN."""
 
-
-def chunk_attention(graph: ir.Graph, largest: Sizes, most: int = SCORES) -> int:
+def chunk_attention(graph: ir.Graph, largest: Sizes, most: int) -> int:
     """Divides each attention that has more scores than ``most`` in the largest clip.
 
     Args:
@@ -66,8 +63,8 @@ def _divide(graph: ir.Graph, softmax: ir.Node, count: int, bounds: dict[tuple[st
         ends = add("Div", [ends, numbers(count)], [count + 1], None)
         bounds[length, count] = [add("Gather", [ends, numbers(i)], [1], None, axis=0) for i in range(count + 1)]
     at, parts = bounds[length, count], []
-    dims[axis] = part = ir.SymbolicDim(f"({length})//{count}+1")
     for i in range(count):
+        dims[axis] = part = ir.SymbolicDim(f"{i + 1}*({length})//{count}-{i}*({length})//{count}")
         q = add("Slice", [query, at[i], at[i + 1], numbers(axis)], dims, query)
         s = add("MatMul", [q, key], [*dims[:-2], part, softmax.inputs[0].shape[-1]], query)  # type: ignore[index]
         p = add("Softmax", [s], list(s.shape), query, axis=-1)  # type: ignore[arg-type]

@@ -21,6 +21,8 @@ from .half import halve
 from .rules import broken, largest_scores
 from .translate import OPSET, translate
 
+SCORES = 1 << 30
+"""Most numbers in a tensor of attention: half of what a 32-bit index reaches, where kernels have given NaN."""
 LARGEST_FILE = 2_000_000_000  # bytes; above, weights lie beside the file
 TRACED = (6, 10, 12)  # frames, rows and columns that graphs are traced with: no two axes of the same length
 Progress = Callable[[str, float], None]
@@ -88,7 +90,7 @@ def _file(path: Path, graph: Graph, within: Range, traced: Clip, precision: str)
     largest = graph.sizes(*within.at("high"))
     if _of(graph, precision) == "fp16":
         halve(model.graph, graph.full)
-    chunk_attention(model.graph, largest)
+    chunk_attention(model.graph, largest, SCORES)
     if said := list(broken(model.graph, largest)):
         raise SpatialError(ErrorCode.FAILED, f"{path.name} would not run with TensorRT: {'; '.join(said[:5])}")
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
