@@ -283,7 +283,7 @@ ROWS = [
     ),
     Row(
         "transformers",
-        "parts of Qwen2_5_VisionTransformerPretrainedModel (patches, norms, qkv, mlp, merger, inv_freq) by their names",
+        "parts of Qwen2_5_VisionTransformerPretrainedModel (patches, norms, qkv, proj, mlp, merger, inv_freq) by name",
         "spatial_mllm_ros/mllm/families/spatial_mllm/graphs.py",
         "tower.rotary_pos_emb.inv_freq",
         parts_of_the_2d_encoder_are_used_by_name,

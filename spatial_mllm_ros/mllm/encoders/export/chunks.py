@@ -29,7 +29,7 @@ def chunk_attention(graph: ir.Graph, largest: Sizes, most: int) -> int:
         assert scores is not None and scores.shape is not None
         shape = list(scores.shape)
         count = ceil(prod(length_of(dim, largest) for dim in map(_text, shape)) / most)
-        if count > 1:
+        if count > 1 and (product := scores.producer()) and product.op_type == "MatMul":  # else of windows: small
             divided = max(divided, count)
             _divide(graph, node, count, bounds)
     return divided
@@ -40,7 +40,7 @@ def _divide(graph: ir.Graph, softmax: ir.Node, count: int, bounds: dict[tuple[st
     assert softmax.inputs[0] is not None
     first = softmax.inputs[0].producer()
     ((last, _),) = softmax.outputs[0].uses()
-    assert first is not None and first.op_type == "MatMul" and last.op_type == "MatMul", "attention of another form"
+    assert first is not None
     query, key, value = first.inputs[0], first.inputs[1], last.inputs[1]
     assert query is not None and query.shape is not None
     axis, made = len(query.shape) - 2, []
@@ -50,7 +50,7 @@ def _divide(graph: ir.Graph, softmax: ir.Node, count: int, bounds: dict[tuple[st
     def add(kind: str, inputs: list[Any], shape: list[Any], like: ir.Value | None, **attributes: Any) -> ir.Value:
         node = ir.node(kind, inputs, attributes=attributes)
         node.outputs[0].shape = ir.Shape(shape)
-        node.outputs[0].dtype = like.dtype if like is not None else ir.DataType.INT64
+        node.outputs[0].dtype = (like and like.dtype) or ir.DataType.INT64
         made.append(node)
         return node.outputs[0]
 

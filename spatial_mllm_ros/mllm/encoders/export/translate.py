@@ -5,13 +5,15 @@ import math
 import warnings
 from ast import literal_eval
 from collections.abc import Mapping
+from typing import Any
 
 import onnx_ir as ir
 import torch
-from onnxscript import opset20 as op
+from onnxscript import opset20
 from torch import nn
 from torch.export import Dim
 
+op: Any = opset20
 OPSET = 20  # the newest that TensorRT 10.3, of JetPack 6.1, reads
 SCOPES = "pkg.torch.onnx.name_scopes"  # modules that a node comes from, as torch notes them
 LONGEST = 1 << 20  # of an axis; torch asks for an end

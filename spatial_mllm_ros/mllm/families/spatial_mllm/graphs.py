@@ -21,6 +21,10 @@ class Visual(nn.Module):
     windows, which a table of patches gathers.
     """
 
+    frequencies: Tensor
+    blocks: Any  # transformers' modules
+    merger: Any
+
     def __init__(self, tower: Qwen2_5_VisionTransformerPretrainedModel):
         super().__init__()
         self.patches, self.blocks, self.merger = tower.patch_embed.proj, tower.blocks, tower.merger
@@ -54,13 +58,12 @@ class Visual(nn.Module):
         merged = self.merger.ln_q(x).unflatten(1, (-1, MERGE**2)).flatten(2)
         return self.merger.mlp(merged)
 
-    def _attend(self, attn: nn.Module, x: Tensor, turn: tuple[Tensor, Tensor], windows: tuple | None) -> Tensor:
+    def _attend(self, attn: Any, x: Tensor, turn: tuple[Tensor, Tensor], windows: tuple | None) -> Tensor:
         q, k, v = attn.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)  # [T, L, heads, D]
         q, k = rotate(q, *turn), rotate(k, *turn)
         if windows is None:
-            return attn.proj(
-                F.scaled_dot_product_attention(*(each.transpose(1, 2) for each in (q, k, v))).transpose(1, 2).flatten(2)
-            )
+            q, k, v = (each.transpose(1, 2) for each in (q, k, v))
+            return attn.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         patches, bias, slots = windows
         q, k, v = (each.index_select(1, patches.flatten()).unflatten(1, patches.shape) for each in (q, k, v))
         q, k, v = (each.transpose(2, 3) for each in (q, k, v))  # [T, W, heads, n, D]
