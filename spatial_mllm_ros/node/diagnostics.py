@@ -141,6 +141,8 @@ class Diagnostics:
             "last end": state.last_end,
             "memory (MB)": f"{state.nbytes / 1e6:.0f}",
             "process": state.pid,
+            "loaded": state.loaded,
+            "encoding (ms per frame)": f"{state.encoding:.1f}",
             "spare process (MB)": f"{state.spare / 1e6:.0f}",
         }
         level = {"ready": OK, "failed": ERROR}.get(state.stage, WARN)

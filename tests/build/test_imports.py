@@ -87,6 +87,7 @@ HOUSES = (
             {"encoders"},
             {"families"},
             {"answering"},
+            {"loading"},
             {"process"},
         ),
     ),

@@ -25,6 +25,8 @@ OTHERS = {
     "max_tokens": 7,
     "cache_megabytes": 3,
     "not_observed": 0.75,
+    "encoders": "a/folder",
+    "provider": "cuda",
     "compile": True,
 }
 """Values that are not the defaults."""
@@ -71,7 +73,7 @@ COMMANDS = {
 def test_the_command_line_gives_them_to_the_engine(call, tmp_path, monkeypatch, command):
     engine = pytest.importorskip("spatial_mllm_ros.mllm.answering.engine", reason="needs torch")
     assert set(LOAD) == set(inspect.signature(engine.load_engine).parameters) - {"path", "progress"}
-    monkeypatch.setattr(engine, "load_engine", Engine)
+    monkeypatch.setattr("spatial_mllm_ros.mllm.loading.load_engine", Engine)
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("frame.png", np.zeros((48, 64, 3), np.uint8))
     options = [f"--{name.replace('_', '-')}={value}" for name, value in OTHERS.items() if name != "compile"]
@@ -82,4 +84,4 @@ def test_the_command_line_gives_them_to_the_engine(call, tmp_path, monkeypatch, 
 def test_a_command_that_only_sees_has_no_options_of_answers():
     commands: Any = typer.main.get_command(app)
     options = {option.name for option in commands.commands["sample"].params}
-    assert options & set(LOAD) == {"device", "dtype", "compile"}
+    assert options & set(LOAD) == {"device", "dtype", "compile", "encoders", "provider"}

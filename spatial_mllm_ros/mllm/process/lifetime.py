@@ -39,6 +39,8 @@ class ModelState:
         nbytes: resident memory of the process, bytes.
         pid: its process id, 0 where there is none.
         spare: resident memory of the spare process, bytes; 0 where there is none.
+        loaded: which revision of the model, and what runs its encoders, where that is not torch; in words.
+        encoding: ms per frame of the clip that was encoded last for a question; 0: none was.
     """
 
     stage: str
@@ -51,6 +53,8 @@ class ModelState:
     nbytes: int
     pid: int
     spare: int
+    loaded: str = ""
+    encoding: float = 0.0
 
 
 class Lifetime:
@@ -81,7 +85,7 @@ class Lifetime:
         self.child: Child | None = None
         self.spare: Child | None = None
         self.stage, self.fraction, self.message = "off", 0.0, NO_MODEL
-        self.job = self._ended_in = self._last_end = ""
+        self.job = self._ended_in = self._last_end = self._loaded = ""
         self._starts = self._failures = 0
         self._start_at = self._loaded_by = 0.0
         self._ready_at = self._gone_by = self._spare_at = inf
@@ -101,6 +105,7 @@ class Lifetime:
             nbytes=child.nbytes if child else 0,
             pid=child.process.pid if child else 0,
             spare=self.spare.nbytes if self.spare else 0,
+            loaded=self._loaded,
         )
 
     @property
@@ -147,8 +152,8 @@ class Lifetime:
             self._ready_at = monotonic()
             if self._with_spare and self.spare is None:
                 self._spare_at = self._ready_at + SETTLED
-            taken = "".join(values[1:])  # of the hub
-            self._log.info(f"the model is ready: {taken}" if taken else "the model is ready")
+            self._loaded = "".join(values[1:])
+            self._log.info(f"the model is ready: {self._loaded}" if self._loaded else "the model is ready")
         else:
             code, text = values
             self.stage, self.message = "failed", text

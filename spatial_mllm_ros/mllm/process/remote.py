@@ -62,6 +62,7 @@ class ModelProcess:
         self._queues: dict[str, deque[Ticket]] = {kind: deque() for kind in KINDS}
         self._running: Ticket | None = None
         self._number = 0  # of the running job
+        self._encoding = 0.0  # ms per frame
         self._canceled_at = inf  # when the running job was canceled
         self._heard_of: deque[tuple[Child, Message]] = deque()
         self._life = Lifetime(log, self._make, params.heartbeat_timeout, params.spare)
@@ -98,7 +99,7 @@ class ModelProcess:
             state, ago = self._life.state(len(self._queues["ask"])), monotonic() - self._canceled_at
         if state.stage == "ready" and ago >= LAGGING:
             return replace(state, stage="unresponsive", message=f"it is busy with what was canceled {ago:.0f} s ago")
-        return state
+        return replace(state, encoding=self._encoding)
 
     def ask(
         self,
@@ -335,6 +336,8 @@ class ModelProcess:
         self._life.worked()
         if kind == "geometry":
             return self._settle(ticket, window_of(message.arrays))
+        if kind == "answer" and (seconds := values[1].seconds_encode) and values[1].frames:
+            self._encoding = 1000 * seconds / len(values[1].frames)
         return self._settle(ticket, values[1] if kind == "answer" else None)
 
     def _progress(self, ticket: Ticket, kind: str, value: str) -> list[Callable[[], None]]:

@@ -1,23 +1,37 @@
 """Exported encoders: what they give for clips that nobody looked at, what TensorRT's compiler says, what is refused."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from itertools import islice
 from math import prod
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
+from spatial_mllm_ros.config import CoverageParams
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
 from spatial_mllm_ros.mllm import load_model
+from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_ros.mllm.encoders.export import check, write
 from spatial_mllm_ros.mllm.encoders.grid import aggregator_inputs, heads_inputs, visual_inputs
 from spatial_mllm_ros.mllm.families import exporting
 from spatial_mllm_ros.mllm.families.spatial_mllm.graphs import Visual, window_of
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import pack
+from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
+from spatial_mllm_ros.mllm.question import Question
+from spatial_mllm_ros.recordings import read_any, read_frames
+from spatial_mllm_ros.scene.selection import select_video
 from tests.closeness import assert_close
 
+pytestmark = pytest.mark.timeout(600)  # one fixture exports a model, which others on the machine make slow
 PICTURES = list(np.random.default_rng(0).integers(0, 256, (4, 12, 16, 3), np.uint8))
 SIZES = [(112, 140), (56, 84), (140, 168)]
 FRAMES = (1, 4, 16)
@@ -219,3 +233,130 @@ def test_only_an_export_is_overwritten(tmp_path):
     with pytest.raises(SpatialError, match="nothing else is overwritten"):
         exporting.export("nano", tmp_path, PICTURES, overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+# Run by ONNX Runtime
+
+
+@pytest.fixture(scope="module")
+def engines(nano):
+    return [load_engine("nano", device="cpu", encoders=folder, provider="cpu") for folder in ("", nano / "fp32")]
+
+
+def rooms(count: int, size: tuple[int, int] = (480, 640)) -> list[np.ndarray]:
+    coarse = np.random.default_rng(count).integers(0, 256, (count, 12, 16, 3), np.uint8)
+    return [cv2.resize(image, size[::-1]) for image in coarse]
+
+
+def test_answers_are_those_of_torch(engines):
+    torchs, files = engines
+    assert files.taken.startswith("encoders by ONNX Runtime, cpu, fp32") and not torchs.taken
+    for count in (1, 4, 9):
+        for question in (Question("How far is the table?"), Question("Which is closer?", ("the cup", "the chair"))):
+            expected, found = (engine.ask(rooms(count), question) for engine in engines)
+            assert (found.text, found.verdict, found.choice) == (expected.text, expected.verdict, expected.choice)
+            assert found.confidence == pytest.approx(expected.confidence, abs=1e-5)
+
+
+def test_geometry_is_that_of_torch_whatever_came_before(engines):
+    for count, size in ((4, (480, 640)), (9, (480, 480)), (4, (480, 640)), (3, (64, 100))):
+        expected, found = (engine.geometry(rooms(count, size)) for engine in engines)
+        for name in ("depth", "confidence", "window_from_camera", "intrinsics"):
+            ours, torchs = (getattr(window, name) for window in (found, expected))
+            assert float(np.abs(ours - torchs).max()) <= 1e-5 * float(np.abs(torchs).max()), name
+
+
+def test_what_was_given_is_not_written_over_by_what_comes_next(engines):
+    first = engines[1].geometry(rooms(4))
+    kept = first.depth.copy(), first.window_from_camera.copy()
+    engines[1].geometry(rooms(4)[::-1])
+    assert np.array_equal(first.depth, kept[0]) and np.array_equal(first.window_from_camera, kept[1])
+
+
+def test_the_network_has_no_encoders_of_its_own(engines):
+    parts = [name for name, _ in engines[1].model.network.named_parameters()]
+    assert not [name for name in parts if name.split(".")[1] in ("visual", "spatial_encoder", "connector")]
+
+
+def test_sizes_beyond_the_export_are_said(engines):
+    with pytest.raises(SpatialError, match="exported for images of 1 to 16 x 3 x 56 to 140") as error:
+        engines[1].geometry(rooms(17))
+    assert error.value.code == ErrorCode.BAD_REQUEST and "not for 17 x 3" in error.value.message
+    with pytest.raises(SpatialError, match="export the encoders with --frames and --size"):
+        engines[1].ask(rooms(2, (640, 100)), Question("What?"))
+
+
+@pytest.fixture
+def copy(nano, tmp_path):
+    return Path(shutil.copytree(nano / "fp32", tmp_path / "copy"))
+
+
+def test_encoders_of_another_model(copy, tmp_path):
+    make_untrained(tmp_path / "tiny")
+    with pytest.raises(SpatialError, match=r"are of model [0-9a-f]{12}, the model that answers is [0-9a-f]{12}"):
+        load_engine(tmp_path / "tiny", device="cpu", encoders=copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["cut", "other", "gone"])
+def test_damaged_files(copy, name, damage):
+    file = copy / f"{name}.onnx"
+    data = file.read_bytes()
+    file.unlink()
+    if damage != "gone":
+        file.write_bytes(data[: len(data) // 2] if damage == "cut" else (copy / f"{OTHER[name]}.onnx").read_bytes())
+    with pytest.raises(SpatialError, match=rf"{name}\.onnx (cannot be loaded|is not the file|is missing)") as error:
+        engine = load_engine("nano", device="cpu", encoders=copy, provider="cpu")
+        engine.geometry(rooms(2))
+    assert error.value.code == ErrorCode.BAD_REQUEST and "export" in error.value.message
+
+
+OTHER = {"visual": "connector", "spatial": "geometry", "geometry": "connector", "connector": "spatial"}
+
+
+def test_a_provider_that_is_not_there(copy):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(SpatialError, match="provider cuda is not in this ONNX Runtime, which has cpu"):
+        load_engine("nano", device="cpu", encoders=copy, provider="cuda")
+    with pytest.raises(SpatialError, match="provider 'dsp': expected auto, tensorrt, cuda, cpu"):
+        load_engine("nano", device="cpu", encoders=copy, provider="dsp")
+
+
+WITHOUT_TORCH = """
+import importlib.metadata as metadata, sys
+MISSING, version = {"torch", "transformers", "peft", "safetensors", "tokenizers", "huggingface_hub"}, metadata.version
+def without(name):
+    if name in MISSING:
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+metadata.version = without
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def test_frames_are_chosen_without_torch(nano, tmp_path, simulated_bag, monkeypatch):
+    """The same frames as with torch; a question is refused in words."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_TORCH)
+    root = Path(__file__).parents[3]
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{root}")
+    command = [sys.executable, "-m", "spatial_mllm_ros.cli"]
+    some = ["--model", "nano", "--encoders", str(nano / "fp32")]
+    few = tmp_path / "few"
+    few.mkdir()
+    for number, frame in enumerate(islice(read_frames(simulated_bag), 12)):
+        cv2.imwrite(str(few / f"{number}.png"), frame.image[..., ::-1])
+    sample = [*command, "sample", str(few), "--k", "4", "--json", str(tmp_path / "s.json"), *some]
+    done = subprocess.run(sample, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "without torch: geometry alone, by ONNX Runtime, cpu" in " ".join(done.stderr.split())
+    engine = load_engine("nano", device="cpu")
+    expected = select_video(read_any(few), CoverageParams(frames=4), engine.geometry)
+    chosen = [frame["stamp_ns"] for frame in json.loads((tmp_path / "s.json").read_text())["frames"]]
+    assert sorted(chosen) == sorted(frame.stamp_ns for frame in expected.frames)
+    done = subprocess.run([*command, "ask", str(few), "How far?", *some], capture_output=True, text=True)
+    assert done.returncode == 1 and "questions need torch, which is not installed" in " ".join(done.stderr.split())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,9 +124,29 @@ class Parts:
     about: Mapping[str, Any]
 
 
+OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv}
 FUNCTIONS = {"Max": max, "Min": min, "max": max, "min": min}
 
 
 def length_of(expression: Any, sizes: Sizes) -> int:
     """Length of an axis: a number, or an expression of others', as torch writes it, like ``frames*(rows + 5)``."""
-    return int(eval(str(expression), {"__builtins__": {}}, {**FUNCTIONS, **sizes}))
+    return int(evaluated(str(expression), sizes))
+
+
+def evaluated(expression: str, names: Mapping[str, Any]) -> Any:
+    """Sums, products and the like of whole numbers and of what names stand for. Raises ValueError, KeyError."""
+
+    def value(node: ast.AST) -> Any:
+        if isinstance(node, ast.Constant) and type(node.value) is int:
+            return node.value
+        if isinstance(node, ast.Name):
+            return names[node.id]
+        if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+            return OPERATORS[type(node.op)](value(node.left), value(node.right))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            return -value(node.operand)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
+            return FUNCTIONS[node.func.id](*map(value, node.args))
+        raise ValueError(f"{expression}: no length of an axis")
+
+    return value(ast.parse(expression, mode="eval").body)

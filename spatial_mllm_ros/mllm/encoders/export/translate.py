@@ -13,6 +13,8 @@ from onnxscript import opset20
 from torch import nn
 from torch.export import Dim
 
+from .graph import evaluated
+
 op: Any = opset20
 OPSET = 20  # the newest that TensorRT 10.3, of JetPack 6.1, reads
 SCOPES = "pkg.torch.onnx.name_scopes"  # modules that a node comes from, as torch notes them
@@ -33,10 +35,7 @@ def translate(
     """
     names = {letter for each in axes.values() for text in each.values() for letter in _names(text)}
     dims = {name: Dim(name, min=3, max=LONGEST) for name in names}
-    varying = {
-        name: {i: eval(text, {"__builtins__": {}}, dict(dims)) for i, text in each.items()}
-        for name, each in axes.items()
-    }
+    varying = {name: {i: evaluated(text, dims) for i, text in each.items()} for name, each in axes.items()}
     log = logging.getLogger("torch.onnx")
     level = log.level
     with warnings.catch_warnings(), torch.no_grad():
