@@ -15,7 +15,7 @@ from .errors import BagError, BagWarning
 from .poses import PoseSource
 from .reader import FrameReader
 from .recording import Recording
-from .storage import FOREVER
+from .source import FOREVER
 from .topics import CameraTopics
 
 NO_DEPTH = ": coverage and motion need depth that is registered to colour, or a model (--model)"

@@ -14,7 +14,7 @@ from .poses import PoseSource, is_static
 from .recording import Recording
 from .restamp import leading_stamp
 from .runs import Runs
-from .storage import FOREVER
+from .source import FOREVER
 from .topic import Topic
 from .types import ODOMETRY, TRANSFORMS
 

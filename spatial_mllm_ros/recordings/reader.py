@@ -20,7 +20,7 @@ from ..geometry.transform_buffer import TransformBuffer
 from .errors import BagWarning
 from .ordered import Ordered
 from .recording import Recording
-from .storage import FOREVER
+from .source import FOREVER
 from .survey import moved_cameras
 from .topics import find_sources
 

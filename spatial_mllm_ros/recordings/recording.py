@@ -1,6 +1,5 @@
 """Any recording behind one face: ROS 1 bags, rosbag2 folders and files with SQLite or MCAP, whole or cut off."""
 
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -13,14 +12,10 @@ from rosbags.interfaces import MessageDefinitionFormat, Nodetype
 from rosbags.typesys import get_types_from_idl, get_types_from_msg
 
 from .errors import BagError, BagWarning
-from .storage import FOREVER, ZSTD_MAGIC, open_storages
+from .source import FOREVER, ZSTD_MAGIC, Work, message
+from .storage import open_storages
 from .topic import Topic
 from .types import Typestore, own_store, typestore
-
-if sys.version_info >= (3, 14):
-    from compression.zstd import decompress
-else:
-    from backports.zstd import decompress
 
 MOST_PROBLEMS = 100  # that are told; each broken message may have a text of its own
 HEADER = "std_msgs/msg/Header"  # that of ROS 1 has a field more, which the conversion to CDR drops
@@ -74,7 +69,8 @@ class Recording(AbstractContextManager["Recording"]):
             self._warn(f"{', '.join(names[:3])}{more}: not read, {why}")
         for part in self._parts:
             if part.cut:
-                self._warn(f"{self.path.name} is cut off or damaged {self._at(part.end_ns)}; read up to there")
+                why = f" ({part.why})" if part.why else ""
+                self._warn(f"{self.path.name} is cut off or damaged {self._at(part.end_ns)}{why}; read up to there")
         for wal in self._unmerged_logs():
             self._warn(f"{wal.name} was never merged into its bag and is not read: open the .db3 with sqlite3 once")
 
@@ -85,27 +81,27 @@ class Recording(AbstractContextManager["Recording"]):
 
         Reading ends with a BagWarning where the recording is damaged.
         """
-        names = set(self.topics if topics is None else topics) & self.topics.keys()
+        names, work = set(self.topics if topics is None else topics) & self.topics.keys(), Work(self._files.size)
         stamp = -1
         try:
             for part in self._parts:
-                for topic, stamp, data in part.messages(names, start_ns, stop_ns):
-                    if topic.type == self.topics[topic.name].type and (cdr := self._cdr(topic, data)) is not None:
+                for topic, stamp, data in part.messages(names, start_ns, stop_ns, work):
+                    if topic.type == self.topics[topic.name].type and (cdr := self._cdr(topic, data, work)) is not None:
                         yield topic, stamp, cdr
         except Exception as error:  # the storage libraries have many words for damage
             self._warn(f"{self.path.name} is damaged {self._at(stamp)} ({error}); read up to there")
 
-    def _cdr(self, topic: Topic, data: bytes) -> bytes | None:
+    def _cdr(self, topic: Topic, data: bytes, work: Work) -> bytes | None:
         """A message in CDR; None, with a BagWarning, for one that cannot be converted."""
         try:
             if topic.convert is not None:
                 return bytes(typestore().serialize_cdr(topic.convert(data), topic.type, little_endian=True))
             if data[:4] == ZSTD_MAGIC:  # packed one by one; no message begins so
-                data = decompress(data)
+                data = message(data, work)
+            return bytes(self.types.ros1_to_cdr(data, topic.type)) if topic.ros1 else data
         except Exception as error:  # what is missing, of another kind or broken
             self._warn(f"a message on {topic.name} cannot be read: {error}")
             return None
-        return bytes(self.types.ros1_to_cdr(data, topic.type)) if topic.ros1 else data
 
     def decoded(self, topics: Collection[str] | None = None) -> Iterator[tuple[Topic, int, Any]]:
         """As :meth:`messages`, each decoded; one that does not fit its type is skipped with a BagWarning."""

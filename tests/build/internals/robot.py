@@ -85,25 +85,6 @@ def the_data_folder_of_a_wheel(_: Path) -> None:
     assert Path(sys.prefix, "share/spatial_mllm_msgs/package.xml").is_file(), "it is not in sys.prefix"
 
 
-def a_recording_tells_its_chunks(folder: Path) -> None:
-    from rosbags.rosbag2 import Reader
-
-    from spatial_mllm_ros.recordings import BagWriter
-    from spatial_mllm_ros.recordings.types import typestore
-
-    with BagWriter(folder / "bag") as bag:
-        bag.write("/text", typestore().types["std_msgs/msg/String"]("word"), 1)
-    (file,) = (folder / "bag").glob("*.mcap")
-    whole = file.read_bytes()
-    without = folder / "without_index.mcap"
-    without.write_bytes(whole[:-28] + bytes(20) + whole[-8:])  # a footer that knows no summary
-    with Reader(file) as reader:
-        (chunk,) = reader.storage.chunks  # type: ignore[attr-defined]
-        assert list(chunk.message_index_offsets) == [1], "a chunk does not tell where its messages are indexed"
-    with Reader(without) as reader:
-        assert reader.storage.chunks == [], "a file without index has chunks"  # type: ignore[attr-defined]
-
-
 def a_type_is_replaced_in_a_store(_: Path) -> None:
     from rosbags.typesys import get_types_from_msg
 
@@ -229,14 +210,6 @@ ROWS = [
         'wheel.install-dir = "/data"',
         the_data_folder_of_a_wheel,
         "spatial_mllm_msgs",
-    ),
-    Row(
-        "rosbags",
-        "Reader.storage, its chunks and their message_index_offsets",
-        "spatial_mllm_ros/recordings/storage.py",
-        '"chunks", None',
-        a_recording_tells_its_chunks,
-        "rosbags",
     ),
     Row(
         "rosbags",
