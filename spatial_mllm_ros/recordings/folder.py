@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
+from .limits import FILES, NAME, YAML, TooMuch
+from .qos import plain_yaml
+from .source import opened
 
 SUFFIXES = (".mcap", ".db3", ".bag", ".active")
 PACKED = (".zstd", ".zst")  # behind one of those: the whole file is compressed
@@ -23,7 +25,7 @@ def unpacked(file: Path) -> str:
 
 def natural_order(path: Path) -> list:
     """Sort key that puts ``bag_10`` after ``bag_9``."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
 
 
 def files_of(folder: Path) -> tuple[list[Path], set[Path], list[str]]:
@@ -32,15 +34,17 @@ def files_of(folder: Path) -> tuple[list[Path], set[Path], list[str]]:
     Without that file, or where it is broken, all are taken as named.
     """
     there = {file.name: file for file in sorted(filter(is_part, folder.iterdir()), key=natural_order)}
+    FILES.check(len(there))
     there = {name: file for name, file in there.items() if unpacked(file) == name or unpacked(file) not in there}
     if not (folder / METADATA).exists():
         return list(there.values()), set(), _left_out_numbers(folder, list(there.values()))
     try:
-        named = _named(yaml.safe_load((folder / METADATA).read_text("utf-8")))
+        named = _named(_metadata(folder / METADATA))
     except PermissionError:
         raise
-    except Exception:  # the library has many words for text that is no YAML
-        text = f"{METADATA} is broken: every file beside it was read, but whether one is missing is not known"
+    except Exception as error:  # the library has many words for text that is no YAML
+        why = f" ({error})" if isinstance(error, TooMuch) else ""
+        text = f"{METADATA} is broken{why}: every file beside it was read, but whether one is missing is not known"
         return list(there.values()), set(), [text] if there else []
     known = {unpacked(file): file for file in there.values()}
     found = {name: known[plain] for name in named if (plain := unpacked(Path(name))) in known}
@@ -55,10 +59,17 @@ def files_of(folder: Path) -> tuple[list[Path], set[Path], list[str]]:
     return [*found.values(), *others], set(others), problems
 
 
+def _metadata(file: Path) -> Any:
+    with opened(file) as text:
+        YAML.check(file.stat().st_size)
+        return plain_yaml(text.read().decode())
+
+
 def _named(metadata: Any) -> list[str]:
     """Names of the files in a metadata.yaml; it raises whatever it will where that is something else."""
     paths = metadata["rosbag2_bagfile_information"]["relative_file_paths"]
-    return [re.split(r"[\\/]", path)[-1] for path in paths]
+    FILES.check(len(paths))
+    return [re.split(r"[\\/]", NAME.checked(path))[-1] for path in paths]
 
 
 def _is(names: list[str]) -> str:
@@ -72,6 +83,8 @@ def _left_out_numbers(folder: Path, files: list[Path]) -> list[str]:
         return []
     numbers = {int(match[2]) for match in matches}
     first = 0 if matches[0][1] == folder.name else min(numbers)
+    if max(numbers) - first > FILES.most:  # numbers of something else
+        return []
     if len(gone := sorted({*range(first, max(numbers))} - numbers)) in range(1, 100):
         names = [f"{matches[0][1]}_{number}{matches[0][3]}" for number in gone]
         return [f"{', '.join(names)} {_is(names)} missing, by the names of the other files; the rest was read"]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .errors import BagError
+from .limits import DEFINITION, JSON, LINKS
 from .topic import Topic, ros_type
 from .types import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, POSE, TRANSFORMS, typestore
 
@@ -50,12 +51,14 @@ def foreign_topic(name: str, encoding: str, schema: str, text: bytes) -> Topic:
 
 
 def _from_json(data: bytes) -> Any:
+    JSON.check(sum(map(data.count, (b",", b"[", b"{"))))
     return json.loads(data, object_hook=lambda fields: SimpleNamespace(**fields))
 
 
 def _protobuf(schema: str, text: bytes) -> Decode:
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+    DEFINITION.check(len(text))
     pool = descriptor_pool.DescriptorPool()
     waiting = {file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(text).file}
 
@@ -126,6 +129,7 @@ def _transform(m: Any) -> Any:
 
 
 def _transforms(m: Any) -> Any:
+    LINKS.check(len(m.transforms))
     return _made(TRANSFORMS, [_stamped(one) for one in m.transforms])
 
 

@@ -36,9 +36,8 @@ class Limit:
         """Raises TooMuch where ``value`` is more than a file of ``size`` bytes may have."""
         most = self.most + int(self.per_byte * size)
         if value > most:
-            raise TooMuch(
-                f"{self.what}: {_said(value, self.unit)}, more than the {_said(most, self.unit)} that are read"
-            )
+            found, bound = _said(value, self.unit), _said(most, self.unit)
+            raise TooMuch(f"{self.what}: {found}, at most {bound} are read")
 
     def checked(self, text: str) -> str:
         """A text, where it is no longer than that. Raises TooMuch."""
@@ -105,11 +104,14 @@ STEPS = Limit(
 )
 TOPICS = Limit("topics and types", 10_000, "", "large robots have hundreds")
 TEXTS = Limit("names and definitions of topics", 64 * MIB, "bytes", "a definition has some KiB; they are kept")
-NAME = Limit("a name of a topic or type", 4096, "characters", "ROS 2 has topics of at most 255")
+NAME = Limit("a name of a topic, type or file", 4096, "characters", "ROS 2 has topics of at most 255")
 IMAGE_STEPS = Limit(
     "steps of SQLite's machine in one reading", 5_000_000, "", "a message takes 20, and 20 bytes of its file", 12.5
 )
 TOPICS = Limit("topics of images", 100, "", "vehicles have tens of cameras; first messages are held")
+IMAGE_TOPICS = Limit("topics of images", 100, "", "no error: the first by name are looked at; vehicles have tens")
+POSE_TOPICS = Limit("topics of Odometry, and of PoseStamped", 100, "", "no error: as above; robots have a few")
+FIRSTS = Limit("first messages that are kept", 64 * MIB, "bytes", "no error: others are read again when asked for")
 TRANSFORMS = Limit(
     "bytes of transforms",
     32 * MIB,
@@ -123,11 +125,14 @@ NESTED = Limit("a message of many parts", 16 * MIB, "bytes", "50,000 markers; ea
 NESTED_RECORDED = Limit(
     "a message of many parts by a definition of the recording", 2 * MIB, "bytes", "parts may be as small as a byte"
 )
+JSON = Limit("values of a message in JSON", 300_000, "", "an image is one; 10,000 transforms have 120,000")
+LINKS = Limit("transforms of a message in JSON or protobuf", 50_000, "", "each becomes objects; robots have hundreds")
 DEFINITION = Limit("a definition", 256 * KIB, "characters", "the longest of ROS has 60 KiB, with all that it needs")
+DEFINITIONS = Limit("definitions of topics that are used", MIB, "characters", "a robot's have 2 MB in all", 1)
 IDL = Limit("a definition in IDL without comments", 32 * KIB, "characters", "the parser needs a second for these")
 EXPRESSIONS = Limit("constants and bounds of a definition in IDL", 500, "", "the parser takes 2 ms for each")
 TYPES = Limit("types of a definition", 500, "", "the largest of ROS need 60")
-FIELDS = Limit("fields of a definition", 5000, "", "the largest of ROS have 400")
+FIELDS = Limit("fields of a definition", 3000, "", "the largest of ROS have 400")
 BRACKETS = Limit("levels of brackets", 8, "", "a list of names in a module of a module has four")
 PARTS = Limit("parts of arrays of fixed length", 1000, "", "code is made for each of them; covariances are not meant")
 ARRAY = Limit("a number in a definition", 2**26, "", "length of an array or a text")

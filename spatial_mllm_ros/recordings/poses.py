@@ -8,6 +8,7 @@ from typing import Any
 
 from ..geometry.transform_buffer import chain
 from .errors import BagError
+from .limits import POSE_TOPICS
 from .recording import Recording, require
 from .types import ODOMETRY, POSE, TRANSFORMS
 
@@ -66,12 +67,13 @@ def find_poses(
             return PoseSource(source, name, child, world_frame or _frame(recording, name)), problems
     if len(up) > 1 and not all(tree[frame][1] for frame in up[:-1]):
         return PoseSource("tf", "", "", _world(up, world_frame)), problems
-    for name in _filled(recording, ODOMETRY):
-        moved = recording.first(name).child_frame_id.lstrip("/")
+    for name, message in _read(recording, ODOMETRY, problems):
+        moved = message.child_frame_id.lstrip("/")
         if moved in up:
             return PoseSource("odometry", name, "", world_frame or _frame(recording, name)), problems
         problems.append(f"{name} moves '{moved}', to which the camera's frame '{camera_frame}' is not connected")
-    stamped = [name for name in _filled(recording, POSE) if not any(word in name.lower() for word in NO_CAMERA)]
+    found = _read(recording, POSE, problems)
+    stamped = [name for name, _ in found if not any(word in name.lower() for word in NO_CAMERA)]
     if len(stamped) == 1:
         world = world_frame or _frame(recording, stamped[0])
         return PoseSource("pose", stamped[0], child_frame or camera_frame, world), problems
@@ -91,8 +93,14 @@ def _world(up: list[str], wanted: str | None) -> str:
     return wanted or ("odom" if "odom" in up else up[-1])
 
 
-def _filled(recording: Recording, kind: str) -> list[str]:
-    return sorted(t.name for t in recording.topics.values() if t.type == kind and recording.counts[t.name])
+def _read(recording: Recording, kind: str, problems: list[str]) -> list[tuple[str, Any]]:
+    """(name, first message) of topics of a type; what cannot be read is added to ``problems``."""
+    names = sorted(t.name for t in recording.topics.values() if t.type == kind and recording.counts[t.name])
+    if left := len(names[POSE_TOPICS.most :]):
+        problems.append(f"{left} topics of {kind} are not looked at: the first {POSE_TOPICS.most} by name are")
+    found = sorted(recording.firsts(names[: POSE_TOPICS.most]), key=lambda one: one[0])
+    problems += [f"{name} is not used: none of its messages can be read" for name, first in found if first is None]
+    return [(name, first) for name, first in found if first is not None]
 
 
 def _frame(recording: Recording, name: str) -> str:

@@ -9,20 +9,20 @@ from .limits import QOS, YAML_DEPTH, TooMuch
 
 LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # makes lists, dicts and texts, and nothing else
 
+DEPTH = 10_000  # messages that a publisher keeps; more is not meant
+
 
 def plain_yaml(text: str) -> Any:
-    """What a text in YAML says, all values as texts.
+    """What a text in YAML says, all values as texts; what an alias (``*name``) stands for is there once.
 
     Raises:
-        TooMuch: it is nested deeply, or says things once and refers to them often. YAMLError: it is no YAML.
+        TooMuch: it is nested deeply. YAMLError: it is no YAML.
     """
     depth = 0
     for event in yaml.parse(text, LOADER):
-        if isinstance(event, yaml.AliasEvent):
-            raise TooMuch("it has aliases (*name), which may stand for any amount of text: write the values out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         YAML_DEPTH.check(depth)
-    return yaml.load(text, LOADER)
+    return yaml.load(text, LOADER)  # noqa: S506, a safe one
 
 
 def offered(text: str) -> tuple[Qos, ...]:
@@ -37,7 +37,7 @@ def offered(text: str) -> tuple[Qos, ...]:
 def _profile(one: Any) -> Qos:
     return Qos(
         _word(QosHistory, one.get("history")),
-        int(one["depth"]),
+        min(int(one["depth"]), DEPTH),
         _word(QosReliability, one.get("reliability")),
         _word(QosDurability, one.get("durability")),
         _time(one["deadline"]),

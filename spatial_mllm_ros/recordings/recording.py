@@ -2,28 +2,20 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rosbags.interfaces import MessageDefinitionFormat, Nodetype
-from rosbags.typesys import get_types_from_idl, get_types_from_msg
-
+from .definitions import has_lists, missing, recorded_types
 from .errors import BagError, BagWarning
+from .limits import DEFINITIONS, FIRSTS, NESTED, NESTED_RECORDED, Limit
 from .source import FOREVER, ZSTD_MAGIC, Work, message
 from .storage import open_storages
 from .topic import Topic
-from .types import Typestore, own_store, typestore
+from .types import Typestore, typestore
 
 MOST_PROBLEMS = 100  # that are told; each broken message may have a text of its own
-HEADER = "std_msgs/msg/Header"  # that of ROS 1 has a field more, which the conversion to CDR drops
-PARSERS: dict[MessageDefinitionFormat, Callable[[str, str], Any]] = {
-    MessageDefinitionFormat.NONE: lambda text, name: {},
-    MessageDefinitionFormat.MSG: get_types_from_msg,
-    MessageDefinitionFormat.IDL: lambda text, name: get_types_from_idl(text),
-}
 
 
 class Recording(AbstractContextManager["Recording"]):
@@ -48,6 +40,11 @@ class Recording(AbstractContextManager["Recording"]):
         self.path = Path(path)
         self.problems: list[str] = []
         self._files = open_storages(self.path)
+        self._firsts: dict[str, Any] = {}
+        self._kept = 0  # bytes of them
+        self._types: dict[str, Typestore] = {}
+        self._layouts: dict[str, tuple[Typestore, str, Limit | None]] = {}
+        self._defined = 0  # characters of definitions that were parsed
         self._parts = self._files.parts
         self.topics: dict[str, Topic] = {}
         self.unread: dict[str, Topic] = {}
@@ -98,7 +95,7 @@ class Recording(AbstractContextManager["Recording"]):
                 return bytes(typestore().serialize_cdr(topic.convert(data), topic.type, little_endian=True))
             if data[:4] == ZSTD_MAGIC:  # packed one by one; no message begins so
                 data = message(data, work)
-            return bytes(self.types.ros1_to_cdr(data, topic.type)) if topic.ros1 else data
+            return bytes(self.types(topic.type).ros1_to_cdr(data, topic.type)) if topic.ros1 else data
         except Exception as error:  # what is missing, of another kind or broken
             self._warn(f"a message on {topic.name} cannot be read: {error}")
             return None
@@ -118,9 +115,24 @@ class Recording(AbstractContextManager["Recording"]):
             return None
 
     def first(self, name: str) -> Any:
-        """The first message of a topic, or None where there is none."""
-        wanted = [name] if self.counts[name] else []
-        return next((message for _, _, message in self.decoded(wanted)), None)
+        """The first message of a topic that can be read, or None where there is none."""
+        return next(message for _, message in self.firsts([name]))
+
+    def firsts(self, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+        """(name, as :meth:`first`) of each of these topics, in one reading; they are kept as far as they are small."""
+        known = [name for name in names if name in self._firsts or not self.counts[name]]
+        yield from ((name, self._firsts.get(name)) for name in known)
+        wanted = dict.fromkeys(set(names).difference(known))
+        for topic, _, data in self.messages(wanted) if wanted else ():
+            if topic.name in wanted and (message := self.decoded_or_none(topic, data)) is not None:
+                wanted.pop(topic.name)
+                if (kept := self._kept + len(data)) <= FIRSTS.most:
+                    self._firsts[topic.name], self._kept = message, kept
+                yield topic.name, message
+            if not wanted:
+                break
+        self._firsts |= wanted
+        yield from wanted.items()
 
     def decode(self, topic: Topic, data: bytes) -> Any:
         """The message in CDR bytes, as rosbags makes it.
@@ -129,29 +141,46 @@ class Recording(AbstractContextManager["Recording"]):
             BagError: the bytes do not fit the type, or nobody knows the type.
         """
         try:
-            return self.types.deserialize_cdr(data, topic.type)
+            types, lacking, bound = self._layout(topic.type)
+            if lacking:
+                raise BagError(f"its recorded definition has {lacking}")
+            if bound is not None:
+                bound.check(len(data))
+            return types.deserialize_cdr(data, topic.type)
         except Exception as error:
             raise BagError(f"a message on {topic.name} cannot be read as {topic.type}: {error}") from None
 
-    @cached_property
-    def types(self) -> Typestore:
-        """Types by the definitions in the recording.
+    def types(self, kind: str) -> Typestore:
+        """Types to read messages of a type with, by the definition in the recording.
 
         Jazzy's where it has none or an empty one, where it cannot be used, or where they differ only in names.
         """
-        known, changed = typestore(), {}
-        for topic in self.topics.values():
-            try:
-                types = PARSERS[topic.definition.format](topic.definition.data, topic.type)
-                types = {n: t for n, t in types.items() if t[1] or n not in known.fielddefs}
-                types = {n: t for n, t in types.items() if n != HEADER and known.fielddefs.get(n, ((), ()))[1] != t[1]}
-                recorded = _with(types)
-                changed.update({n: t for n, t in types.items() if not _same(recorded, known, n)})
-            except Exception as error:  # a parser of broken text has many words for it
-                if topic.type not in known.fielddefs:
-                    why = " ".join(str(error).split())[:80]
-                    self._warn(f"{topic.name}: the recorded definition of {topic.type} cannot be used ({why})")
-        return _with(changed)
+        if kind not in self._types:
+            self._types[kind] = typestore()
+            for topic in self.topics.values():
+                if topic.type == kind and topic.definition.data:
+                    self._types[kind] = self._recorded_types(topic)
+                    break
+        return self._types[kind]
+
+    def _layout(self, kind: str) -> tuple[Typestore, str, Limit | None]:
+        """Types to read a type with, what it lacks, and a bound on its messages where parts of them become objects."""
+        if kind not in self._layouts:
+            types = self.types(kind)
+            bound = NESTED if types is typestore() else NESTED_RECORDED
+            self._layouts[kind] = types, missing(types, kind), bound if has_lists(types, kind) else None
+        return self._layouts[kind]
+
+    def _recorded_types(self, topic: Topic) -> Typestore:
+        try:
+            self._defined += len(topic.definition.data)
+            DEFINITIONS.check(self._defined, self._files.size)
+            return recorded_types(topic.definition, topic.type)
+        except Exception as error:  # a parser of broken text has many words for it
+            if topic.type not in typestore().fielddefs or isinstance(error, BagError):
+                why = " ".join(str(error).split())[:120]
+                self._warn(f"{topic.name}: the recorded definition of {topic.type} cannot be used ({why})")
+            return typestore()
 
     def close(self) -> None:
         self._files.close()
@@ -205,24 +234,3 @@ def require(recording: Recording, name: str, types: Collection[str] = ()) -> Top
     if types and topic.type not in types:
         raise BagError(f"{name} is of type {topic.type}, expected {' or '.join(types)}; {would_do}")
     return topic
-
-
-def _with(types: Any) -> Typestore:
-    """The known types with some replaced."""
-    if not types:
-        return typestore()
-    store = own_store()
-    for name in types:
-        store.fielddefs.pop(name, None)
-        store.types.pop(name, None)
-    store.register(types)
-    return store
-
-
-def _same(recorded: Typestore, known: Typestore, name: str) -> bool:
-    """Whether both lay a type out alike, whatever its fields are called."""
-    if name == HEADER or name not in known.fielddefs:
-        return name == HEADER
-    kinds, others = ([kind for _, kind in store.fielddefs[name][1]] for store in (recorded, known))
-    parts = [kind[1][0] if kind[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) else kind for kind in kinds]
-    return kinds == others and all(_same(recorded, known, str(part[1])) for part in parts if part[0] == Nodetype.NAME)

@@ -12,6 +12,7 @@ from ..messages import NotDepth, depth_pixels
 from ..topic_names import is_registered, split, words
 from .decided import decided
 from .errors import BagError
+from .limits import IMAGE_TOPICS
 from .poses import PoseSource, find_poses
 from .recording import Recording, require
 from .types import CAMERA_INFO, IMAGE, IMAGES
@@ -110,8 +111,8 @@ class _Finder:
         self.problems: list[str] = []
         self._no_depth: dict[str, str] = {}  # topics that might be taken for depth -> why they are none
         by_kind: dict[str, list[str]] = defaultdict(list)
-        for name in sorted(recording.topics):
-            by_kind[self._kind(name)].append(name)
+        for name, kind in sorted(self._looked_at().items()):
+            by_kind[kind].append(name)
         self.color, self.depth, self.info = by_kind["color"], by_kind["depth"], by_kind["info"]
 
     def cameras(self) -> dict[str, CameraTopics]:
@@ -165,16 +166,21 @@ class _Finder:
         topics = ", ".join(sorted(self.recording.topics)) or "none"
         return f"no Image or CompressedImage topic with colour; topics: {topics}"
 
-    def _kind(self, name: str) -> str:
-        kind = self.recording.topics[name].type
-        if kind == CAMERA_INFO:
-            return "info"
-        if kind not in IMAGES:
-            return ""
-        message = self.recording.first(name)
+    def _looked_at(self) -> dict[str, str]:
+        """What topics of images are, by their first messages, and those of camera_info."""
+        topics = self.recording.topics.values()
+        images = sorted(t.name for t in topics if t.type in IMAGES)
+        if left := len(images[IMAGE_TOPICS.most :]):
+            text = f"the first {IMAGE_TOPICS.most} by name are"
+            self.problems.append(f"{left} topics of images are not looked at: {text}")
+        found = self.recording.firsts(images[: IMAGE_TOPICS.most])
+        kinds = {name: self._kind(name, message) for name, message in found}
+        return kinds | {t.name: "info" for t in topics if t.type == CAMERA_INFO}
+
+    def _kind(self, name: str, message: Any) -> str:
         if message is None or OTHER_WORDS & set(words(name)):
             return ""
-        form = message.encoding if kind == IMAGE else message.format
+        form = message.encoding if self.recording.topics[name].type == IMAGE else message.format
         if not any(sign in form for sign in DEPTH_FORMS) and not any("depth" in word for word in words(name)):
             return "color"
         try:

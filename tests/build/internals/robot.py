@@ -214,7 +214,7 @@ ROWS = [
     Row(
         "rosbags",
         "a type is replaced by taking it out of fielddefs and types",
-        "spatial_mllm_ros/recordings/recording.py",
+        "spatial_mllm_ros/recordings/definitions.py",
         "store.fielddefs.pop(",
         a_type_is_replaced_in_a_store,
         "rosbags",
