@@ -47,9 +47,7 @@ class Tape:
         self.static: list[bytes] = []
         by_topic: dict[str, list[tuple[int, bytes]]] = {topic: [] for topic in ORDER}
         with Recording(path) as known:
-            self.stamped: dict[str, Any] = {
-                t.name: restamper(t.type, known.types(t.type)) for t in known.topics.values()
-            }
+            self.stamped: dict[str, Any] = {t.name: restamper(t.type, known.types(t)) for t in known.topics.values()}
             for topic, _, recorded in known.messages():
                 if topic.name == "/tf_static":
                     self.static.append(bytes(recorded))

@@ -188,7 +188,7 @@ def _write(recording: Recording, copied: list[Topic], kept: Progress, out: Path)
     """The new recording: copied messages and rewards in order of time."""
     with BagWriter(kept.folder / out.name, overwrite=True) as bag:
         for topic in copied:
-            bag.add_topic(topic, recording.types(topic.type))
+            bag.add_topic(topic, recording.types(topic))
         bag.add_topic(Topic(REWARD_TOPIC, REWARD, qos=offered_qos(REWARD_TOPIC)))
         messages = ((stamp, topic.name, data) for topic, stamp, data in recording.messages([t.name for t in copied]))
         rewards = ((stamp, REWARD_TOPIC, data) for stamp, data in kept.records())

@@ -86,12 +86,12 @@ def _records(source: Source, kept: Kept, work: Work, inside: bool = False) -> Re
     while source.left:
         header = _fields(source.blob())
         op = header.get(b"op", b"")
+        work.record()
         if op == CHUNK and not inside:
             yield from _chunk(source, header, kept, work)
             continue
         data = source.blob()
         if op == MESSAGE:
-            work.message()
             (key,) = U32.unpack(header[b"conn"])
             if key in topics:
                 yield topics[key], _stamp(header[b"time"]), data

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -121,4 +122,13 @@ def _numbers(t: Any, q: Any) -> list[float]:
 
 
 def _matrix(numbers: Any) -> Matrix:
-    return pose_matrix(numbers[:3], numbers[3:])
+    return _pose(np.asarray(numbers, np.float64).tobytes())
+
+
+@lru_cache(1024)  # many transforms repeat
+def _pose(numbers: bytes) -> Matrix:
+    values = np.frombuffer(numbers)
+    with np.errstate(over="ignore"):  # the length of a quaternion, which is refused then
+        matrix = pose_matrix(values[:3], values[3:])
+    matrix.flags.writeable = False
+    return matrix

@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import NamedTuple
 
-from .limits import MESSAGES, OVERLAP, PASS, TooMuch
+from .limits import OVERLAP, PASS, RECORDS, TooMuch
 from .source import FOREVER, Cut, Kept, Records, Source, Work, opened
 from .topic import Topic
 
@@ -97,7 +97,7 @@ def _check(index: Index, work: Work) -> None:
     """Whether an index can be right. Raises Cut, TooMuch."""
     if not all(0 <= c.start_ns <= c.end_ns <= FOREVER for c in index.chunks) or index.end_ns > FOREVER:
         raise Cut
-    MESSAGES.check(sum(index.counts.values()), work.size)
+    RECORDS.check(sum(index.counts.values()), work.size)
     PASS.check(sum(c.size for c in index.chunks), work.size)
 
 

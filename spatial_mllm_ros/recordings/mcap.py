@@ -81,10 +81,10 @@ def _records(source: Source, kept: Kept, work: Work, inside: bool = False) -> Re
     topics = kept.topics
     while source.left:
         op, length = HEAD.unpack(source.take(HEAD.size))
+        work.record()
         if op == 0x05:
             data = source.take(length)
             key, _, stamp, _ = MESSAGE.unpack_from(data)
-            work.message()
             if stamp > FOREVER:
                 raise Cut("a message is stamped beyond the year 2262")
             if key in topics:

@@ -22,7 +22,7 @@ def plain_yaml(text: str) -> Any:
     for event in yaml.parse(text, LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         YAML_DEPTH.check(depth)
-    return yaml.load(text, LOADER)  # noqa: S506, a safe one
+    return yaml.load(text, LOADER)
 
 
 def offered(text: str) -> tuple[Qos, ...]:

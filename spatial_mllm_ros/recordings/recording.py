@@ -5,17 +5,25 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .definitions import has_lists, missing, recorded_types
 from .errors import BagError, BagWarning
-from .limits import DEFINITIONS, FIRSTS, NESTED, NESTED_RECORDED, Limit
+from .limits import DEFINITIONS, FIRSTS, NESTED, NESTED_RECORDED, Limit, Spent
 from .source import FOREVER, ZSTD_MAGIC, Work, message
 from .storage import open_storages
 from .topic import Topic
-from .types import Typestore, typestore
+from .types import TRANSFORMS, Typestore, typestore
 
 MOST_PROBLEMS = 100  # that are told; each broken message may have a text of its own
+
+
+class _Layout(NamedTuple):
+    """Types to read messages with, what of theirs is missing, and a bound where their parts become objects."""
+
+    types: Typestore
+    missing: str
+    bound: Limit | None
 
 
 class Recording(AbstractContextManager["Recording"]):
@@ -42,8 +50,7 @@ class Recording(AbstractContextManager["Recording"]):
         self._files = open_storages(self.path)
         self._firsts: dict[str, Any] = {}
         self._kept = 0  # bytes of them
-        self._types: dict[str, Typestore] = {}
-        self._layouts: dict[str, tuple[Typestore, str, Limit | None]] = {}
+        self._layouts: dict[Any, _Layout] = {}
         self._defined = 0  # characters of definitions that were parsed
         self._parts = self._files.parts
         self.topics: dict[str, Topic] = {}
@@ -83,6 +90,8 @@ class Recording(AbstractContextManager["Recording"]):
         try:
             for part in self._parts:
                 for topic, stamp, data in part.messages(names, start_ns, stop_ns, work):
+                    if topic.type == TRANSFORMS:
+                        work.transforms(len(data))
                     if topic.type == self.topics[topic.name].type and (cdr := self._cdr(topic, data, work)) is not None:
                         yield topic, stamp, cdr
         except Exception as error:  # the storage libraries have many words for damage
@@ -95,7 +104,9 @@ class Recording(AbstractContextManager["Recording"]):
                 return bytes(typestore().serialize_cdr(topic.convert(data), topic.type, little_endian=True))
             if data[:4] == ZSTD_MAGIC:  # packed one by one; no message begins so
                 data = message(data, work)
-            return bytes(self.types(topic.type).ros1_to_cdr(data, topic.type)) if topic.ros1 else data
+            return bytes(self.types(topic).ros1_to_cdr(data, topic.type)) if topic.ros1 else data
+        except Spent:
+            raise
         except Exception as error:  # what is missing, of another kind or broken
             self._warn(f"a message on {topic.name} cannot be read: {error}")
             return None
@@ -141,35 +152,30 @@ class Recording(AbstractContextManager["Recording"]):
             BagError: the bytes do not fit the type, or nobody knows the type.
         """
         try:
-            types, lacking, bound = self._layout(topic.type)
-            if lacking:
-                raise BagError(f"its recorded definition has {lacking}")
-            if bound is not None:
-                bound.check(len(data))
-            return types.deserialize_cdr(data, topic.type)
+            layout = self._layout(topic)
+            if layout.missing:
+                raise BagError(f"its recorded definition has {layout.missing}")
+            if layout.bound is not None:
+                layout.bound.check(len(data))
+            return layout.types.deserialize_cdr(data, topic.type)
         except Exception as error:
             raise BagError(f"a message on {topic.name} cannot be read as {topic.type}: {error}") from None
 
-    def types(self, kind: str) -> Typestore:
-        """Types to read messages of a type with, by the definition in the recording.
+    def types(self, topic: Topic) -> Typestore:
+        """Types to read messages of a topic with, by its definition in the recording.
 
         Jazzy's where it has none or an empty one, where it cannot be used, or where they differ only in names.
         """
-        if kind not in self._types:
-            self._types[kind] = typestore()
-            for topic in self.topics.values():
-                if topic.type == kind and topic.definition.data:
-                    self._types[kind] = self._recorded_types(topic)
-                    break
-        return self._types[kind]
+        return self._layout(topic).types
 
-    def _layout(self, kind: str) -> tuple[Typestore, str, Limit | None]:
-        """Types to read a type with, what it lacks, and a bound on its messages where parts of them become objects."""
-        if kind not in self._layouts:
-            types = self.types(kind)
+    def _layout(self, topic: Topic) -> "_Layout":
+        key = topic.type, topic.definition
+        if key not in self._layouts:
+            types = self._recorded_types(topic) if topic.definition.data else typestore()
             bound = NESTED if types is typestore() else NESTED_RECORDED
-            self._layouts[kind] = types, missing(types, kind), bound if has_lists(types, kind) else None
-        return self._layouts[kind]
+            lists = topic.type in types.fielddefs and has_lists(types, topic.type)
+            self._layouts[key] = _Layout(types, missing(types, topic.type), bound if lists else None)
+        return self._layouts[key]
 
     def _recorded_types(self, topic: Topic) -> Typestore:
         try:

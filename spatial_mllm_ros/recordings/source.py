@@ -15,7 +15,7 @@ from zlib import crc32
 from lz4.frame import LZ4FrameDecompressor
 
 from .errors import BagError
-from .limits import CHUNK, LARGEST_CHUNK, MESSAGE, MESSAGES, MIB, PASS, STEPS, TEXTS, TOPICS
+from .limits import CHUNK, LARGEST_CHUNK, MESSAGE, MIB, PASS, RECORDS, STEPS, TEXTS, TOPICS, TRANSFORMS
 from .topic import Topic
 
 if sys.version_info >= (3, 14):
@@ -68,22 +68,28 @@ class Work:
 
     size: int = 0
     _unpacked: int = 0
-    _messages: int = 0
+    _records: int = 0
+    _transforms: int = 0
     _steps: int = 0
 
     def unpack(self, count: int) -> None:
-        """So many more bytes. Raises TooMuch."""
+        """So many more bytes. Raises Spent."""
         self._unpacked += count
         PASS.check(self._unpacked, self.size)
 
-    def message(self) -> None:
-        """One more message. Raises TooMuch, now and then."""
-        self._messages += 1
-        if not self._messages % 1024:
-            MESSAGES.check(self._messages, self.size)
+    def record(self) -> None:
+        """One more message or other record. Raises Spent, now and then."""
+        self._records += 1
+        if not self._records % 1024:
+            RECORDS.check(self._records, self.size)
+
+    def transforms(self, count: int) -> None:
+        """So many more bytes of transforms. Raises Spent."""
+        self._transforms += count
+        TRANSFORMS.check(self._transforms, self.size)
 
     def step(self, count: int) -> None:
-        """So many more steps of SQLite's machine. Raises TooMuch."""
+        """So many more steps of SQLite's machine. Raises Spent."""
         self._steps += count
         STEPS.check(self._steps, self.size)
 

@@ -12,7 +12,7 @@ from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
 from .errors import BagError
 from .foreign import foreign_topic
-from .limits import MESSAGES, NAME, TooMuch
+from .limits import NAME, RECORDS, TooMuch
 from .mcap import DEFINITION_FORMATS
 from .qos import offered
 from .source import FOREVER, Cut, Kept, Records, Work, opened
@@ -82,7 +82,7 @@ class SqliteFile:
         )
         left = self._bytes
         for key, stamp, data in rows:
-            work.message()
+            work.record()
             if not isinstance(stamp, int) or not isinstance(data, bytes):
                 raise Cut
             left -= len(data)
@@ -114,7 +114,7 @@ class SqliteFile:
         if self._is_short():
             raise Cut
         for key, count, first, last in found:
-            MESSAGES.check(count, work.size)
+            RECORDS.check(count, work.size)
             self._note(self._topics[key], first + 0, last + 0, count)
         self._index = _index(db)
 

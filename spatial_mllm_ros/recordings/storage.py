@@ -68,10 +68,12 @@ class Files:
         Raises:
             BagError: it is no recording. OSError: it cannot be read, or there is no room to unpack it.
         """
-        packed = _magic(path) == ZSTD_MAGIC
         self.size += path.stat().st_size
         self._work.size = self.size
-        part = self._unpack(path) if packed else _open_file(path, self._work)
+        try:
+            part = self._unpack(path) if _magic(path) == ZSTD_MAGIC else _open_file(path, self._work)
+        except BagError as error:
+            raise BagError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
         self._open.callback(part.close)
         self.parts.append(part)
         return part
@@ -153,7 +155,7 @@ def _open_folder(folder: Path, files: Files) -> None:
         except BagError as error:
             if len(paths) == 1:
                 raise
-            files.problems.append(f"{path.name} is not read: {str(error).removeprefix(str(path)).strip()}")
+            files.problems.append(f"{path.name} is not read: {str(error).removeprefix(str(path)).strip(': ')}")
             continue
         twin = next((other for other, known in opened.items() if _is_copy(part, known, path in unnamed)), None)
         if twin is not None:

@@ -109,7 +109,7 @@ def test_copies_topics_as_they_are(tmp_path):
     source = write_ros2(tmp_path / "r", rgbd(3))
     with Recording(source) as old, BagWriter(tmp_path / "copy.mcap") as new:
         for topic in old.topics.values():
-            new.add_topic(topic, old.types(topic.type))
+            new.add_topic(topic, old.types(topic))
         for topic, ns, data in old.messages():
             new.write_cdr(topic.name, data, ns)
     with Recording(source) as old, Recording(tmp_path / "copy.mcap") as new:

@@ -82,7 +82,7 @@ class Outputs:
         self._publishers[topic.name] = self._node.create_publisher(kind, published, qos)
         if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL:
             self.latched.add(topic.name)
-        self._restampers[topic.name] = restamper(topic.type, self._recording.types(topic.type))
+        self._restampers[topic.name] = restamper(topic.type, self._recording.types(topic))
 
 
 def qos_profile(topic: Topic) -> QoSProfile:
