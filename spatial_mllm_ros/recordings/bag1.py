@@ -5,7 +5,7 @@ from struct import Struct, iter_unpack
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
 from .indexed import Chunk, Index
-from .limits import NAME
+from .limits import HEADER, NAME
 from .source import FOREVER, Cut, Kept, Records, Source, Work, chunk
 from .topic import LATCHED, Topic, ros_type
 
@@ -68,9 +68,10 @@ def index(source: Source, kept: Kept) -> Index:
 def _fields(header: bytes) -> dict[bytes, bytes]:
     at, fields = 0, {}
     while at < len(header):
+        HEADER.check(len(fields))
         end = at + 4 + U32.unpack_from(header, at)[0]
         name, equals, value = header[at + 4 : end].partition(b"=")
-        if end > len(header) or not equals:
+        if end > len(header) or not equals or name in fields:
             raise Cut
         fields[name], at = value, end
     return fields

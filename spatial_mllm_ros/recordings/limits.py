@@ -119,8 +119,9 @@ STEPS = Limit(
     "steps of SQLite in one reading", 5_000_000, "", "a message takes 20 of them, and 20 bytes of the file", 12.5, Spent
 )
 TOPICS = Limit("topics and types", 10_000, "", "large robots have hundreds")
-TEXTS = Limit("names and definitions of topics", 64 * MIB, "bytes", "a definition has some KiB; they are kept")
-NAME = Limit("a name of a topic, type or file", 4096, "characters", "ROS 2 has topics of at most 255")
+TEXTS = Limit("names and definitions of topics", 16 * MIB, "bytes", "a robot's have 2 MB; they are kept")
+NAME = Limit("a name of a topic, type or file", 1024, "characters", "ROS 2 has topics of at most 255")
+HEADER = Limit("fields of a header in a ROS 1 bag", 100, "", "the longest has 7")
 IMAGE_TOPICS = Limit("topics of images", 100, "", "no error: the first by name are looked at; vehicles have tens")
 POSE_TOPICS = Limit("topics of Odometry, and of PoseStamped", 100, "", "no error: as above; robots have a few")
 FIRSTS = Limit("first messages that are kept", 64 * MIB, "bytes", "no error: others are read again when asked for")

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from struct import Struct, iter_unpack
+from typing import NamedTuple
 
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat, Qos
 
@@ -21,6 +22,15 @@ DEFINITION_FORMATS = {
     "ros2idl": MessageDefinitionFormat.IDL,
     "omgidl": MessageDefinitionFormat.IDL,
 }
+
+
+class Schema(NamedTuple):
+    """Name, encoding and text of a type, and what that means where it is one of ROS."""
+
+    kind: str
+    written: str
+    text: bytes
+    definition: MessageDefinition
 
 
 def scan(source: Source, kept: Kept, work: Work) -> Records:
@@ -117,22 +127,25 @@ def _keep(op: int, body: bytes, kept: Kept) -> None:
     if not kept.is_new(op, key, body):
         return
     if op == 0x03:
-        kept.schemas[key] = NAME.checked(fields.text()), fields.text(), fields.blob()
+        kind, written, text = NAME.checked(fields.text()), fields.text(), fields.blob()
+        form = DEFINITION_FORMATS.get(written, MessageDefinitionFormat.NONE)
+        kept.schemas[key] = Schema(kind, written, text, MessageDefinition(form, text.decode(errors="replace")))
         return
     (schema,) = fields.unpack("<H")
     name, encoding, metadata, qos = fields.text(), fields.text(), record(fields.blob()), ()
     while metadata.left:
         entry, value = metadata.text(), metadata.text()
         qos = offered(value) if entry == "offered_qos_profiles" else qos
-    kept.topics[key] = _topic(NAME.checked(name), encoding, kept.schemas.get(schema), qos)
+    kept.topics[key] = _topic(NAME.checked(name), encoding, kept.schemas.get(schema), qos, kept)
 
 
-def _topic(name: str, encoding: str, schema: tuple[str, str, bytes] | None, qos: tuple[Qos, ...]) -> Topic:
+def _topic(name: str, encoding: str, schema: Schema | None, qos: tuple[Qos, ...], kept: Kept) -> Topic:
     if schema is None:
         return Topic(name, "", unread=NO_TYPE)
-    kind, written, text = schema
     if encoding in ("cdr", "ros1", ""):  # some writers leave it empty
-        form = DEFINITION_FORMATS.get(written, MessageDefinitionFormat.NONE)
-        definition = MessageDefinition(form, text.decode(errors="replace"))
-        return Topic(name, ros_type(kind), definition, qos, ros1=encoding == "ros1" or written == "ros1msg")
-    return foreign_topic(name, encoding, kind, text)
+        ros1 = encoding == "ros1" or schema.written == "ros1msg"
+        return Topic(name, ros_type(schema.kind), schema.definition, qos, ros1)
+    key = encoding, schema.kind, schema.text
+    if key not in kept.foreign:
+        kept.foreign[key] = foreign_topic(name, *key)
+    return Topic(name, kept.foreign[key].type, convert=kept.foreign[key].convert, unread=kept.foreign[key].unread)

@@ -22,7 +22,7 @@ def plain_yaml(text: str) -> Any:
     for event in yaml.parse(text, LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         YAML_DEPTH.check(depth)
-    return yaml.load(text, LOADER)
+    return LOADER(text).get_single_data()
 
 
 def offered(text: str) -> tuple[Qos, ...]:

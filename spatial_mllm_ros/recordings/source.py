@@ -98,7 +98,8 @@ class Kept:
     """Types and topics of a file by their numbers; what is kept of them is bounded."""
 
     def __init__(self):
-        self.schemas: dict[int, tuple[str, str, bytes]] = {}  # name, encoding, definition
+        self.schemas: dict[int, Any] = {}
+        self.foreign: dict[Any, Topic] = {}  # by schema and encoding, whose decoders are large
         self.topics: dict[Any, Topic] = {}
         self._records: dict[tuple[Any, Any], bytes] = {}
         self._size = 0

@@ -211,6 +211,25 @@ def many_topics(folder):
     return mcap_of(folder / "a.mcap", *(channel(f"/t{i}", number=i) + message(b"", number=i) for i in range(1, 30_000)))
 
 
+def one_schema(folder):
+    """9,000 topics of one type, whose definition has 8 MB."""
+    schema = record(0x03, struct.pack("<H", 1) + text("a/msg/B") + text("ros2msg") + text(b"#" * 2**23))
+    topics = [
+        record(0x04, struct.pack("<HH", i, 1) + text(f"/t{i}") + text("cdr") + struct.pack("<I", 0))
+        for i in range(9000)
+    ]
+    return mcap_of(folder / "a.mcap", repeated(schema, len(schema)), *topics, message(b""))
+
+
+def header_fields(folder):
+    """A header of a record with 100,000 fields."""
+    fields = b"".join(struct.pack("<I", 6) + b"%05d=" % i for i in range(100_000))
+    bag = struct.pack("<II", 8, 4) + b"op=\x03" + bytes(4)
+    path = folder / "a.bag"
+    path.write_bytes(b"#ROSBAG V2.0\n" + bag + struct.pack("<I", len(fields)) + fields)
+    return path
+
+
 def many_cameras(folder):
     """150 topics of images, and as many of Odometry, of which the only message comes last."""
     data = mcap.cdr(recordings.image(START, recordings.color_pixels(0), "rgb8"))
@@ -280,7 +299,7 @@ HOSTILE = {
     "packed folder": packed_folder,
     "packed messages": packed_messages,
     "recursive view": view(f"{COUNT} SELECT i, 1, i, x'00' FROM n"),
-    "zeros in a view": view(f"{COUNT} SELECT i, 1, i, zeroblob(2000000000) FROM n"),
+    "zeros in a view": view(f"{COUNT} SELECT i, 1, i, zeroblob(900000000) FROM n"),
     "computed column": computed,
     "shared pages": shared_pages,
     "pipe": pipe,
@@ -289,6 +308,8 @@ HOSTILE = {
     "same chunk": same_chunk,
     "many topics": many_topics,
     "many cameras": many_cameras,
+    "one schema of many topics": one_schema,
+    "fields of a header": header_fields,
     "far stamps": lambda folder: mcap_of(folder / "a.mcap", channel(), *(message(b"", 2**64 - 1) for _ in range(9))),
 }
 """What it is -> a function of a folder that writes it there, and gives its path."""
