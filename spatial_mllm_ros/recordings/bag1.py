@@ -6,7 +6,7 @@ from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
 from .indexed import Chunk, Index
 from .limits import HEADER, NAME
-from .source import FOREVER, Cut, Kept, Records, Source, Work, chunk
+from .source import FOREVER, Cut, Kept, Names, Records, Source, Work, chunk
 from .topic import LATCHED, Topic, ros_type
 
 MAGIC = b"#ROSBAG V2.0\n"
@@ -14,23 +14,23 @@ U32, U64, TIME = Struct("<I"), Struct("<Q"), Struct("<II")
 MESSAGE, CHUNK, CHUNK_INFO, CONNECTION = b"\x02", b"\x05", b"\x06", b"\x07"
 
 
-def scan(source: Source, kept: Kept, work: Work) -> Records:
-    """Messages in the order of the file. Raises Cut where it breaks off."""
+def scan(source: Source, kept: Kept, work: Work, names: Names) -> Records:
+    """Messages of these topics, or of all, in the order of the file. Raises Cut where it breaks off."""
     source.go(len(MAGIC))
     header = _fields(source.blob())
     source.blob()
-    yield from _records(source, kept, work)
+    yield from _records(source, kept, work, names)
     if not 0 < int.from_bytes(header.get(b"index_pos", b""), "little") <= source.size:
         raise Cut
 
 
-def read_chunk(source: Source, at: int, kept: Kept, work: Work) -> Records:
-    """Messages of the chunk at a place of the file."""
+def read_chunk(source: Source, at: int, kept: Kept, work: Work, names: Names) -> Records:
+    """Messages of these topics, of the chunk at a place of the file."""
     source.go(at)
     header = _fields(source.blob())
     if header.get(b"op") != CHUNK:
         raise Cut("its index names a chunk where there is none")
-    return _chunk(source, header, kept, work)
+    return _chunk(source, header, kept, work, names)
 
 
 def index(source: Source, kept: Kept) -> Index:
@@ -82,28 +82,29 @@ def _stamp(time: bytes) -> int:
     return seconds * 10**9 + nanoseconds
 
 
-def _records(source: Source, kept: Kept, work: Work, inside: bool = False) -> Records:
+def _records(source: Source, kept: Kept, work: Work, names: Names, inside: bool = False) -> Records:
     topics = kept.topics
     while source.left:
         header = _fields(source.blob())
         op = header.get(b"op", b"")
         work.record()
         if op == CHUNK and not inside:
-            yield from _chunk(source, header, kept, work)
+            yield from _chunk(source, header, kept, work, names)
             continue
-        data = source.blob()
-        if op == MESSAGE:
-            (key,) = U32.unpack(header[b"conn"])
-            if key in topics:
-                yield topics[key], _stamp(header[b"time"]), data
+        (length,) = source.unpack("<I")
+        topic = topics.get(*U32.unpack(header[b"conn"])) if op == MESSAGE else None
+        if topic is not None and (names is None or topic.name in names):
+            yield topic, _stamp(header[b"time"]), source.take(length)
         elif op == CONNECTION:
-            _keep(header, data, kept)
+            _keep(header, source.take(length), kept)
+        else:
+            source.go(source.at + length)
 
 
-def _chunk(source: Source, header: dict[bytes, bytes], kept: Kept, work: Work) -> Records:
+def _chunk(source: Source, header: dict[bytes, bytes], kept: Kept, work: Work, names: Names) -> Records:
     ((packed,), (size,)), compression = (source.unpack("<I"), U32.unpack(header[b"size"])), header[b"compression"]
     records, whole = chunk(source, compression.decode(errors="replace"), packed, size, work)
-    yield from _records(records, kept, work, inside=True)
+    yield from _records(records, kept, work, names, inside=True)
     if not whole:
         raise Cut
 

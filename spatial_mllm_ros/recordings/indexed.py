@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .limits import OVERLAP, PASS, RECORDS, TooMuch
-from .source import FOREVER, Cut, Kept, Records, Source, Work, opened
+from .source import FOREVER, Cut, Kept, Names, Records, Source, Work, opened
 from .topic import Topic
 
 
@@ -38,8 +38,8 @@ class Index:
 class Format:
     """How a kind of file is read; see the functions of these names in mcap.py and bag1.py."""
 
-    scan: Callable[[Source, Kept, Work], Records]
-    read_chunk: Callable[[Source, int, Kept, Work], Records]
+    scan: Callable[[Source, Kept, Work, Names], Records]
+    read_chunk: Callable[[Source, int, Kept, Work, Names], Records]
     index: Callable[[Source, Kept], Index]
 
 
@@ -85,8 +85,8 @@ class Indexed:
             if one.end_ns < start_ns or one.start_ns >= stop_ns or (one.topics and not one.topics & wanted):
                 continue
             yield from waiting.before((one.start_ns, one.at))
-            read = self._form.read_chunk(self._source, one.at, self._kept, work)
-            waiting.add(one.at, [m for m in read if m[0].name in names and start_ns <= m[1] < stop_ns])
+            read = self._form.read_chunk(self._source, one.at, self._kept, work, names)
+            waiting.add(one.at, [m for m in read if start_ns <= m[1] < stop_ns])
         yield from waiting.before((FOREVER + 1, 0))
 
     def close(self) -> None:
@@ -147,13 +147,13 @@ class Scanned:
 
     def messages(self, names: Collection[str], start_ns: int, stop_ns: int, work: Work) -> Records:
         """Messages of these topics, stamped from ``start_ns`` to before ``stop_ns``."""
-        return (m for m in self._until_cut(work) if m[0].name in names and start_ns <= m[1] < stop_ns)
+        return (m for m in self._until_cut(work, names) if start_ns <= m[1] < stop_ns)
 
-    def _until_cut(self, work: Work) -> Iterator[tuple[Topic, int, bytes]]:
+    def _until_cut(self, work: Work, names: Names = None) -> Iterator[tuple[Topic, int, bytes]]:
         try:
             with opened(self._path) as file:
                 source = Source(file, self._path.stat().st_size)
-                yield from self._form.scan(source, Kept(), work)
+                yield from self._form.scan(source, Kept(), work, names)
         except Exception as error:  # whatever broken bytes lead to
             self.cut = True
             self.why = str(error) if isinstance(error, (Cut, TooMuch)) else ""

@@ -10,7 +10,7 @@ from .foreign import NO_TYPE, foreign_topic
 from .indexed import Chunk, Index
 from .limits import NAME
 from .qos import offered
-from .source import FOREVER, Cut, Kept, Records, Source, Work, chunk, record
+from .source import FOREVER, Cut, Kept, Names, Records, Source, Work, chunk, record
 from .topic import Topic, ros_type
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -33,21 +33,21 @@ class Schema(NamedTuple):
     definition: MessageDefinition
 
 
-def scan(source: Source, kept: Kept, work: Work) -> Records:
-    """Messages in the order of the file. Raises Cut where it breaks off."""
+def scan(source: Source, kept: Kept, work: Work, names: Names) -> Records:
+    """Messages of these topics, or of all, in the order of the file. Raises Cut where it breaks off."""
     source.go(len(MAGIC))
-    yield from _records(source, kept, work)
+    yield from _records(source, kept, work, names)
     if not source.left:
         raise Cut
 
 
-def read_chunk(source: Source, at: int, kept: Kept, work: Work) -> Records:
-    """Messages of the chunk at a place of the file."""
+def read_chunk(source: Source, at: int, kept: Kept, work: Work, names: Names) -> Records:
+    """Messages of these topics, of the chunk at a place of the file."""
     source.go(at)
     op, _ = HEAD.unpack(source.take(HEAD.size))
     if op != 0x06:
         raise Cut("its index names a chunk where there is none")
-    return _chunk(source, kept, work)
+    return _chunk(source, kept, work, names)
 
 
 def index(source: Source, kept: Kept) -> Index:
@@ -87,21 +87,24 @@ def _chunk_index(body: Source) -> Chunk:
     return Chunk(first, last, at, length, body.unpack("<QQ")[1], channels)
 
 
-def _records(source: Source, kept: Kept, work: Work, inside: bool = False) -> Records:
+def _records(source: Source, kept: Kept, work: Work, names: Names, inside: bool = False) -> Records:
     topics = kept.topics
     while source.left:
         op, length = HEAD.unpack(source.take(HEAD.size))
         work.record()
         if op == 0x05:
-            data = source.take(length)
-            key, _, stamp, _ = MESSAGE.unpack_from(data)
+            end = source.at + length
+            key, _, stamp, _ = MESSAGE.unpack(source.take(MESSAGE.size))
             if stamp > FOREVER:
                 raise Cut("a message is stamped beyond the year 2262")
-            if key in topics:
-                yield topics[key], stamp, data[MESSAGE.size :]
+            topic = topics.get(key)
+            if topic is not None and (names is None or topic.name in names):
+                yield topic, stamp, source.take(end - source.at)
+            else:
+                source.go(end)
         elif op == 0x06 and not inside:
             end = source.at + length
-            yield from _chunk(source, kept, work)
+            yield from _chunk(source, kept, work, names)
             source.go(end)
         elif op in (0x03, 0x04):
             _keep(op, source.take(length), kept)
@@ -111,11 +114,11 @@ def _records(source: Source, kept: Kept, work: Work, inside: bool = False) -> Re
             source.go(source.at + length)
 
 
-def _chunk(source: Source, kept: Kept, work: Work) -> Records:
+def _chunk(source: Source, kept: Kept, work: Work, names: Names) -> Records:
     _, _, size, crc = source.unpack("<QQQI")
     compression = source.text()
     records, whole = chunk(source, compression, source.unpack("<Q")[0], size, work, crc)
-    yield from _records(records, kept, work, inside=True)
+    yield from _records(records, kept, work, names, inside=True)
     if not whole:
         raise Cut
 

@@ -4,12 +4,12 @@ import bz2
 import stat
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 from zlib import crc32
 
 from lz4.frame import LZ4FrameDecompressor
@@ -40,6 +40,7 @@ KINDS = {
 }
 
 Records = Iterator[tuple[Topic, int, bytes]]
+Names: TypeAlias = Collection[str] | None  # of topics; None is all
 
 
 class Cut(Exception):
