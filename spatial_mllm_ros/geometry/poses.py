@@ -1,7 +1,10 @@
 """Rigid transforms as 4x4 matrices; ``a_from_b`` maps coordinates in b to coordinates in a."""
 
+from collections.abc import Iterable, Sequence
+from math import hypot, isfinite
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 Matrix = NDArray[np.float64]
@@ -15,21 +18,30 @@ def rigid(rotation: NDArray, translation: NDArray) -> Matrix:
     return out
 
 
-def pose_matrix(translation: ArrayLike, quaternion_xyzw: ArrayLike) -> Matrix:
+def pose_matrix(translation: Iterable[float], quaternion_xyzw: Iterable[float]) -> Matrix:
     """Transform from a translation [3] in metres and a quaternion [4].
 
     Raises:
         ValueError: a value is not finite, or farther than ``FARTHEST``, or the quaternion is more than 1 % away from
             unit length.
     """
-    t, q = np.asarray(translation, np.float64), np.asarray(quaternion_xyzw, np.float64)
-    if not np.isfinite(t).all() or not np.isfinite(q).all():
+    t, q = [float(v) for v in translation], [float(v) for v in quaternion_xyzw]  # thousands a second: not by arrays
+    if not all(map(isfinite, (*t, *q))):
         raise ValueError("pose with NaN or infinite values")
-    if np.abs(t).max() > FARTHEST:
-        raise ValueError(f"pose {np.abs(t).max():.3g} m away: expected metres, {FARTHEST:g} at most")
-    if abs(np.linalg.norm(q) - 1) > 0.01:
-        raise ValueError(f"quaternion of length {np.linalg.norm(q):.3g}: expected 1")
-    return rigid(Rotation.from_quat(q).as_matrix(), t)
+    if (far := max(map(abs, t))) > FARTHEST:
+        raise ValueError(f"pose {far:.3g} m away: expected metres, {FARTHEST:g} at most")
+    if abs((length := hypot(*q)) - 1) > 0.01:
+        raise ValueError(f"quaternion of length {length:.3g}: expected 1")
+    x, y, z, w = (v / length for v in q)
+    xx, yy, zz, ww = x * x, y * y, z * z, w * w
+    return np.array(
+        [
+            [xx - yy - zz + ww, 2 * (x * y - z * w), 2 * (x * z + y * w), t[0]],
+            [2 * (x * y + z * w), -xx + yy - zz + ww, 2 * (y * z - x * w), t[1]],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), -xx - yy + zz + ww, t[2]],
+            [0.0, 0.0, 0.0, 1.0],
+        ]
+    )
 
 
 def quaternion_xyzw(matrix: Matrix) -> NDArray[np.float64]:
@@ -62,8 +74,18 @@ def rotation_angle(matrix: Matrix) -> float:
 def is_rigid(matrix: Matrix, tolerance: float = 1e-4) -> bool:
     """Whether a 4x4 matrix is a finite proper rotation with a translation of ``FARTHEST`` at most."""
     matrix = np.asarray(matrix)
-    if matrix.shape != (4, 4) or not (np.abs(matrix) <= FARTHEST).all():
+    if matrix.shape != (4, 4) or matrix[3].tolist() != [0, 0, 0, 1]:
         return False
-    r = matrix[:3, :3]
-    orthonormal = np.abs(r @ r.T - np.eye(3)).max() <= tolerance and np.linalg.det(r) > 0
-    return bool(orthonormal and np.array_equal(matrix[3], [0, 0, 0, 1]))
+    rows = matrix[:3].tolist()
+    if not all(abs(value) <= FARTHEST for row in rows for value in row):
+        return False
+    x, y, z = (row[:3] for row in rows)
+    squares, mixed = (_dot(x, x), _dot(y, y), _dot(z, z)), (_dot(x, y), _dot(y, z), _dot(z, x))
+    orthonormal = all(abs(v - 1) <= tolerance for v in squares) and all(abs(v) <= tolerance for v in mixed)
+    return (
+        orthonormal and _dot(x, [y[1] * z[2] - y[2] * z[1], y[2] * z[0] - y[0] * z[2], y[0] * z[1] - y[1] * z[0]]) > 0
+    )
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]

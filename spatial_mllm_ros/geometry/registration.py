@@ -94,6 +94,8 @@ def _table(camera: Camera) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return np.zeros((2, 2)), np.zeros((0, 0, 2))
     rays = ray_grid(camera)[..., :2].reshape(-1, 2)
     rays = rays[np.isfinite(rays).all(axis=1)]
+    if not len(rays):  # it shows nothing
+        return np.ones((2, 2)), np.zeros((1, 1, 2))
     low, high = rays.min(axis=0).clip(-REACH, 0), rays.max(axis=0).clip(0, REACH)
     margin = 0.01 * (high - low)
     low, high = low - margin, high + margin

@@ -128,7 +128,6 @@ def _matrix(numbers: Any) -> Matrix:
 @lru_cache(1024)  # many transforms repeat
 def _pose(numbers: bytes) -> Matrix:
     values = np.frombuffer(numbers)
-    with np.errstate(over="ignore"):  # the length of a quaternion, which is refused then
-        matrix = pose_matrix(values[:3], values[3:])
+    matrix = pose_matrix(values[:3], values[3:])
     matrix.flags.writeable = False
     return matrix

@@ -171,6 +171,14 @@ def test_planes_are_carried_over_exactly_through_any_lens(model):
     np.testing.assert_allclose(out[there], right[there], atol=1e-3)
 
 
+def test_a_lens_of_which_no_pixel_has_a_ray_shows_nothing():
+    blind = Camera("c", "c", 16, 12, np.array([[1e-3, 0, -900], [0, 1e-3, -900], [0, 0, 1]]), "equidistant", np.ones(4))
+    assert not np.isfinite(ray_grid(blind)[..., :2]).any()
+    assert (
+        not Registration(blind, SENSOR, BESIDE).register(np.full((SENSOR.height, SENSOR.width), 2.0, np.float32)).any()
+    )
+
+
 def test_the_nearest_surface_is_in_front_and_nothing_is_invented():
     """A board 1 m away before a wall at 3 m, 0.1 m of baseline: edges move by f b / z pixels."""
     place = room.pose(translation=(-0.1, 0, 0))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from spatial_mllm_ros.geometry.poses import (
     interpolate,
@@ -31,6 +32,17 @@ def about_z(degrees, translation=(0, 0, 0)):
 
 def test_quarter_turn_by_hand():
     np.testing.assert_allclose(transform(about_z(90, (1, 2, 3)), np.array([1.0, 0, 0])), [1, 3, 3], atol=1e-12)
+
+
+@given(st.tuples(*[st.floats(-1, 1)] * 4), st.floats(0.991, 1.009))
+def test_rotations_are_those_of_scipy(q, length):
+    q = np.array(q)
+    if np.linalg.norm(q) < 0.1:
+        q = np.array([0, 0, 0, 1.0])
+    q *= length / np.linalg.norm(q)
+    found = pose_matrix((1, 2, 3), q)
+    np.testing.assert_allclose(found[:3, :3], Rotation.from_quat(q).as_matrix(), atol=1e-14)
+    assert is_rigid(found) and not is_rigid(found * [-1, 1, 1, 1]) and not is_rigid(found * [1, 1, 1.001, 1])
 
 
 @given(poses(), poses())
