@@ -48,8 +48,10 @@ def export_model(
     from ..mllm.families.exporting import export
     from ..simulation import make_room
 
-    room = make_room(seed=0, size=(160, 120), duration=4.0, fps=2.0)
-    pictures = [image for i in range(len(room)) if (image := room.render(i).frame.image) is not None]
+    def pictures() -> list[Any]:
+        room = make_room(seed=0, size=(160, 120), duration=4.0, fps=2.0)
+        return [room.render(i).frame.image for i in range(len(room))]
+
     with progress("exporting") as move:
         done = export(model, output, pictures, precision, *within, overwrite, lambda _, part: move(part, 1.0))
     for name, file in done["files"].items():

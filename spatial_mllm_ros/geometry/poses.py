@@ -82,9 +82,8 @@ def is_rigid(matrix: Matrix, tolerance: float = 1e-4) -> bool:
     x, y, z = (row[:3] for row in rows)
     squares, mixed = (_dot(x, x), _dot(y, y), _dot(z, z)), (_dot(x, y), _dot(y, z), _dot(z, x))
     orthonormal = all(abs(v - 1) <= tolerance for v in squares) and all(abs(v) <= tolerance for v in mixed)
-    return (
-        orthonormal and _dot(x, [y[1] * z[2] - y[2] * z[1], y[2] * z[0] - y[0] * z[2], y[0] * z[1] - y[1] * z[0]]) > 0
-    )
+    normal = y[1] * z[2] - y[2] * z[1], y[2] * z[0] - y[0] * z[2], y[0] * z[1] - y[1] * z[0]
+    return orthonormal and _dot(x, normal) > 0
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:

@@ -129,6 +129,15 @@ def test_join_refuses_what_does_not_fit_and_writes_nothing(call, model, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_what_cannot_be_exported_is_said_in_one_line_and_writes_nothing(call, model, tmp_path):
+    pytest.importorskip("onnxscript")
+    out = tmp_path / "out"
+    assert "multiples of 28" in error_of(call("export", model, "--out", out, "--size", "100x140", code=1))
+    assert "expected MIN:OPT:MAX" in error_of(call("export", model, "--out", out, "--frames", "16", code=1))
+    assert "expected a folder or a hub id" in error_of(call("export", tmp_path / "gone", "--out", out, code=1))
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_cannot_be_asked_says_why_before_the_model_is_loaded(call, film, simulated_bag, tmp_path):
     gone = tmp_path / "gone"
     (tmp_path / "wrong.json").write_text("[1]")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spatial_mllm_ros.cli.parse import image_size, sources, targets
+from spatial_mllm_ros.cli.parse import frames_range, image_size, picture_sizes, sources, targets
 from spatial_mllm_ros.motion.targets import Target
 
 START = 1_700_000_000_500_000_000
@@ -58,6 +58,17 @@ def test_sources():
 def test_wrong_source_lists_the_names(text):
     with pytest.raises(ValueError, match="camera_info"):
         sources([text])
+
+
+def test_what_is_exported():
+    assert frames_range("1:16:32") == (1, 16, 32)
+    assert picture_sizes(["476x644", "112x140"]) == [(476, 644), (112, 140)] and picture_sizes(None) == []
+    for text in ("16", "1:16", "1:16:32:64", "1:x:3", "-1:2:4"):
+        with pytest.raises(ValueError, match="expected MIN:OPT:MAX, like 1:16:32"):
+            frames_range(text)
+    for text in ("476", "476x", "476,644", "0x1x2"):
+        with pytest.raises(ValueError, match="expected height x width in pixels, like 476x644"):
+            picture_sizes(["112x140", text])
 
 
 def test_image_size():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...errors import bad
 from ...files import left_behind, whole_folder
 from ..encoders.export.graph import Extent, Range
+from ..encoders.export.write import write
 from ..encoders.exported import ABOUT
 from ..weights.digest import encoders_digest
 from ..weights.files import show
@@ -24,7 +25,7 @@ MOST_FRAMES, MOST_PIXELS = 128, 4096  # of a clip; of a side
 def export(
     model: str | Path,
     out: str | Path,
-    pictures: Sequence[NDArray[np.uint8]],
+    pictures: Callable[[], Sequence[NDArray[np.uint8]]],
     precision: str = "fp32",
     frames: tuple[int, int, int] = (1, 16, 32),
     sizes: Sequence[tuple[int, int]] = (),
@@ -35,7 +36,7 @@ def export(
 
     Args:
         model: folder or hub id of a Spatial-MLLM or a VGGT. out: new folder.
-        pictures: RGB uint8 [h, w, 3], at least one, that files are checked with, beside noise.
+        pictures: gives RGB uint8 [h, w, 3], at least one, that files are checked with, beside noise.
         precision: ``fp32`` or ``fp16``.
         frames: least, usual and most of a clip.
         sizes: heights and widths, pixels, the usual one first: any between the least and the most. Empty: what pictures
@@ -48,8 +49,6 @@ def export(
         SpatialError: no such model; BAD_REQUEST for what is asked; a file that misses what it has to keep to, which is
             then not written.
     """
-    from ..encoders.export.write import write
-
     if precision not in ("fp32", "fp16"):
         raise bad(f"precision '{precision}': expected fp32 or fp16")
     out = Path(out).expanduser().resolve()
@@ -71,7 +70,7 @@ def export(
         shutil.rmtree(left, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(out) as folder:
-        return write(folder, parts.graphs(), within, parts.patch, pictures, about, precision, progress)
+        return write(folder, parts.graphs(), within, parts.patch, pictures(), about, precision, progress)
 
 
 def _range(
