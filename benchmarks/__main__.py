@@ -8,8 +8,11 @@ from pathlib import Path
 
 from benchmarks.common import machine
 
-NEED_TORCH = ("model", "ask", "recovery", "sft")
-MODULES = ("coverage", "motion", "node", "annotate", "memory", "mapping", "model", "ask", "recovery", "multispa", "sft")
+NEED_TORCH = ("model", "encoders", "ask", "recovery", "sft")
+MODULES = (
+    *("coverage", "motion", "node", "annotate", "memory", "mapping"),
+    *("model", "encoders", "ask", "recovery", "multispa", "sft"),
+)
 
 
 def main() -> int:

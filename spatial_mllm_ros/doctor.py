@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
+from .errors import SpatialError
 from .isolated import FOR_MODELS, GENERAL, environment, run_code
+from .mllm.encoders.onnx import PROVIDERS, runtime
 from .mllm.weights.published import FRAMES, PUBLISHED, Checkpoint
 from .mllm.weights.shipped import find_shipped
 from .versions import MODEL, install, outside, version_of
@@ -114,11 +116,22 @@ def model() -> Iterator[Check]:
     yield Check(group, "NVIDIA GPU", found, remedy="the model runs on the CPU, slowly")
     if card:
         yield Check(group, "torch on the GPU", cuda(), remedy=f"pip install --force-reinstall torch {GPU_TORCH}")
+    yield Check(group, "exported encoders", providers(), remedy=f"optional: {install('onnxruntime')}")
     if (nano := find_shipped()) is not None:
         size = sum(path.stat().st_size for path in nano.glob("*.safetensors")) / 1e6
         yield Check(group, "nano", f"ships with the package, {size:.0f} MB; commercial use allowed")
     for checkpoint in PUBLISHED:
         yield fits(group, checkpoint, memory(), card[1] if card else 0.0)
+
+
+def providers() -> str:
+    """What ONNX Runtime can run exported encoders with here, in words; empty where it is not installed."""
+    try:
+        there = runtime().get_available_providers()
+    except SpatialError:
+        return ""
+    version = version_of("onnxruntime") or version_of("onnxruntime-gpu")
+    return f"ONNX Runtime {version}: {', '.join(name for name, full in PROVIDERS.items() if full in there)}"
 
 
 def fits(group: str, checkpoint: Checkpoint, ram: float, vram: float) -> Check:
