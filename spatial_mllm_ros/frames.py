@@ -247,9 +247,8 @@ class Frame:
     def decoded_nbytes(self) -> int:
         """Memory that its decoded pixels take, bytes, known without decoding: colour, luminance, depth."""
         color, depth, sensor = self._color, self._depth_pixels, self._sensor
-        sizes = [color and (color.height, color.width), depth and (depth.height, depth.width)]
-        sizes.append(sensor and depth and (sensor.target.height, sensor.target.width))
-        return sum(4 * size[0] * size[1] for size in sizes if size)
+        decoded = [part for part in (color, depth, sensor.target if sensor and depth else None) if part is not None]
+        return sum(4 * part.height * part.width for part in decoded)
 
     def release(self) -> None:
         """Drop decoded pixels; they are decoded again when asked for."""

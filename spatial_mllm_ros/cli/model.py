@@ -34,7 +34,7 @@ def load_engine(params: AskParams) -> Engine:
     for odd in outside():
         warn(f"the model may fail: {odd}")
     with progress("loading the model") as move:
-        loaded = loading.load_engine(model, **params.options, progress=lambda stage, fraction: move(fraction, 1.0))
+        loaded: Any = loading.load_engine(model, **params.options, progress=lambda stage, fraction: move(fraction, 1.0))
     if loaded.taken:
         note(f"model: {loaded.taken}")
     return loaded

@@ -58,7 +58,7 @@ def read_pixels(source: Path | bytes) -> NDArray:
         if (jpeg := data.startswith(b"\xff\xd8")) and (scans := data.count(SCAN)) > MOST_SCANS:
             raise BadMessage(f"JPEG of {scans} scans: expected at most {MOST_SCANS}")
         with PIL.Image.open(BytesIO(_jpeg(data) if jpeg else data), formats=_formats()) as image:
-            check_size(*image.size, len(data))
+            check_size(image.width, image.height, len(data))
             if image.mode == "F":
                 raise BadMessage("floating point pixels are no colours")
             if image.format == "PNG":

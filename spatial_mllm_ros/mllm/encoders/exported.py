@@ -134,7 +134,10 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_profile(profile: Any) -> bool:
-    shapes = [profile.get(point) for point in ("min", "opt", "max")] if isinstance(profile, dict) else [None]
-    return all(isinstance(s, list) and all(type(n) is int and 0 <= n < 2**31 for n in s) for s in shapes) and (
-        len({len(s) for s in shapes}) == 1
-    )
+    if not isinstance(profile, dict):
+        return False
+    shapes: list[Any] = [profile.get(point) for point in ("min", "opt", "max")]
+    if not all(isinstance(shape, list) for shape in shapes):
+        return False
+    whole = all(type(n) is int and 0 <= n < 2**31 for shape in shapes for n in shape)
+    return whole and len({len(shape) for shape in shapes}) == 1

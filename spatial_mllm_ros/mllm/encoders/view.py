@@ -38,7 +38,8 @@ def window(
     """
     frames = check_frames(images)
     height, width = fit(frames[0].shape[:2], longest, patch)
-    clip = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
+    resized = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames]
+    clip = np.stack(resized, dtype=np.uint8)
     depth, confidence, pose_enc = heads(clip)
     window_from_camera, intrinsics = decode_poses(pose_enc, (height, width))
     return WindowGeometry(depth, confidence, window_from_camera, intrinsics)

@@ -28,7 +28,7 @@ def from_files(files: OnnxEncoders, device: torch.device) -> Encoders:
         return Geometry(*(torch.from_numpy(part).to(device) for part in files.heads(frames.float().cpu().numpy())))
 
     def connect(visual: Tensor, spatial: Tensor, grid: Grid) -> Tensor:
-        fused = files.connect(*(tokens.float().cpu().numpy() for tokens in (visual, spatial)), grid)
+        fused = files.connect(visual.float().cpu().numpy(), spatial.float().cpu().numpy(), grid)
         return torch.from_numpy(fused).to(device)
 
     return Encoders(visual, spatial, geometry, connect)
