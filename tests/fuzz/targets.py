@@ -231,6 +231,21 @@ def _calibration(data: bytes, folder: Path) -> None:
     read_calibration(folder)
 
 
+def _exports(folder: Path) -> list[bytes]:
+    from tests.mllm.encoders.test_exported import ABOUT
+
+    return [json.dumps(ABOUT).encode(), json.dumps({**ABOUT, "window": 4, "connector": "layer_3"}, indent=1).encode()]
+
+
+def _export(data: bytes, folder: Path) -> None:
+    from spatial_mllm_ros.mllm.encoders.exported import read_exported
+
+    (folder / "encoders.json").write_bytes(data)
+    found = read_exported(folder)
+    _ = found.levels, found.shown, found.window, found.connector, found.patch, found.longest
+    found.profiles("spatial.onnx")
+
+
 def _parameters(folder: Path) -> list[bytes]:
     from spatial_mllm_ros.config import describe
 
@@ -338,6 +353,7 @@ def targets() -> Iterator[tuple[str, Target]]:
     yield "state", Target(_states, lambda data, folder: _codec().load(data), (StateError,))
     yield "parameters", Target(_parameters, _build, (ValueError,))
     yield "calibration", Target(_calibrations, _calibration, (SpatialError,))
+    yield "encoders", Target(_exports, _export, (SpatialError,))
     yield "template", Target(lambda folder: [t.encode() for t in TEMPLATES], _template, (ValueError,))
     yield "safetensors", Target(_headers, _entries, (SpatialError,))
     yield "config", model("config.json")

@@ -75,7 +75,7 @@ class Exported:
         return path
 
     def profiles(self, name: str) -> Mapping[str, Mapping[str, Sequence[int]]]:
-        """Least, usual and largest shape of each input of a file."""
+        """Least, usual and largest shape of each input of a file that is there, see :meth:`file`."""
         return self.about["files"][name]["profiles"]
 
     def check_model(self, digest: str) -> None:
@@ -124,6 +124,9 @@ def _checked(about: dict[str, Any], folder: Path) -> dict[str, Any]:
         profiles = file.get("profiles") if isinstance(file, dict) else None
         good = isinstance(profiles, dict) and all(_is_profile(profile) for profile in profiles.values())
         odd += [] if good and "/" not in name and name.endswith(".onnx") else [name]
+    if not odd:
+        images = about["files"].get("spatial.onnx", {}).get("profiles", {}).get("images")
+        odd = [] if images and len(images["min"]) == 4 else ["spatial.onnx"]
     if odd:
         raise EncodersError(f"{ABOUT} in {folder}: {odd[0]} is not as export writes it: export the encoders again")
     return about

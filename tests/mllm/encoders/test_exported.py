@@ -89,6 +89,11 @@ def test_profiles_that_are_none(tmp_path, profile):
     refused(folder, "spatial.onnx is not as export writes it")
 
 
+@pytest.mark.parametrize("files", [{}, {"spatial.onnx": {"profiles": {}}}, {"visual.onnx": {"profiles": {}}}])
+def test_nothing_that_sees_images(tmp_path, files):
+    refused(written(tmp_path, files=files), "spatial.onnx is not as export writes it")
+
+
 @pytest.mark.parametrize("name", ["../spatial.onnx", "spatial.so"])
 def test_files_elsewhere_are_none(tmp_path, name):
     refused(written(tmp_path, files={name: {"profiles": {"images": PROFILE}}}), "is not as export writes it")
