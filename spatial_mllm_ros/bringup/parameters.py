@@ -37,7 +37,7 @@ def read(path: Path, node: str) -> dict[str, Any]:
         tree = yaml.load(path.read_text("utf-8"), Loader)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: dates that are none
         raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     found = list(sections(tree)) if isinstance(tree, dict) else []
     if not found:

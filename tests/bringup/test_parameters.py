@@ -86,6 +86,7 @@ def same(values: dict) -> dict:
         ("just words", "is no parameter file"),
         ("status_rate: 2.0", "is no parameter file"),
         ("/**: [", "is no YAML: while parsing a flow node"),
+        ("[" * 2000, "is no YAML: maximum recursion depth exceeded"),
         (
             "/spatial_mllm: {ros__parameters: {}}",
             f"has nothing for {NODE}, only for /spatial_mllm; /**/spatial_mllm fits",

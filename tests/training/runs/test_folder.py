@@ -113,3 +113,19 @@ def test_a_finished_run_stays_finished(tmp_path):
     begun(tmp_path / "run").state("finished", steps=5)
     folder = begun(tmp_path / "run", stop=False)
     assert folder.finished and json.loads((tmp_path / "run" / "run.json").read_text())["steps"] == 5
+
+
+@pytest.mark.parametrize("text", ["[" * 2000, "- steps", "at: 2001-99-99", "{"])
+def test_a_run_whose_recipe_cannot_be_read_is_another_one(tmp_path, text):
+    begun(tmp_path / "run")
+    (tmp_path / "run" / "recipe.yaml").write_text(text)
+    with pytest.raises(RunError, match=r"recipe\.yaml cannot be read: expected another folder, or --overwrite"):
+        RunFolder(tmp_path / "run").open(RunRecipe(steps=5), DATA)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "{"])
+def test_data_of_a_run_that_cannot_be_read_are_others(tmp_path, text):
+    begun(tmp_path / "run")
+    (tmp_path / "run" / "data.json").write_text(text)
+    with pytest.raises(RunError, match="holds a run with other data"):
+        RunFolder(tmp_path / "run").open(RunRecipe(steps=5), DATA)

@@ -85,7 +85,13 @@ def test_what_is_wrong_is_named(values, said):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("steps: [", "is no YAML"), ("- steps", "holds list"), ("\x00", "is no YAML")],
+    [
+        ("steps: [", "is no YAML"),
+        ("- steps", "holds list"),
+        ("\x00", "is no YAML"),
+        ("[" * 2000, "is no YAML"),
+        ("at: 2001-99-99", "is no YAML"),
+    ],
 )
 def test_files_that_are_no_recipes(tmp_path, text, said):
     (tmp_path / "bad.yaml").write_text(text)

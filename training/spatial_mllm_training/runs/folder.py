@@ -113,7 +113,11 @@ class RunFolder:
     def _check(self, recipe: RunRecipe, data: dict[str, Any], processes: int) -> None:
         """Raises RunError where the run that is here is another one; fields that it did not know had their defaults."""
         old = {f.name: f.default for f in fields(recipe) if f.default is not MISSING}
-        old |= yaml.safe_load((self.path / "recipe.yaml").read_text("utf-8"))
+        try:
+            old |= dict(yaml.safe_load((self.path / "recipe.yaml").read_text("utf-8")))
+        except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError):
+            what = f"{self.path.name} holds a run whose recipe.yaml cannot be read"
+            raise RunError(f"{what}: expected another folder, or --overwrite") from None
         wanted = yaml.safe_load(recipe_yaml(recipe)).items()
         other = [f"{name} {old.get(name)!r}, not {new!r}" for name, new in wanted if old.get(name) != new]
         known = self._read("data.json")
@@ -127,9 +131,10 @@ class RunFolder:
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_text("utf-8"))
-        except (OSError, ValueError):
+            found = json.loads((self.path / name).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     def _take_lock(self) -> None:
         """Until the run stops or the process is gone."""

@@ -102,7 +102,7 @@ def load_recipe(path_or_name: str | Path, cls: type[Recipe], overrides: Sequence
     except OSError:
         names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
         raise RecipeError(f"recipe '{path_or_name}': expected a YAML file or one of {names}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"recipe {path.name} is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise RecipeError(f"recipe {path.name} holds {type(values).__name__}: expected fields and their values")
@@ -132,7 +132,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"'{override}': expected field=value")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise RecipeError(f"{name} = {text!r}: no YAML") from None
     *outer, last = name.strip().split(".")
     for part in outer:
