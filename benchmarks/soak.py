@@ -32,6 +32,7 @@ from spatial_mllm_ros.errors import ErrorCode
 CAMERAS = [f"camera{i}" for i in range(4)]
 PAUSE = 0.2  # s between two requests
 WAIT = 60.0  # s
+LATE = 10.0  # s after a pass within which all of it has to be processed or counted, on however loaded a machine
 LEFT = 5  # requests, and as many goals, that a client leaves behind
 JUMP = 3600 * 10**9  # ns
 WARM = 0.1  # of the time, after which nothing may grow any more
@@ -141,6 +142,12 @@ class Soak(Player):
         """Process id of the model's process, by what the node says; 0: none."""
         return int(self.diagnostics.get("process", 0))
 
+    def settle(self, sent: int) -> None:
+        """Wait until so many images are processed or counted as dropped, LATE at most."""
+        end = monotonic() + LATE
+        while self.status.frames_seen + self.status.frames_dropped < sent and monotonic() < end:
+            sleep(PAUSE)
+
     def sample(self) -> dict[str, float]:
         node, model = self.process.pid, self.model()
         return {
@@ -191,6 +198,7 @@ def run(
             end.set()
             users.join(WAIT)
             sleep(SETTLE)
+            soak.settle(sent)
             state = {"seen": soak.status.frames_seen, "dropped": soak.status.frames_dropped}
             samples.append({"seconds": monotonic() - start, "sent": sent, **state, **soak.sample()})
             print(" ".join(f"{name} {samples[-1][name]:.0f}" for name in COLUMNS), file=sys.stderr, flush=True)
