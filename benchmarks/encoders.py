@@ -53,7 +53,7 @@ def rows(folder: Path) -> Iterator[Row]:
     eager = model.network.model.encoders
     for threads in THREADS:
         torch.set_num_threads(threads)
-        before, files = resident_mb(), OnnxEncoders(read_exported(folder), "cpu", threads)
+        before, files = resident_mb(), OnnxEncoders(read_exported(folder), "cpu", threads=threads)
         for name in ("visual", "spatial", "connector"):
             files.load(name)
         yield Row(f"memory of the loaded files, {threads} threads", f"{resident_mb() - before:.0f} MB")

@@ -1,5 +1,6 @@
 """Pictures inside of a CompressedImage: what their first bytes say of them, and their pixels."""
 
+import re
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -10,15 +11,15 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from .errors import BadMessage
-from .image_size import ANY_PIXELS, MOST_SCANS, check_size
+from .image_size import ANY_PIXELS, MAX_SIDE, MOST_SCANS, check_size
+
+PIL.Image.MAX_IMAGE_PIXELS = MAX_SIDE**2  # Pillow would warn, and refuse photos of phones; check_size bounds them
 
 KINDS = ("JPEG", "PNG", "TIFF")  # what a CompressedImage may hold by its definition
 VIDEO = ("h264", "h265", "hevc", "av1", "vp8", "vp9")  # formats of streams of video, as senders name them
 START_CODES = b"\0\0\0\1", b"\0\0\1"  # of H.264 and H.265
-JPEG_END, PNG_END = b"\xff\xd9", b"IEND"
-START_OF_SCAN = 0xDA
-SCAN = bytes((0xFF, START_OF_SCAN))  # occurs in no coded data
-ALONE = (0x01, *range(0xD0, 0xD9))  # markers of JPEG without a length behind them
+MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")  # of a JPEG: all that a length follows, and the end
+START_OF_SCAN, END_OF_IMAGE, PNG_END = b"\xda", b"\xd9", b"IEND"
 PNG_BITS, PNG_COLORS = 24, 25  # where a PNG says how many bits a sample has, and of what its pixels are made
 PNG_GRAY = 0
 CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
@@ -61,11 +62,9 @@ def picture(data: Any, description: str, most: int | None = None) -> Picture:
     except Exception:
         raise BadMessage(_why_unreadable(data, description)) from None
     raw = bytes(data)
-    if (kind == "JPEG" and not _has_end(raw)) or (kind == "PNG" and PNG_END not in raw):
-        raise BadMessage(f"compressed image, {kind} of {len(data)} bytes: cut off before its end")
     check_size(width, height, len(data), ANY_PIXELS if kind == "TIFF" else most)
-    if kind == "JPEG" and (scans := raw.count(SCAN)) > MOST_SCANS:
-        raise BadMessage(f"compressed image, JPEG of {scans} scans: expected at most {MOST_SCANS}")
+    if (kind == "JPEG" and not jpeg_ends(raw)) or (kind == "PNG" and PNG_END not in raw):
+        raise BadMessage(f"compressed image, {kind} of {len(data)} bytes: cut off before its end")
     if kind == "PNG":
         return Picture(data, kind, width, height, raw[PNG_BITS], CHANNELS.get(raw[PNG_COLORS], 0))
     return Picture(data, kind, width, height, 8 if kind == "JPEG" else 0)
@@ -90,17 +89,20 @@ def eight_bits(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
     return (samples >> (bits - 8)).astype(np.uint8)
 
 
-def _has_end(jpeg: bytes) -> bool:
-    """Whether the coded data of a JPEG ends: the mark occurs nowhere in it, but also in thumbnails before it."""
-    at = 2
-    while 0 <= (at := jpeg.find(b"\xff", at)) < len(jpeg) - 3:
-        marker = jpeg[at + 1]
-        if marker == START_OF_SCAN:
-            return jpeg.find(JPEG_END, at) > 0
-        if marker in (0x00, 0xFF):  # stray bytes, or padding
-            at += 1
-        else:
-            at += 2 if marker in ALONE else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+def jpeg_ends(data: bytes) -> bool:
+    """Whether the coded data of a JPEG end; what follows its end, and what lies in its headers, is not looked at.
+
+    Raises:
+        BadMessage: it goes over its pixels more than MOST_SCANS times.
+    """
+    at, scans = 2, 0
+    while found := MARKER.search(data, at):  # in coded data there is none
+        if found[1] == END_OF_IMAGE:
+            return True
+        scans += found[1] == START_OF_SCAN
+        if scans > MOST_SCANS:
+            raise BadMessage(f"JPEG of more than {MOST_SCANS} scans")
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
     return False
 
 

@@ -136,7 +136,10 @@ class FrameLoop:
                 feed(msg, arrival_ns)
         for frame in self._assembler.take(monotonic_ns()):
             waiting = self._ready[frame.camera.name]
-            self.gone["queue full"] += len(waiting) == waiting.maxlen
+            if len(waiting) == waiting.maxlen:
+                self.gone["queue full"] += 1
+                if (pushed_out := waiting.popleft()[1]) is not None:
+                    pushed_out.cancel()
             ahead = sum(held.decoded_nbytes for frames in self._ready.values() for held, decoded in frames if decoded)
             room = ahead + frame.decoded_nbytes <= AHEAD_BYTES
             waiting.append((frame, self._decoders.submit(_decode, frame) if room else None))

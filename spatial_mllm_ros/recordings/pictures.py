@@ -1,6 +1,5 @@
 """Picture files as cameras, phones and programs write them, as upright RGB."""
 
-import re
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -12,9 +11,9 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from ..compressed import SCAN
+from ..compressed import jpeg_ends
 from ..errors import BadMessage
-from ..image_size import MOST_SCANS, check_size
+from ..image_size import check_size
 from ..versions import install
 
 HEIF_SUFFIXES = (".heic", ".heif")
@@ -32,8 +31,6 @@ FORMATS = {
 }  # some others run programs
 DEPTHS = (8, 10, 12, 14, 16)  # bits that sensors have
 ORIENTATION = 0x0112  # EXIF tag
-_SEGMENT = re.compile(rb"\xff+([\xc0-\xcf\xda-\xfe])")  # of a JPEG
-_NO_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # what its pixels end with
 
 
 def read_picture(source: Path | bytes) -> NDArray[np.uint8]:
@@ -55,14 +52,14 @@ def read_pixels(source: Path | bytes) -> NDArray:
         data = source if isinstance(source, bytes) else source.read_bytes()
         if data[4:8] == b"ftyp":
             _learn_heif()
-        if (jpeg := data.startswith(b"\xff\xd8")) and (scans := data.count(SCAN)) > MOST_SCANS:
-            raise BadMessage(f"JPEG of {scans} scans: expected at most {MOST_SCANS}")
-        with PIL.Image.open(BytesIO(_jpeg(data) if jpeg else data), formats=_formats()) as image:
+        whole = not data.startswith(b"\xff\xd8") or jpeg_ends(data)
+        shown = data if whole else data.rstrip(b"\0")  # zeros that were to become its rest would be decoded as gray
+        with PIL.Image.open(BytesIO(shown), formats=_formats()) as image:
             check_size(image.width, image.height, len(data))
             if image.mode == "F":
                 raise BadMessage("floating point pixels are no colours")
             if image.format == "PNG":
-                with PIL.Image.open(BytesIO(data)) as again:
+                with PIL.Image.open(BytesIO(data), formats=["PNG"]) as again:
                     again.verify()  # its check sums, which loading does not look at
             deep = _is_deep(image)
             image.load()
@@ -94,7 +91,7 @@ def to_8_bits(pixels: NDArray, bits: int) -> NDArray[np.uint8]:
 def is_deep_gray(file: Path) -> bool:
     """Whether its header says one channel of more than 8 bits, as depth has; not where it cannot be read."""
     try:
-        with PIL.Image.open(file) as image:
+        with PIL.Image.open(file, formats=_formats()) as image:
             return image.mode == "F" or image.mode.startswith("I")
     except Exception:
         return False
@@ -110,17 +107,6 @@ def _learn_heif() -> None:
     """Pillow reads HEIC from now on, where the extra ``media`` is installed."""
     with suppress(ImportError):
         import_module("pillow_heif").register_heif_opener()
-
-
-def _jpeg(data: bytes) -> bytes:
-    """A JPEG without the zeros that were to become the rest of it, which would be decoded as gray."""
-    at = 2
-    while found := _SEGMENT.match(data, at):
-        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-        if found[1] == b"\xda":
-            end = _NO_SCAN.search(data, at)
-            at = end.start() if end else len(data)
-    return data if data.startswith(b"\xff\xd9", at) else data.rstrip(b"\0")
 
 
 def _is_deep(image: PIL.Image.Image) -> bool:

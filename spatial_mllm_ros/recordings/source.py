@@ -131,8 +131,8 @@ class Source:
         return self.size - self.at
 
     def take(self, count: int) -> bytes:
-        """The next bytes. Raises Cut where there are fewer."""
-        if count > self.size - self.at:
+        """The next bytes. Raises Cut where there are fewer, or more than any record has."""
+        if not 0 <= count <= min(self.size - self.at, LARGEST_CHUNK.most):
             raise Cut
         data = self._file.read(count)
         if len(data) != count:  # it has become shorter meanwhile
@@ -171,8 +171,8 @@ def chunk(source: Source, compression: str, packed: int, size: int, work: Work, 
     Raises:
         TooMuch: they say that they are more than a chunk may be. Cut: they are broken.
     """
-    LARGEST_CHUNK.check(size)
-    work.unpack(size)
+    LARGEST_CHUNK.check(max(size, min(packed, source.left)))
+    work.unpack(max(size, min(packed, source.left)))
     whole = packed <= source.left
     data = source.take(min(packed, source.left))
     if compression not in ("", "none"):

@@ -21,6 +21,7 @@ from .images import IMAGE_SUFFIXES, assumed_camera
 RATE = 30.0  # images a second of a video that does not say
 CONTAINERS = ((0, b"RIFF"), (4, b"ftyp"), (0, b"\x1aE\xdf\xa3"))  # AVI, MP4 and Matroska: what is where in a file
 UNCOUNTED = CONTAINERS[2:]  # do not know their number of images
+LISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]")  # what files begin with that name others
 NO_VIDEO = ("tty", "image2")  # what FFmpeg shows of texts and pictures; so are the formats that end with _pipe
 TEXT = int.from_bytes(b"ansi", "little")  # the codec that OpenCV names for texts
 CODECS = {"av01": "AV1", "av1": "AV1", "hev1": "H.265", "hvc1": "H.265", "hevc": "H.265", "vvc1": "H.266"}
@@ -77,7 +78,7 @@ def pyav() -> Any:
 
 def open_video(path: Path) -> Video:
     """Raises BagError: it is no video, or not its whole beginning is there."""
-    if not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
+    if not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES or _is_list(path):
         raise BagError(f"{path} is no video that can be decoded")
     if (av := pyav()) is None:
         reader = cv2.VideoCapture(str(path))
@@ -215,6 +216,12 @@ def _begins(path: Path, containers: Sequence[tuple[int, bytes]]) -> bool:
     with path.open("rb") as file:
         head = file.read(16)
     return any(head.startswith(what, at) for at, what in containers)
+
+
+def _is_list(path: Path) -> bool:
+    """Whether FFmpeg would take it for a list of other files, and show these."""
+    with path.open("rb") as file:
+        return file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(LISTS)
 
 
 def _no_video(path: Path) -> BagError:

@@ -242,6 +242,15 @@ def test_evenly_spread_of_a_video_that_does_not_know_its_count(av, tmp_path):
     assert step == pytest.approx(UNEVEN[-1] / 1000 * 40 / 39 / 4, abs=0.01)
 
 
+@pytest.mark.parametrize("head", ["ffconcat version 1.0\nfile a.avi\n", "#EXTM3U\n#EXTINF:9,\na.avi\n"])
+def test_a_list_of_a_video_beside_it_is_none(tmp_path, head):
+    written(tmp_path / "a.avi", fourcc="MJPG")
+    for name in ("list.mp4", "list.ffconcat", "list.m3u8"):
+        (tmp_path / name).write_text(head)
+        with pytest.raises(BagError, match="no video that can be decoded"):
+            list(read_video(tmp_path / name))
+
+
 @pytest.mark.parametrize(
     "name, text",
     [

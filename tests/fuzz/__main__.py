@@ -7,6 +7,7 @@ install atheris, Python 3.11 to 3.13), and the first that breaks a promise ends 
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,8 @@ def by_hand(names: list[str], minutes: float, seed: int, out: Path) -> int:
                     slowest, most = max(slowest, told["slowest"]), max(most, told["megabytes"])
                 if wrong:
                     failed += 1
-                    (Path(scratch) / "input").replace(out / f"{name}-{seed}.input")
+                    if (last := Path(scratch) / "input").exists():
+                        shutil.copy(last, out / f"{name}-{seed}.input")
                     (out / f"{name}-{seed}.txt").write_text(wrong)
                     print(f"{name}-{seed}: {wrong.strip().splitlines()[-1]}", flush=True)
             seed += 1
@@ -83,6 +85,8 @@ def main() -> int:
     options = parser.parse_args()
     if odd := set(options.targets) - set(known):
         parser.error(f"no target {', '.join(odd)}: expected {', '.join(known)}")
+    if options.guided and len(options.targets) != 1:
+        parser.error("--guided takes one target")
     if options.guided:
         guided(options.targets[0], options.minutes, options.out)
     return by_hand(options.targets or known, options.minutes, options.seed, options.out)

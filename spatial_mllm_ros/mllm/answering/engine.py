@@ -31,6 +31,7 @@ from .clip_cache import ClipCache
 from .decode import Turn
 
 Progress = Callable[[str, float], None]
+OUT_OF_MEMORY = torch.OutOfMemoryError, MemoryError  # the second of exported encoders
 
 
 class Engine:
@@ -63,7 +64,7 @@ class Engine:
     ):
         self.model, self.calibration, self.folders = model, calibration or Calibration(), folders
         self.name, self.device, self.dtype = model.name, model.device, model.dtype
-        self.taken = taken(folders)
+        self.taken, self.encoders = taken(folders), ""
         self.max_tokens, self.not_observed = max_tokens, not_observed
         self._clips = ClipCache(cache_megabytes * 1_000_000)
         self._lock = Lock()
@@ -84,7 +85,7 @@ class Engine:
             else:
                 clip = self.model.see(images, never, (pixels, pixels))
                 Turn(self.model, clip).read([min(self.model.ends)])
-        except torch.OutOfMemoryError:
+        except OUT_OF_MEMORY:
             raise self._out_of_memory("when it was loaded") from None
         except SpatialError:
             raise
@@ -155,7 +156,7 @@ class Engine:
             answerer = Answerer(self.model, self.max_tokens, self.calibration)
             try:
                 return answerer.answer(clip, question, threshold, on_text or (lambda text: None), stop)
-            except torch.OutOfMemoryError:
+            except OUT_OF_MEMORY:
                 pass  # what it held is freed below, once the exception is gone
             finally:
                 self._clips.trim()
@@ -183,7 +184,7 @@ class Engine:
         with self._lock:
             try:
                 return self.model.geometry(images)
-            except torch.OutOfMemoryError:
+            except OUT_OF_MEMORY:
                 pass
             self.forget()
             raise self._out_of_memory(f"with {len(images)} frames")
@@ -196,6 +197,8 @@ class Engine:
     def forget(self) -> None:
         """Drop all clips, and give back the memory that torch keeps for later."""
         self._clips.clear()
+        if (files := getattr(self.model, "files", None)) is not None:
+            files.forget()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -220,7 +223,7 @@ class Engine:
                 break
             try:
                 clip = self.model.see([images[i] for i in shown], stop)
-            except torch.OutOfMemoryError:  # what it held is freed below, once the exception is gone
+            except OUT_OF_MEMORY:  # what it held is freed below, once the exception is gone
                 pass
             else:
                 less = "" if len(shown) == len(frames) else f"memory sufficed for {len(shown)} of {len(frames)} frames"
@@ -271,7 +274,7 @@ def load_engine(
     calibration = calibration_of(folders)  # first: reading it costs nothing
     if folders:  # the very files whose calibration was read, whatever the hub has by now
         path, adapter = folders[0], folders[1] if adapter else ""
-    files = files_of(path, encoders, provider) if encoders else None
+    files = files_of(path, encoders, provider, device) if encoders else None
     model = load(path, adapter, *choose(device, dtype), percents(lambda fraction: report("loading", fraction)), files)
     if compile:
         for part in model.parts.values():  # shapes may vary: other frames or questions do not compile again
@@ -286,15 +289,16 @@ def load_engine(
     )
     if files is not None:
         engine.taken = "; ".join(filter(None, (engine.taken, f"encoders by {files.said}")))
+        engine.encoders = f"{files.exported.digest} {files.choice.name}"
     report("ready", 1.0)
     return engine
 
 
-def files_of(model: str | Path, folder: str | Path, provider: str) -> OnnxEncoders:
+def files_of(model: str | Path, folder: str | Path, provider: str, device: str) -> OnnxEncoders:
     """Exported encoders. Raises SpatialError: BAD_REQUEST where they cannot be used, or are of another model."""
     exported = read_exported(folder)
     exported.check_model(encoders_digest(Path(model)))
-    return OnnxEncoders(exported, provider)
+    return OnnxEncoders(exported, provider, device)
 
 
 def percents(tell: Callable[[float], None]) -> Callable[[float], None]:

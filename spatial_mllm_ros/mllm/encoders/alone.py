@@ -20,11 +20,11 @@ class GeometryAlone:
     """What of an engine there is: see ``answering.engine.Engine``.
 
     Attributes:
-        calibration: none. encoders: what runs them. taken: what is said of it once it is loaded.
+        name: what it is. calibration: none. encoders: what runs them. taken: what is said of it once it is loaded.
     """
 
     def __init__(self, encoders: OnnxEncoders):
-        self.calibration, self.encoders = Calibration(), encoders
+        self.name, self.calibration, self.encoders = "exported encoders alone", Calibration(), encoders
         for name in ("spatial", "geometry"):
             encoders.load(name)
         self.taken = f"without torch: geometry alone, by {encoders.said}"
@@ -39,7 +39,7 @@ class GeometryAlone:
     def ask(self, *_: Any, **options: Any) -> NoReturn:
         raise SpatialError(ErrorCode.MODEL_NOT_READY, NO_ANSWERS)
 
-    encode = answer = encode_from = ask
+    encode = answer = ask
 
 
 def load_engine(
@@ -47,6 +47,7 @@ def load_engine(
     *,
     encoders: str | Path = "",
     provider: str = "auto",
+    device: str = "auto",
     progress: Callable[[str, float], None] = lambda stage, part: None,
     **options: Any,
 ) -> GeometryAlone:
@@ -64,6 +65,6 @@ def load_engine(
     place = find_shipped() if str(path) == NANO else Path(path).expanduser()
     if place is not None and place.exists():
         exported.check_model(encoders_digest(place))
-    engine = GeometryAlone(OnnxEncoders(exported, provider))
+    engine = GeometryAlone(OnnxEncoders(exported, provider, device))
     progress("ready", 1.0)
     return engine

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from ...errors import ErrorCode, SpatialError
 
 ABOUT = "encoders.json"
 FORMAT = 1  # of that file
+PRECISIONS = ("fp32", "fp16")
+MOST_FRAMES, MOST_PIXELS, MOST_WINDOW = 128, 4096, 64  # of a clip; of a side; tokens of a window's side
 LONGEST = 10_000_000  # bytes of that file
 
 
@@ -30,6 +33,11 @@ class Exported:
 
     folder: Path
     about: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """What tells this export from others."""
+        return sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
 
     @property
     def precision(self) -> str:
@@ -105,7 +113,7 @@ def read_exported(folder: str | Path) -> Exported:
     if found != FORMAT:
         newer = isinstance(found, int) and found > FORMAT
         remedy = "a newer spatial_mllm_ros wrote it, update this one" if newer else "export the encoders again"
-        raise EncodersError(f"{ABOUT} in {folder} has format {found!r}, expected {FORMAT}: {remedy}")
+        raise EncodersError(f"{ABOUT} in {folder} has format {str(found)[:20]}, expected {FORMAT}: {remedy}")
     return Exported(folder, _checked(about, folder))
 
 
@@ -119,14 +127,17 @@ def _checked(about: dict[str, Any], folder: Path) -> dict[str, Any]:
         odd = [name for name, n in numbers.items() if type(n) is not int or not 0 < n < 2**16]
         odd += [] if isinstance(levels, list) and len(levels) == 4 and all(map(_is_name, levels)) else ["geometry"]
         odd += [] if _is_name(about.get("connector", "layer_0")) else ["connector"]
-        odd += [] if type(about.get("window", 0)) is int and 0 <= about.get("window", 0) < 2**16 else ["window"]
+        odd += [] if type(about.get("window", 0)) is int and 0 <= about.get("window", 0) <= MOST_WINDOW else ["window"]
     for name, file in about["files"].items() if not odd else ():
         profiles = file.get("profiles") if isinstance(file, dict) else None
         good = isinstance(profiles, dict) and all(_is_profile(profile) for profile in profiles.values())
         odd += [] if good and "/" not in name and name.endswith(".onnx") else [name]
     if not odd:
         images = about["files"].get("spatial.onnx", {}).get("profiles", {}).get("images")
-        odd = [] if images and len(images["min"]) == 4 else ["spatial.onnx"]
+        most = (MOST_FRAMES, 3, MOST_PIXELS, MOST_PIXELS)
+        fits = images and all(len(images[p]) == 4 and all(1 <= n <= m for n, m in zip(images[p], most)) for p in images)
+        odd = [] if fits else ["spatial.onnx"]
+        odd += [] if about["precision"] in PRECISIONS else ["precision"]
     if odd:
         raise EncodersError(f"{ABOUT} in {folder}: {odd[0]} is not as export writes it: export the encoders again")
     return about

@@ -22,6 +22,8 @@ from .view import HeadsOutput, window
 PROVIDERS = {"tensorrt": "TensorrtExecutionProvider", "cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 """By the name that a user gives, the best first."""
 
+NO_MEMORY = ("bad_alloc", "failed to allocate", "out of memory", "cuda failure 2")  # words of ONNX Runtime
+
 Values = Mapping[str, Any]  # arrays, or values of ONNX Runtime
 
 
@@ -39,33 +41,44 @@ class Choice:
     """What runs the encoders.
 
     Attributes:
-        name: of ``PROVIDERS``. why: no better one; empty where there is none.
+        name: of ``PROVIDERS``. index: of the GPU. why: no better one; empty where there is none.
     """
 
     name: str
+    index: int = 0
     why: str = ""
 
+    @property
+    def providers(self) -> list[Any]:
+        """What to ask ONNX Runtime for, and what may take over where that cannot."""
+        names = {"tensorrt": ("tensorrt", "cuda", "cpu"), "cuda": ("cuda", "cpu"), "cpu": ("cpu",)}[self.name]
+        return [PROVIDERS[name] if name == "cpu" else (PROVIDERS[name], {"device_id": self.index}) for name in names]
 
-def choose(wanted: str = "auto") -> Choice:
+
+def choose(wanted: str = "auto", device: str = "auto") -> Choice:
     """The provider to ask ONNX Runtime for.
 
     Args:
-        wanted: ``auto``: CUDA where ONNX Runtime has it, else the CPU; or one of ``PROVIDERS``.
+        wanted: ``auto``: CUDA where ONNX Runtime has it and the model may use a GPU, else the CPU; or of ``PROVIDERS``.
+        device: that of the model: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     Raises:
         EncodersError: this ONNX Runtime has not what is wanted.
     """
     there = runtime().get_available_providers()
+    index = int(number) if (number := device.partition("cuda:")[2]).isdecimal() else 0
     if wanted == "auto":
+        if device == "cpu":
+            return Choice("cpu")
         if PROVIDERS["cuda"] in there:
-            return Choice("cuda")
-        return Choice("cpu", f"this ONNX Runtime has no CUDA ({install('onnxruntime-gpu')} on a machine with a GPU)")
+            return Choice("cuda", index)
+        return Choice("cpu", why=f"this ONNX Runtime has no CUDA ({install('onnxruntime-gpu')} where there is a GPU)")
     if wanted not in PROVIDERS:
         raise EncodersError(f"provider '{wanted[:40]}': expected auto, {', '.join(PROVIDERS)}")
     if PROVIDERS[wanted] not in there:
         has = ", ".join(name for name, full in PROVIDERS.items() if full in there)
         remedy = install("onnxruntime-gpu")
         raise EncodersError(f"provider {wanted} is not in this ONNX Runtime, which has {has}: {remedy}")
-    return Choice(wanted)
+    return Choice(wanted, index)
 
 
 class File:
@@ -84,9 +97,8 @@ class File:
         options = self._ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
-        providers = list(dict.fromkeys([PROVIDERS[wanted.name], PROVIDERS["cpu"]]))
         try:
-            self._session = self._ort.InferenceSession(str(path), options, providers=providers)
+            self._session = self._ort.InferenceSession(str(path), options, providers=wanted.providers)
         except Exception as error:  # of many kinds, none of them public
             said = " ".join(str(error).split())[:200]
             raise EncodersError(f"{path.name} cannot be loaded: export the encoders again ({said})") from None
@@ -95,7 +107,7 @@ class File:
             raise EncodersError(f"{path.name} is not the file that encoders.json describes: export the encoders again")
         running = self._session.get_providers()[0]
         self.provider = next((name for name, full in PROVIDERS.items() if full == running), running)
-        self._device = "cpu" if self.provider == "cpu" else "cuda"
+        self._device = ("cpu", 0) if self.provider == "cpu" else ("cuda", wanted.index)
         self._binding = self._session.io_binding()
         self._bound: tuple = ()
 
@@ -103,7 +115,7 @@ class File:
         """Outputs by name, which the next run with inputs of the same shapes writes over.
 
         Raises:
-            EncodersError: sizes that the file was not exported for.
+            EncodersError: sizes that the file was not exported for. MemoryError: there is too little.
         """
         shapes = tuple(tuple(_shape(inputs[name])) for name in self._profiles)
         binding = self._binding
@@ -111,19 +123,31 @@ class File:
             self._check(dict(zip(self._profiles, shapes, strict=True)))
             binding.clear_binding_outputs()
             for value in self._session.get_outputs():
-                binding.bind_output(value.name, self._device)
+                binding.bind_output(value.name, *self._device)
         for name in self._profiles:
             if isinstance(value := inputs[name], np.ndarray):
                 binding.bind_cpu_input(name, np.ascontiguousarray(value))
             else:
                 binding.bind_ortvalue_input(name, value)
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # of many kinds, none of them public
+            self.forget()
+            if any(sign in str(error).lower() for sign in NO_MEMORY):
+                raise MemoryError(f"{self._path.name}: {error}") from None
+            raise
         outputs = dict(zip((v.name for v in self._session.get_outputs()), binding.get_outputs(), strict=True))
         if shapes != self._bound:
             for name, value in outputs.items():
                 binding.bind_ortvalue_output(name, value)
             self._bound = shapes
         return outputs
+
+    def forget(self) -> None:
+        """Let go of the buffers."""
+        self._binding.clear_binding_inputs()
+        self._binding.clear_binding_outputs()
+        self._bound = ()
 
     def _check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         for name, shape in shapes.items():
@@ -141,13 +165,13 @@ class OnnxEncoders:
     """The encoders of a folder; each file is loaded when it is first used.
 
     Args:
-        exported: the folder. provider: see :func:`choose`. threads: 0: all cores.
+        exported: the folder. provider, device: see :func:`choose`. threads: 0: all cores.
     Attributes:
         choice: what was asked of ONNX Runtime.
     """
 
-    def __init__(self, exported: Exported, provider: str = "auto", threads: int = 0):
-        self.exported, self.choice, self._threads = exported, choose(provider), threads
+    def __init__(self, exported: Exported, provider: str = "auto", device: str = "auto", threads: int = 0):
+        self.exported, self.choice, self._threads = exported, choose(provider, device), threads
         self._files: dict[str, File] = {}
 
     @property
@@ -162,8 +186,14 @@ class OnnxEncoders:
     @property
     def smallest(self) -> tuple[int, int, int]:
         """Number, height and width of the frames of the smallest clip."""
-        frames, _, height, width = self.exported.profiles("spatial.onnx")["images"]["min"]
-        return max(2, frames), height, width
+        images = self.exported.profiles("spatial.onnx")["images"]
+        frames, _, height, width = images["min"]
+        return min(max(2, frames), images["max"][0]), height, width
+
+    def forget(self) -> None:
+        """Let go of what the last clip took."""
+        for file in self._files.values():
+            file.forget()
 
     def window(self, images: Frames) -> WindowGeometry:
         """Depth and cameras of a clip, see ``view.window``."""

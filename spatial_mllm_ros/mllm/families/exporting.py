@@ -13,13 +13,12 @@ from ...errors import bad
 from ...files import left_behind, whole_folder
 from ..encoders.export.graph import Extent, Range
 from ..encoders.export.write import write
-from ..encoders.exported import ABOUT
+from ..encoders.exported import ABOUT, MOST_FRAMES, MOST_PIXELS, PRECISIONS
 from ..weights.digest import encoders_digest
 from ..weights.files import show
 from . import family_of
 
 CAMERAS = ((480, 640), (720, 1280))  # height and width of pictures that a model is exported for where no size is named
-MOST_FRAMES, MOST_PIXELS = 128, 4096  # of a clip; of a side
 
 
 def export(
@@ -49,7 +48,7 @@ def export(
         SpatialError: no such model; BAD_REQUEST for what is asked; a file that misses what it has to keep to, which is
             then not written.
     """
-    if precision not in ("fp32", "fp16"):
+    if precision not in PRECISIONS:
         raise bad(f"precision '{precision}': expected fp32 or fp16")
     out = Path(out).expanduser().resolve()
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):

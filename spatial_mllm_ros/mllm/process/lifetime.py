@@ -197,7 +197,7 @@ class Lifetime:
 
     def _begin(self) -> None:
         self.stage, self.fraction, self.message = "loading", 0.0, "starting"
-        self.job = ""
+        self.job = self._loaded = ""
         self._starts += 1
         self._loaded_by = monotonic() + LOADING
         self._ready_at = self._gone_by = self._spare_at = inf

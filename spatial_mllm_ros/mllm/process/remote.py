@@ -97,9 +97,10 @@ class ModelProcess:
     def state(self) -> ModelState:
         with self._changed:
             state, ago = self._life.state(len(self._queues["ask"])), monotonic() - self._canceled_at
+            state = replace(state, encoding=self._encoding)
         if state.stage == "ready" and ago >= LAGGING:
             return replace(state, stage="unresponsive", message=f"it is busy with what was canceled {ago:.0f} s ago")
-        return replace(state, encoding=self._encoding)
+        return state
 
     def ask(
         self,

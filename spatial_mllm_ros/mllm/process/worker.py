@@ -81,7 +81,9 @@ class Worker:
                 self._channel.send("error", number, int(error.code), error.message)
             except BaseException as error:  # a panic of Rust code is no Exception
                 self._tell(error)
-                hopeless = "CUDA error" in str(error)  # nothing works any more on that device in this process
+                hopeless = any(
+                    sign in str(error) for sign in ("CUDA error", "CUDA failure")
+                )  # nothing works any more on that device in this process
                 self._channel.send(
                     "last" if hopeless else "error", number, int(ErrorCode.FAILED), _reason(error, "ask again")
                 )
