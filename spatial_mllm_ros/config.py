@@ -215,7 +215,7 @@ class LoadParams:
     )
     provider: str = param(
         "auto",
-        "what of ONNX Runtime runs exported encoders; auto is cuda where it has that, else cpu",
+        "what of ONNX Runtime runs exported encoders; auto is cuda where it has that and device is not cpu, else cpu",
         choices=("auto", "tensorrt", "cuda", "cpu"),
     )
     compile: bool = param(False, "compile the encoders and the decoder on a GPU; loads slower, answers faster")

@@ -242,7 +242,5 @@ def _key(
 
 def _model(engine: "Engine") -> str:
     """Which weights, which adapter on them, and how they are run."""
-    run = f"{engine.name} {engine.calibration} {engine.device} {engine.dtype}"
-    return " ".join(
-        [run, f"{engine.max_tokens} {engine.not_observed} {engine.encoders}", *map(fingerprint, engine.folders)]
-    )
+    run = f"{engine.name} {engine.calibration} {engine.device} {engine.dtype} {engine.encoders}"
+    return " ".join([run, f"{engine.max_tokens} {engine.not_observed}", *map(fingerprint, engine.folders)])

@@ -34,6 +34,7 @@ PR_SET_PDEATHSIG = 1
 TEXT_EVERY = 0.05  # s between two pieces of an answer that is being generated
 LONGEST = 20_000  # characters of a traceback, its end
 CLIPS = 256  # clips whose decodable frames are remembered
+BROKEN_GPU = ("CUDA error", "CUDA failure")  # of torch, of ONNX Runtime: nothing works there any more in this process
 PACKAGE = "spatial_mllm_ros"
 DETAILS = "the node's log has the details"
 
@@ -81,9 +82,7 @@ class Worker:
                 self._channel.send("error", number, int(error.code), error.message)
             except BaseException as error:  # a panic of Rust code is no Exception
                 self._tell(error)
-                hopeless = any(
-                    sign in str(error) for sign in ("CUDA error", "CUDA failure")
-                )  # nothing works any more on that device in this process
+                hopeless = any(sign in str(error) for sign in BROKEN_GPU)
                 self._channel.send(
                     "last" if hopeless else "error", number, int(ErrorCode.FAILED), _reason(error, "ask again")
                 )
