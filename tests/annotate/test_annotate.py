@@ -381,7 +381,7 @@ def test_redkitchen(redkitchen, tmp_path):
 class Judge:
     """A model that says how far things moved, as the brightness of two images tells; it notes its questions."""
 
-    name, device, dtype, max_tokens, not_observed = "judge", "cpu", "float32", 256, -1.0
+    name, device, dtype, encoders, max_tokens, not_observed = "judge", "cpu", "float32", "", 256, -1.0
     calibration = Calibration(motion_confidence=0.5)
 
     def __init__(self, *folders):

@@ -68,7 +68,8 @@ TARGETS = [
 class Judge:
     """A model that takes brightness for length."""
 
-    name, folders, device, dtype, max_tokens, not_observed = "judge", (), "cpu", "float32", 256, -1.0
+    name, folders, device, dtype, encoders = "judge", (), "cpu", "float32", ""
+    max_tokens, not_observed = 256, -1.0
     calibration = Calibration(motion_confidence=0.5)
 
     def ask(self, images, question):
