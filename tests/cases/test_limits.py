@@ -229,7 +229,7 @@ def test_a_quaternion_of_large_numbers_is_refused_without_another_warning(tmp_pa
     moved: Any = transforms((START, "odom", "base_link", (0.0, 0.0, 0.0)))
     moved.transforms[0].transform.rotation.x = 1e200
     found = problems(with_camera(tmp_path, message(mcap.cdr(moved))), seconds=0)
-    assert any("quaternion of length inf" in problem for problem in found)
+    assert any("quaternion of length 1e+200" in problem for problem in found)
 
 
 def test_metadata_with_aliases_as_some_tools_write_it(tmp_path):
@@ -326,7 +326,7 @@ def test_a_bound_grows_with_what_lies_on_the_disk(value, size, fits):
 
 def test_the_page_of_limits_is_the_table_of_limits():
     page = (ROOT / "docs" / "limits.md").read_text("utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    rows = [line for line in page.partition("## Images")[0].splitlines() if line.startswith("| ")][1:]
     assert rows == [f"| {limit.what} | {limit.said} | {limit.why} |" for limit in every_limit()]
 
 
