@@ -24,7 +24,7 @@ from spatial_mllm_ros.node.models import Models
 def test_a_model_is_loaded_once_but_for_an_adapter_of_answers(monkeypatch, parameters, count):
     meant = {"": "nano", "none": ""}  # as where nano is installed
     for module in (remote, models):
-        monkeypatch.setattr(module, "chosen", lambda name: meant.get(name, name), raising=False)
+        monkeypatch.setattr(module, "chosen", lambda name, encoders="": meant.get(name, name), raising=False)
     monkeypatch.setattr(remote.ModelProcess, "start", lambda self: None)
     both = Models(build(parameters), None, remote.ENGINE)
     assert both.geometry is not None and len({both.answers, both.geometry}) == count

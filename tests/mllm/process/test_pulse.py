@@ -10,7 +10,7 @@ import pytest
 from spatial_mllm_ros.mllm.process import pulse
 from spatial_mllm_ros.mllm.process.pulse import LOOK, Pulse, thread_states
 
-from .bench import poll
+from .bench import SECONDS, poll
 
 BEGIN = "import threading; threading.Thread(target=threading.Event().wait).start(); print(1, flush=True)\n"
 SLEEPS, WORKS = f"{BEGIN}input()", f"{BEGIN}while True: pass"
@@ -30,7 +30,8 @@ def process():
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+    for process in started:
+        process.communicate(timeout=SECONDS)
 
 
 class Clock:
