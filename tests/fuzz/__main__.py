@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import monotonic
 
@@ -53,10 +54,17 @@ def by_hand(names: list[str], minutes: float, seed: int, out: Path) -> int:
     return failed
 
 
+def watched() -> AbstractContextManager:
+    """What is imported meanwhile tells which of its lines are reached."""
+    import atheris
+
+    return atheris.instrument_imports(include=["spatial_mllm_ros", "spatial_mllm_training", "rosbags"])
+
+
 def guided(name: str, minutes: float, out: Path) -> None:
     import atheris
 
-    with atheris.instrument_imports(include=["spatial_mllm_ros", "rosbags"]):
+    with watched():
         target = dict(targets())[name]
         home = cleared(out / name)
         seeds = target.seeds(cleared(home / "seeds"))
@@ -75,7 +83,8 @@ def guided(name: str, minutes: float, out: Path) -> None:
 
 
 def main() -> int:
-    known = [name for name, _ in targets()]
+    with watched() if "--guided" in sys.argv else nullcontext():
+        known = [name for name, _ in targets()]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(known)}; all by default")
     parser.add_argument("--minutes", type=float, default=1.0, help="for each target")
