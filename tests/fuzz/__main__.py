@@ -13,8 +13,10 @@ import sys
 import tempfile
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from tests.fuzz.child import MEMORY, TIME
 from tests.fuzz.targets import cleared, quietly, targets
@@ -56,14 +58,12 @@ def by_hand(names: list[str], minutes: float, seed: int, out: Path) -> int:
 
 def watched() -> AbstractContextManager:
     """What is imported meanwhile tells which of its lines are reached."""
-    import atheris
-
+    atheris: Any = import_module("atheris")
     return atheris.instrument_imports(include=["spatial_mllm_ros", "spatial_mllm_training", "rosbags"])
 
 
 def guided(name: str, minutes: float, out: Path) -> None:
-    import atheris
-
+    atheris: Any = import_module("atheris")
     with watched():
         target = dict(targets())[name]
         home = cleared(out / name)
