@@ -212,6 +212,7 @@ def evaluate(
                 find_folder(name)  # what comes from the hub is here from now on, with its calibration
         own = known_calibration(model, params.adapter)
         settings = f"adapter={params.adapter} dtype={params.dtype} max_tokens={params.max_tokens}"
+        settings += f" encoders={params.encoders}" if params.encoders else ""
         settings += f" not_observed={params.not_observed:g} calibrated={own.not_observed} frames={own.frames()}"
     name = model or baseline or (predictions.stem if predictions else "")
     known = evaluate(
