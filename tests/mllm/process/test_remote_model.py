@@ -108,19 +108,25 @@ def test_it_is_canceled_between_two_tokens(folder, tmp_path):
         model.close()
 
 
-def test_killed_while_answering_the_next_answer_is_the_same(model):
-    expected = model.ask(QUESTION, frames(3)).result(SECONDS).text
-    before, restarts = fds(), model.state.restarts
-    generating = threading.Event()
-    ticket = model.ask(QUESTION, frames(3), on_progress=lambda stage, _: stage == "generating" and generating.set())
-    assert generating.wait(SECONDS)
-    pid = model.state.pid
-    os.kill(pid, signal.SIGKILL)
-    assert outcome(ticket, SECONDS)[0] == ErrorCode.FAILED
-    assert model.ask(QUESTION, frames(3)).result(SECONDS).text == expected
-    assert model.state.restarts == restarts + 1
-    assert not Path(f"/proc/{pid}").exists()
-    assert fds() <= before
+def test_killed_while_answering_the_next_answer_is_the_same(folder, tmp_path):
+    path = str(endless(folder, tmp_path / "endless"))  # one that is never done before it is killed
+    model = ModelProcess(AskParams(model=path, timeout=SECONDS, max_tokens=128, not_observed=1.0, device="cpu"), Log())
+    model.start()
+    try:
+        expected = model.ask(QUESTION, frames(3)).result(SECONDS).text
+        before, restarts = fds(), model.state.restarts
+        talking = threading.Event()
+        ticket = model.ask(QUESTION, frames(3), on_progress=lambda stage, text: text and talking.set())
+        assert talking.wait(SECONDS)
+        pid = model.state.pid
+        os.kill(pid, signal.SIGKILL)
+        assert outcome(ticket, SECONDS)[0] == ErrorCode.FAILED
+        assert model.ask(QUESTION, frames(3)).result(SECONDS).text == expected
+        assert model.state.restarts == restarts + 1
+        assert not Path(f"/proc/{pid}").exists()
+        assert fds() <= before
+    finally:
+        model.close()
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path):
