@@ -102,6 +102,8 @@ setup(
         "mllm": MODEL,
         # Encoders from files, without torch; and what writes these: embreex renders the rooms they are checked with.
         "encoders": ["onnxruntime>=1.23"],
+        # TensorRT itself is not named: on a Jetson JetPack has it, elsewhere its wheel has to fit the driver.
+        "tensorrt": ["onnxruntime>=1.23", "cuda-python>=12.6.1"],
         "export": ["onnx>=1.20", "onnxscript>=0.6.2", "onnxruntime>=1.23", "embreex>=2.17.7.post4"],
         "questions": QUESTIONS,
         # TRL, which trains, needs Python 3.11; its private methods are overridden, so one minor release fits.
@@ -131,8 +133,9 @@ setup(
             "pip>=25.3",
             "uv>=0.13",
             "nox>=2025.2.9",
-            # A compiler of TensorRT that needs no GPU: tests give it what is exported.
+            # A compiler of TensorRT that needs no GPU: tests give it what is exported. And what runs its engines.
             *(f"tensorrt-rtx-cu12-{part}==1.7.1.116{COMPILER_EXISTS}" for part in ("bindings", "libs")),
+            f"cuda-bindings>=13.3{COMPILER_EXISTS}",
         ],
     },
     zip_safe=False,

@@ -17,7 +17,7 @@ import torch
 from benchmarks.common import Row, resident_mb, show, timed
 from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_ros.mllm.encoders.exported import read_exported
-from spatial_mllm_ros.mllm.encoders.onnx import OnnxEncoders
+from spatial_mllm_ros.mllm.encoders.files import FileEncoders
 from spatial_mllm_ros.mllm.families.exporting import export
 from spatial_mllm_ros.mllm.families.spatial_mllm.from_files import from_files
 from spatial_mllm_ros.mllm.families.spatial_mllm.loaded import SpatialMLLM
@@ -53,7 +53,7 @@ def rows(folder: Path) -> Iterator[Row]:
     eager = model.network.model.encoders
     for threads in THREADS:
         torch.set_num_threads(threads)
-        before, files = resident_mb(), OnnxEncoders(read_exported(folder), "cpu", threads=threads)
+        before, files = resident_mb(), FileEncoders(read_exported(folder), "cpu", threads=threads)
         for name in ("visual", "spatial", "connector"):
             files.load(name)
         yield Row(f"memory of the loaded files, {threads} threads", f"{resident_mb() - before:.0f} MB")

@@ -215,8 +215,10 @@ class LoadParams:
     )
     provider: str = param(
         "auto",
-        "what of ONNX Runtime runs exported encoders; auto is cuda where it has that and device is not cpu, else cpu",
-        choices=("auto", "tensorrt", "cuda", "cpu"),
+        "what runs exported encoders: tensorrt builds engines where there are none; onnx-tensorrt, cuda and cpu are of"
+        " ONNX Runtime; auto is engines that were built here, else cuda where there is one and device is not cpu,"
+        " else cpu",
+        choices=("auto", "tensorrt", "onnx-tensorrt", "cuda", "cpu"),
     )
     compile: bool = param(False, "compile the encoders and the decoder on a GPU; loads slower, answers faster")
 

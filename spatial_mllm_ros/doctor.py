@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 
 from .errors import SpatialError
 from .isolated import FOR_MODELS, GENERAL, environment, run_code
 from .mllm.encoders.onnx import PROVIDERS, runtime
+from .mllm.encoders.tensorrt.gpu import Gpu
+from .mllm.encoders.tensorrt.library import library
 from .mllm.weights.published import FRAMES, PUBLISHED, Checkpoint
 from .mllm.weights.shipped import find_shipped
 from .versions import MODEL, install, outside, version_of
@@ -117,6 +120,9 @@ def model() -> Iterator[Check]:
     if card:
         yield Check(group, "torch on the GPU", cuda(), remedy=f"pip install --force-reinstall torch {GPU_TORCH}")
     yield Check(group, "exported encoders", providers(), remedy=f"optional: {install('onnxruntime')}")
+    if card or find_spec("tensorrt"):  # a Jetson has no nvidia-smi
+        found, missing = engines()
+        yield Check(group, "engines of TensorRT", found, remedy=f"optional: {missing}")
     if (nano := find_shipped()) is not None:
         size = sum(path.stat().st_size for path in nano.glob("*.safetensors")) / 1e6
         yield Check(group, "nano", f"ships with the package, {size:.0f} MB; commercial use allowed")
@@ -132,6 +138,15 @@ def providers() -> str:
         return ""
     version = version_of("onnxruntime") or version_of("onnxruntime-gpu")
     return f"ONNX Runtime {version}: {', '.join(name for name, full in PROVIDERS.items() if full in there)}"
+
+
+def engines() -> tuple[str, str]:
+    """What would run engines of TensorRT here, or what is missing for that."""
+    try:
+        trt, gpu = library(), Gpu()
+    except SpatialError as error:
+        return "", error.message
+    return f"TensorRT {trt.__version__} on {gpu.name}, compute capability {gpu.sm}", ""
 
 
 def fits(group: str, checkpoint: Checkpoint, ram: float, vram: float) -> Check:

@@ -8,7 +8,7 @@ import typer
 
 from ..config import Config
 from . import parse, show
-from .model import answered, export_model, load_engine
+from .model import answered, build_engines, export_model, load_engine
 from .options import (
     ASK,
     DEFAULT,
@@ -203,8 +203,8 @@ def join(
 
 @app.command()
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL, show_default=False)],
-    output: Annotated[Path, typer.Option("--out", metavar="DIR", help="New folder.", show_default=False)],
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL, show_default=False)] = "",
+    output: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="New folder.", show_default=False)] = None,
     precision: Annotated[str, typer.Option(help="fp32 or fp16, which needs half the memory.")] = "fp32",
     frames: Annotated[
         str, typer.Option(metavar="MIN:OPT:MAX", help="Frames of a clip that the files take.")
@@ -218,12 +218,27 @@ def export(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    tensorrt: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Build engines for this machine's GPU from that export instead.", show_default=False
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="The GPU that engines are built for: cuda or cuda:N.")] = "cuda",
 ) -> None:
     """Write a model's encoders as ONNX files for ONNX Runtime and TensorRT, each compared with torch.
 
-    A file that is too far from torch, or that TensorRT would not read, is not written.
+    A file that is too far from torch, or that TensorRT would not read, is not written. With --tensorrt DIR, and no
+    MODEL: engines for this machine, each compared with ONNX Runtime.
     """
-    export_model(model, output, precision, frames, size, overwrite)
+    if tensorrt is not None:
+        if model or output:
+            raise ValueError("--tensorrt takes a folder that export wrote, and neither MODEL nor --out")
+        build_engines(tensorrt, device)
+    elif not model or output is None:
+        raise ValueError("what to export? expected MODEL --out DIR, or --tensorrt DIR")
+    else:
+        export_model(model, output, precision, frames, size, overwrite)
 
 
 @app.command()

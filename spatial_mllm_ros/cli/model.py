@@ -59,6 +59,18 @@ def export_model(
     note(f"wrote {output}")
 
 
+def build_engines(folder: Path, device: str) -> None:
+    """Builds engines of TensorRT from exported encoders, for the GPU of this machine, and says what became of each."""
+    from ..mllm.encoders.exported import read_exported
+    from ..mllm.encoders.files import engines_of
+
+    with progress("building engines") as move:
+        engines = engines_of(read_exported(folder), device, lambda _, part: move(part, 1.0))
+    for remark in engines.remarks or ["all engines were there"]:
+        note(remark)
+    note(engines.said)
+
+
 def require_model(model: str, encoders: str = "") -> str:
     """The model that is meant. Raises ValueError where there is none."""
     if name := chosen(model, encoders):

@@ -18,7 +18,7 @@ from ...versions import outside
 from ..calibration import UNCALIBRATED, Calibration, calibration_of
 from ..device import choose
 from ..encoders.exported import read_exported
-from ..encoders.onnx import OnnxEncoders
+from ..encoders.files import FileEncoders
 from ..families import load
 from ..families.base import Images, Model, Stop, check, never
 from ..families.clip import EncodedClip
@@ -263,7 +263,7 @@ def load_engine(
         progress: is told a stage and the part that is done, 0..1, while loading.
         max_tokens, cache_megabytes, not_observed: see :class:`Engine`.
         encoders: folder of exported encoders of that model, which run in the place of its own; empty: none.
-        provider: what runs them, see ``encoders.onnx.choose``.
+        provider: what runs them, see ``encoders.files.FileEncoders``.
     Raises:
         SpatialError: the model cannot be loaded; says why and what would be right.
     """
@@ -274,7 +274,7 @@ def load_engine(
     calibration = calibration_of(folders)  # first: reading it costs nothing
     if folders:  # the very files whose calibration was read, whatever the hub has by now
         path, adapter = folders[0], folders[1] if adapter else ""
-    files = files_of(path, encoders, provider, device) if encoders else None
+    files = files_of(path, encoders, provider, device, report) if encoders else None
     model = load(path, adapter, *choose(device, dtype), percents(lambda fraction: report("loading", fraction)), files)
     if compile:
         for part in model.parts.values():  # shapes may vary: other frames or questions do not compile again
@@ -289,16 +289,16 @@ def load_engine(
     )
     if files is not None:
         engine.taken = "; ".join(filter(None, (engine.taken, f"encoders by {files.said}")))
-        engine.encoders = f"{files.exported.digest} {files.choice.name}"
+        engine.encoders = f"{files.exported.digest} {files.way}"
     report("ready", 1.0)
     return engine
 
 
-def files_of(model: str | Path, folder: str | Path, provider: str, device: str) -> OnnxEncoders:
+def files_of(model: str | Path, folder: str | Path, provider: str, device: str, report: Progress) -> FileEncoders:
     """Exported encoders. Raises SpatialError: BAD_REQUEST where they cannot be used, or are of another model."""
     exported = read_exported(folder)
     exported.check_model(encoders_digest(Path(model)))
-    return OnnxEncoders(exported, provider, device)
+    return FileEncoders(exported, provider, device, tell=report)
 
 
 def percents(tell: Callable[[float], None]) -> Callable[[float], None]:

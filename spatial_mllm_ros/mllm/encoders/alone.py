@@ -11,7 +11,7 @@ from ..images import Frames
 from ..weights.digest import encoders_digest
 from ..weights.shipped import NANO, find_shipped
 from .exported import read_exported
-from .onnx import OnnxEncoders
+from .files import FileEncoders
 
 NO_ANSWERS = "questions need torch, which is not installed: pip install 'spatial_mllm_ros[mllm]'"
 
@@ -23,7 +23,7 @@ class GeometryAlone:
         name: what it is. calibration: none. encoders: what runs them. taken: what is said of it once it is loaded.
     """
 
-    def __init__(self, encoders: OnnxEncoders):
+    def __init__(self, encoders: FileEncoders):
         self.name, self.calibration, self.encoders = "exported encoders alone", Calibration(), encoders
         for name in ("spatial", "geometry"):
             encoders.load(name)
@@ -65,6 +65,6 @@ def load_engine(
     place = find_shipped() if str(path) == NANO else Path(path).expanduser()
     if place is not None and place.exists():
         exported.check_model(encoders_digest(place))
-    engine = GeometryAlone(OnnxEncoders(exported, provider, device))
+    engine = GeometryAlone(FileEncoders(exported, provider, device, tell=progress))
     progress("ready", 1.0)
     return engine

@@ -7,6 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import ErrorCode, SpatialError
 
 ABOUT = "encoders.json"
@@ -115,6 +117,24 @@ def read_exported(folder: str | Path) -> Exported:
         remedy = "a newer spatial_mllm_ros wrote it, update this one" if newer else "export the encoders again"
         raise EncodersError(f"{ABOUT} in {folder} has format {str(found)[:20]}, expected {FORMAT}: {remedy}")
     return Exported(folder, _checked(about, folder))
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """Of an array, or of a value that a file gave."""
+    return tuple(value.shape if isinstance(value, np.ndarray) else value.shape())
+
+
+def check_shapes(file: str, profiles: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises EncodersError where inputs have sizes that a file was not exported for."""
+    for name, shape in shapes.items():
+        low, high = (profiles[name][point] for point in ("min", "max"))
+        if len(shape) != len(low) or not all(a <= n <= b for a, n, b in zip(low, shape, high, strict=True)):
+            spans = " x ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in zip(low, high, strict=True))
+            given = " x ".join(map(str, shape))
+            raise EncodersError(
+                f"{file} was exported for {name} of {spans}, not for {given}: export the encoders with"
+                " --frames and --size that hold it"
+            )
 
 
 def _checked(about: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..encoders.onnx import OnnxEncoders
+    from ..encoders.files import FileEncoders
     from .base import Model
 
 SPATIAL_MLLM, VGGT = "spatial_mllm.loaded", "vggt"
@@ -22,7 +22,7 @@ def load(
     device: str,
     dtype: str,
     progress: Callable[[float], None],
-    files: OnnxEncoders | None = None,
+    files: FileEncoders | None = None,
 ) -> Model:
     """The model of a checkpoint.
 

@@ -9,7 +9,7 @@ from torch import nn
 from ...errors import ErrorCode, SpatialError
 from ...geometry.window import WindowGeometry
 from ..encoders.export.graph import Parts
-from ..encoders.onnx import OnnxEncoders
+from ..encoders.files import FileEncoders
 from ..encoders.vggt import VGGT
 from ..encoders.vggt.graphs import about, graphs
 from ..encoders.vggt.loading import load_vggt
@@ -62,8 +62,8 @@ class ExportedModel(GeometryModel):
 
     parts: dict[str, nn.Module] = {}  # noqa: RUF012
 
-    def __init__(self, name: str, files: OnnxEncoders):
-        self.name, self.device, self.dtype, self.files = name, files.choice.name, files.exported.precision, files
+    def __init__(self, name: str, files: FileEncoders):
+        self.name, self.device, self.dtype, self.files = name, files.way, files.exported.precision, files
         self.smallest, self.geometry = files.smallest, files.window
         self.why_no_answers = NO_ANSWERS.format(name)
 
@@ -74,7 +74,7 @@ def load(
     device: str,
     dtype: str,
     progress: Callable[[float], None],
-    files: OnnxEncoders | None = None,
+    files: FileEncoders | None = None,
 ) -> GeometryModel:
     """Raises SpatialError as ``load_vggt``; BAD_REQUEST with an adapter."""
     if adapter:

@@ -325,7 +325,7 @@ def test_a_provider_that_is_not_there(copy):
         pytest.skip("this ONNX Runtime has CUDA")
     with pytest.raises(SpatialError, match="provider cuda is not in this ONNX Runtime, which has cpu"):
         load_engine("nano", device="cpu", encoders=copy, provider="cuda")
-    with pytest.raises(SpatialError, match="provider 'dsp': expected auto, tensorrt, cuda, cpu"):
+    with pytest.raises(SpatialError, match="provider 'dsp': expected auto, tensorrt, onnx-tensorrt, cuda, cpu"):
         load_engine("nano", device="cpu", encoders=copy, provider="dsp")
 
 

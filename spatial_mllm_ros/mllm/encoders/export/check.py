@@ -13,6 +13,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from ..compare import relative_l2
 from .graph import Clip, Graph, Range
 from .half import spell_out
 
@@ -108,10 +109,7 @@ def as_a_gpu_rounds(file: Path) -> Iterator[Path]:
 
 def difference(found: Any, expected: NDArray, precision: str) -> float:
     """As ``ALLOWED`` says; infinite where a number is none."""
-    found, expected = np.asarray(found, np.float64), expected.astype(np.float64)
-    if not np.isfinite(found).all():
-        return float("inf")
-    apart = found - expected
     if precision == "fp16":
-        return float(np.linalg.norm(apart) / np.linalg.norm(expected))
-    return float(np.abs(apart).max() / np.abs(expected).max())
+        return relative_l2(found, expected)
+    found, expected = np.asarray(found, np.float64), expected.astype(np.float64)
+    return float(np.abs(found - expected).max() / np.abs(expected).max()) if np.isfinite(found).all() else float("inf")

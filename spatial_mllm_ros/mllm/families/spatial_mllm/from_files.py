@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from ...encoders.base import Encoders, Geometry
-from ...encoders.onnx import OnnxEncoders
+from ...encoders.files import FileEncoders
 from .seen import Grid
 
 WITHOUT = ("visual", "spatial_encoder", "connector")
 """Parts of the model that are then not loaded, see ``PARTS``."""
 
 
-def from_files(files: OnnxEncoders, device: torch.device) -> Encoders:
+def from_files(files: FileEncoders, device: torch.device) -> Encoders:
     """The encoders of a folder, for tensors of that device."""
 
     def visual(pixels: Tensor, grid_thw: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from transformers import DynamicCache
 
 from ....geometry.window import WindowGeometry
 from ...encoders.export.graph import Graph, Parts
-from ...encoders.onnx import OnnxEncoders
+from ...encoders.files import FileEncoders
 from ...encoders.vggt.graphs import about
 from ...encoders.vggt.graphs import graphs as vggt_graphs
 from ...encoders.vggt.loading import load_vggt
@@ -41,7 +41,7 @@ class SpatialMLLM:
         name: str,
         network: SpatialMLLMForConditionalGeneration,
         processor: SpatialMLLMProcessor | None,
-        files: OnnxEncoders | None = None,
+        files: FileEncoders | None = None,
     ):
         self.name, self.network, self.files = name, network, files
         self.smallest = SMALLEST if files is None else files.smallest
@@ -133,7 +133,7 @@ def load(
     device: str,
     dtype: str,
     progress: Callable[[float], None],
-    files: OnnxEncoders | None = None,
+    files: FileEncoders | None = None,
 ) -> SpatialMLLM:
     """Raises SpatialError as ``load_model``."""
     loaded = load_model(path, device, dtype, adapter, progress, WITHOUT if files else ())

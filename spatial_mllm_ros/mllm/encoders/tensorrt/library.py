@@ -1,0 +1,37 @@
+"""TensorRT's own module, and what it says while it works."""
+
+from typing import Any
+
+from ..exported import EncodersError
+
+WHERE = "pip install tensorrt-cu12 or -cu13 on a workstation, apt install python3-libnvinfer on a Jetson"
+KEPT = 5  # of the last warnings and errors
+
+
+def library() -> Any:
+    """The module. Raises EncodersError where it is not installed."""
+    try:
+        import tensorrt  # type: ignore[import-not-found]
+    except Exception as error:  # a wheel without its libraries raises what it likes
+        raise EncodersError(f"TensorRT is not installed: {WHERE} ({' '.join(str(error).split())[:120]})") from None
+    return tensorrt
+
+
+def listener(trt: Any) -> Any:
+    """A logger of TensorRT that keeps its last warnings and errors in ``said``, and prints nothing."""
+
+    class Listener(trt.ILogger):
+        def __init__(self) -> None:
+            super().__init__()
+            self.said: list[str] = []
+
+        def log(self, severity: Any, msg: str) -> None:
+            if severity <= trt.ILogger.WARNING:
+                self.said = [*self.said, msg][-KEPT:]
+
+        @property
+        def last(self) -> str:
+            """What it said last, on one line."""
+            return " ".join(self.said[-1].split())[:200] if self.said else "nothing was said"
+
+    return Listener()
