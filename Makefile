@@ -86,10 +86,11 @@ demo: setup  ## simulate a room, run the node on it, annotate it with rewards, w
 	    tee log/demo-4.txt || $(call FAILED,4/4,log/demo-4.txt)
 	$(SAY) "demo: open out/report.html in a browser; out/room_rewards.mcap opens in Foxglove or rviz2"
 
-test: setup  ## run the tests; ARGS='-k coverage' goes to pytest
+LONG ?= $(if $(ARGS),all,sample)
+test: setup  ## run the tests; ARGS='-k coverage' goes to pytest, LONG=all leaves none of the long ones out
 	$(SAY) "test: running pytest (ROS_DOMAIN_ID $(ROS_DOMAIN_ID), loopback only)"
 	@export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} LOCKED=$(VENV)/constraints.txt; \
-	$(BIN)/python -m pytest --live not -n $(TESTERS) --dist loadfile $(ARGS); others=$$?; \
+	$(BIN)/python -m pytest --live not --long $(LONG) -n $(TESTERS) --dist loadfile $(ARGS); others=$$?; \
 	$(BIN)/python -m pytest --live only $(ARGS); live=$$?; \
 	case "$$others $$live" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac  # 5: none of these was asked for
 

@@ -1,7 +1,9 @@
 """Recordings and simulated bags that several test folders share."""
 
 import os
+import subprocess
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -12,14 +14,30 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 101 + 1))
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+ONE_OF = 3  # tests marked long that a sample draws one from
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--live", choices=("only", "not"), help="only the tests that talk over DDS, or all but those")
+    parser.addoption("--long", choices=("all", "sample"), default="all", help="a third of the long ones, by the commit")
+
+
+def _commit() -> str:
+    """Of this checkout; empty where it is none."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What talks over DDS in real time wants the machine for itself; the rest may be tested side by side."""
+    if config.getoption("--long") == "sample":
+        commit = _commit()
+        left = {i for i in items if i.get_closest_marker("long") and crc32((i.nodeid + commit).encode()) % ONE_OF}
+        config.hook.pytest_deselected(items=list(left))
+        items[:] = [item for item in items if item not in left]
     if which := config.getoption("--live"):
         parts: dict[bool, list[pytest.Item]] = {True: [], False: []}
         for item in items:

@@ -136,6 +136,7 @@ def interrupted_at(count):
     return progress
 
 
+@pytest.mark.long
 def test_resumed_from_any_frame_gives_the_same_file(scene, tmp_path):
     whole, out = undisturbed(scene, tmp_path, targets=[CARD_TARGET]), tmp_path / "out.mcap"
     for count in (1, 6, 7, 8, 20, 42, 59, 60):
@@ -164,6 +165,7 @@ print("done")
 """
 
 
+@pytest.mark.long
 def test_killed_at_random_moments(scene, tmp_path):
     """SIGKILL, again and again: children die some frames after their start, the last one while it writes the output."""
     whole, out = undisturbed(scene, tmp_path, targets=[CARD_TARGET]), tmp_path / "out.mcap"

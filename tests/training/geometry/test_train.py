@@ -56,6 +56,7 @@ def losses(out):
         return [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [2, 3, 5])  # within a phase, between two, within the second
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(recipe, tmp_path, monkeypatch, steps):
     whole = train_geometry(recipe, tmp_path / "whole")

@@ -89,6 +89,7 @@ def test_an_adapter_loads_beside_its_model(recipe, tmp_path):
     assert not any("spatial_encoder" in name or ".visual." in name for name in changed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("iterations", [1, 2])
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(recipe, tmp_path, monkeypatch, iterations):
     made = recipe(checkpoint_every=2, iterations=iterations)

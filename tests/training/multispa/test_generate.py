@@ -162,12 +162,14 @@ def test_the_order_of_scenes_and_repeated_ones_change_nothing(whole, tmp_path):
     assert content(tmp_path / "out") == content(whole[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_pool_gives_the_same_bytes(whole, tmp_path, workers):
     generate(REFS, tmp_path / "out", replace(OPTIONS, runner="pool", workers=workers))
     assert content(tmp_path / "out") == content(whole[0])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # starting and stopping Ray takes most of it
 @pytest.mark.parametrize("workers", [1, 2])
@@ -202,6 +204,7 @@ def test_what_was_lost_or_changed_is_made_again(whole, tmp_path):
     assert content(out) == content(whole[0])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_at_any_moment_and_run_again(whole, tmp_path, seed):

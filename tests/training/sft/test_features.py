@@ -123,6 +123,7 @@ for n in range(30):
 """
 
 
+@pytest.mark.long
 def test_processes_share_a_store(tmp_path):
     """Three write the same clips at the same time."""
     root = Path(__file__).parents[3]

@@ -49,6 +49,7 @@ def test_accumulated_batches_are_one_large_batch(tiny, questions, plain, tmp_pat
     same(tmp_path / "run", plain)
 
 
+@pytest.mark.long
 def test_two_processes_are_one(tiny, questions, plain, tmp_path):
     """Gloo over loopback; each reads every other sample."""
     given = values(tiny, questions, steps=6, checkpoint_every=100, batch=1)
@@ -57,6 +58,7 @@ def test_two_processes_are_one(tiny, questions, plain, tmp_path):
     same(tmp_path / "run", plain)
 
 
+@pytest.mark.long
 def test_two_processes_of_which_one_has_no_pictures(tiny, questions, tmp_path):
     """A clip, or a clip and a text, in each step: where one has a text alone, the other waits for its connector."""
     turns = [{"from": "human", "value": "Two and two?"}, {"from": "gpt", "value": "Four."}]

@@ -4,6 +4,7 @@ import json
 
 import cv2
 import numpy as np
+import pytest
 import torch
 import yaml
 
@@ -65,6 +66,7 @@ def loss_of(model, collator, source):
     return model(**batch).loss
 
 
+@pytest.mark.long
 def test_processes_may_show_two_clips_or_none(tiny, tmp_path):
     """One has images of two sizes, which the connector reads one after the other, the other text alone, in turn."""
     folder = write_questions(tmp_path / "room", 2)
