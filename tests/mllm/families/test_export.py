@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from itertools import islice
@@ -16,8 +17,9 @@ import onnxruntime
 import pytest
 import torch
 
-from spatial_mllm_ros.config import CoverageParams
+from spatial_mllm_ros.config import AskParams, CoverageParams
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
+from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.mllm import load_model
 from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_ros.mllm.encoders.export import check, write
@@ -26,10 +28,12 @@ from spatial_mllm_ros.mllm.families import exporting
 from spatial_mllm_ros.mllm.families.spatial_mllm.graphs import Visual, window_of
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import pack
 from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
+from spatial_mllm_ros.mllm.process.remote import ModelProcess
 from spatial_mllm_ros.mllm.question import Question
 from spatial_mllm_ros.recordings import read_any, read_frames
 from spatial_mllm_ros.scene.selection import select_video
 from tests.closeness import assert_close
+from tests.mllm.process.bench import Log, poll
 
 pytestmark = pytest.mark.timeout(600)  # one fixture exports a model, which others on the machine make slow
 PICTURES = list(np.random.default_rng(0).integers(0, 256, (4, 12, 16, 3), np.uint8))
@@ -262,6 +266,24 @@ def test_answers_are_those_of_torch(engines):
             expected, found = (engine.ask(rooms(count), question) for engine in engines)
             assert (found.text, found.verdict, found.choice) == (expected.text, expected.verdict, expected.choice)
             assert found.confidence == pytest.approx(expected.confidence, abs=1e-5)
+
+
+def test_a_killed_process_comes_back_with_its_encoders(nano, engines):
+    params = AskParams(model="nano", encoders=str(nano / "fp32"), provider="cpu", device="cpu", timeout=90.0)
+    process, camera = ModelProcess(params, Log()), Camera("camera", "optical", 640, 480, np.eye(3))
+    given = [Frame(10**6 * (i + 1), camera, image=image) for i, image in enumerate(rooms(4))]
+    question = Question("How far is the table?")
+    process.start()
+    try:
+        expected = engines[0].ask(rooms(4), question).text
+        for restarts in range(2):
+            assert process.ask(question, given).result(90.0).text == expected
+            assert process.state.loaded.startswith("encoders by ONNX Runtime, cpu, fp32")
+            assert process.state.restarts == restarts
+            os.kill(process.state.pid, signal.SIGKILL)
+            poll(lambda before=restarts: process.state.restarts > before, "another process")
+    finally:
+        process.close()
 
 
 def test_geometry_is_that_of_torch_whatever_came_before(engines):
