@@ -18,6 +18,7 @@ from . import check
 from .chunks import chunk_attention
 from .graph import Clip, Graph, Range
 from .half import halve
+from .merge import merge
 from .rules import broken, largest_scores
 from .translate import OPSET, translate
 
@@ -90,6 +91,8 @@ def _file(path: Path, graph: Graph, within: Range, traced: Clip, precision: str)
     largest = graph.sizes(*within.at("high"))
     if _of(graph, precision) == "fp16":
         halve(model.graph, graph.full)
+    else:
+        merge(model)
     chunk_attention(model.graph, largest, SCORES)
     if said := list(broken(model.graph, largest)):
         raise SpatialError(ErrorCode.FAILED, f"{path.name} would not run with TensorRT: {'; '.join(said[:5])}")

@@ -27,7 +27,7 @@ class Attention(nn.Module):
 
     def project(self, x: Tensor, turn: Rotation | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of tokens [N, L, C], each [N, heads, L, C/heads]."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x).unflatten(-1, (3 * self.heads, -1)).transpose(1, 2).chunk(3, 1)
         q, k = self.q_norm(q), self.k_norm(k)
         if turn is not None:
             q, k = rotate(q, turn), rotate(k, turn)

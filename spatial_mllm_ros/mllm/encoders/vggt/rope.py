@@ -9,14 +9,20 @@ BASE = 100.0  # angular frequencies fall from 1 to 1 / BASE radians per patch
 
 
 class Rotation(NamedTuple):
-    """Cosine and sine by which tokens are turned: float32 [L, 2, D/4] each, for (row, column) and each frequency."""
+    """How tokens are turned.
+
+    Attributes:
+        cos, sin: of each channel, float32 [L, D]; the sine is negative for the first of a pair.
+        order: of equal parts of the channels, int64, in which each channel meets the one that it is paired with.
+    """
 
     cos: Tensor
     sin: Tensor
+    order: Tensor
 
     def repeat(self, times: int) -> "Rotation":
-        """The same for ``times`` frames after each other: [times * L, 2, D/4]."""
-        return Rotation(self.cos.repeat(times, 1, 1), self.sin.repeat(times, 1, 1))
+        """The same for ``times`` frames after each other: [times * L, D]."""
+        return Rotation(self.cos.repeat(times, 1), self.sin.repeat(times, 1), self.order)
 
 
 def grid_positions(rows: Tensor, columns: Tensor, special: int) -> Tensor:
@@ -36,16 +42,22 @@ def rotation(positions: Tensor, head_dim: int) -> Rotation:
     RoFormer (Su et al. 2021, section 3.2) for each axis, as in CroCo v2 (Weinzaepfel et al. 2023).
     """
     exponent = torch.arange(head_dim // 4, device=positions.device) / (head_dim // 4)
-    angle = positions[:, :, None].float() * BASE**-exponent
-    return Rotation(angle.cos(), angle.sin())
+    return paired(positions[:, :, None].float() * BASE**-exponent)
+
+
+def paired(angle: Tensor) -> Rotation:
+    """Turns channel i of each of A parts of 2n channels with i + n, by angles [L, A, n]."""
+    cos, sin = angle.cos(), angle.sin()
+    order = torch.arange(2 * angle.shape[1], device=angle.device).view(-1, 2).flip(1).flatten()
+    return Rotation(torch.stack([cos, cos], dim=2).flatten(1), torch.stack([-sin, sin], dim=2).flatten(1), order)
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
-    """Turns queries or keys [..., L, D] in float32; each axis pairs channel i with i + D/4 of its half.
+    """Turns queries or keys [..., L, D] in float32, all channels at once: each with the one that it is paired with.
 
     Returns:
         [..., L, D] in the type of ``x``.
     """
-    first, second = x.float().unflatten(-1, (2, 2, -1)).unbind(-2)
-    turned = torch.stack([first * by.cos - second * by.sin, second * by.cos + first * by.sin], dim=-2)
-    return turned.flatten(-3).to(x.dtype)
+    full = x.float()
+    other = full.unflatten(-1, (by.order.shape[0], -1)).index_select(-2, by.order).flatten(-2)
+    return (full * by.cos + other * by.sin).to(x.dtype)

@@ -3,13 +3,13 @@
 from math import ceil
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Qwen2_5_VisionTransformerPretrainedModel, Qwen2_5_VLVisionConfig
 
 from ...encoders.export.graph import Clip, Graph
 from ...encoders.grid import MERGE, visual_inputs
+from ...encoders.vggt.rope import Rotation, paired, rotate
 from .connector import Connector
 from .packing import PAIR, PATCH, PATCH_VALUES, pack
 
@@ -47,10 +47,8 @@ class Visual(nn.Module):
             [T, h/2 * w/2, hidden] merged tokens.
         """
         x = F.linear(patches.flatten(1, 2), self.patches.weight.view(-1, PATCH_VALUES))
-        angle = (places.flatten(0, 1)[:, :, None] * self.frequencies).flatten(
-            1
-        )  # [h * w, D / 2]: of the row, then of the column
-        turn = angle.cos()[:, None], angle.sin()[:, None]
+        angle = (places.flatten(0, 1)[:, :, None] * self.frequencies).flatten(1)  # of the row, then of the column
+        turn = paired(angle[:, None])  # [h * w, 1, D / 2]
         for i, block in enumerate(self.blocks):
             windows = None if i in self.whole else (window_patches, window_bias, window_slots)
             x = x + self._attend(block.attn, block.norm1(x), turn, windows)
@@ -58,23 +56,16 @@ class Visual(nn.Module):
         merged = self.merger.ln_q(x).unflatten(1, (-1, MERGE**2)).flatten(2)
         return self.merger.mlp(merged)
 
-    def _attend(self, attn: Any, x: Tensor, turn: tuple[Tensor, Tensor], windows: tuple | None) -> Tensor:
-        q, k, v = attn.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)  # [T, L, heads, D]
-        q, k = rotate(q, *turn), rotate(k, *turn)
+    def _attend(self, attn: Any, x: Tensor, turn: Rotation, windows: tuple | None) -> Tensor:
+        q, k, v = attn.qkv(x).unflatten(-1, (3 * self.heads, -1)).transpose(1, 2).chunk(3, 1)  # [T, heads, L, D]
+        q, k = rotate(q, turn), rotate(k, turn)
         if windows is None:
-            q, k, v = (each.transpose(1, 2) for each in (q, k, v))
             return attn.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         patches, bias, slots = windows
-        q, k, v = (each.index_select(1, patches.flatten()).unflatten(1, patches.shape) for each in (q, k, v))
-        q, k, v = (each.transpose(2, 3) for each in (q, k, v))  # [T, W, heads, n, D]
+        q, k, v = (each.index_select(2, patches.flatten()).unflatten(2, patches.shape) for each in (q, k, v))
+        q, k, v = (each.transpose(1, 2) for each in (q, k, v))  # [T, W, heads, n, D]
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None, None])
         return attn.proj(seen.transpose(2, 3).flatten(1, 2).index_select(1, slots.flatten()).flatten(2))
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns the last axis of [..., D], channel i with i + D/2, by angles [..., D/2]."""
-    first, second = x.unflatten(-1, (2, -1)).unbind(-2)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 class Joined(nn.Module):
