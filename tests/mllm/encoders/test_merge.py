@@ -42,7 +42,7 @@ def merged(module: nn.Module, rank: int, path) -> Counter:
 def assert_same(module: nn.Module, path, lengths: tuple[int, ...]) -> None:
     session, x = check.open_session(path, 1), torch.randn(*lengths, 12)
     (found,) = session.run(["y"], {"x": x.numpy()})
-    np.testing.assert_allclose(found, module(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(found), module(x).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("rank", [3, 4])

@@ -50,7 +50,7 @@ def _scaled(op: Any, value: ir.Value, factors: ir.Value) -> ir.Value:
     weights, by = value.const_value, factors.const_value
     assert weights is not None and by is not None
     product = ir.LazyTensor(
-        lambda: ir.tensor(weights.numpy() * by.numpy()), weights.dtype, ir.Shape(weights.shape), name=name
+        lambda: ir.tensor(weights.numpy() * by.numpy()), weights.dtype, ir.Shape(weights.numpy().shape), name=name
     )
     return op.initializer(product, name=name)
 
