@@ -108,7 +108,8 @@ def attention():
 
 @pytest.mark.parametrize("most", [2 * 40 * 40, 500, 81, 80])
 def test_chunks_change_nothing(attention, most, tmp_path):
-    """Of any length, shorter than the number of chunks too."""
+    """Of any length, shorter than the number of chunks too; but for the order of sums, which rounds the last digit."""
+    torch.manual_seed(0)
     model = attention.clone()
     count = chunk_attention(model.graph, {"tokens": 40}, most)
     assert count == -(-2 * 40 * 40 // most)
@@ -119,7 +120,7 @@ def test_chunks_change_nothing(attention, most, tmp_path):
     for tokens in (1, 3, 17, 40):
         q = torch.randn(1, 2, tokens, 4)
         (found,) = session.run(["seen"], {"q": q.numpy()})
-        np.testing.assert_allclose(found, Attention()(q).numpy(), atol=1e-6)
+        np.testing.assert_allclose(found, Attention()(q).numpy(), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
