@@ -73,17 +73,16 @@ def parts_of_the_2d_encoder_are_used_by_name(_: Path) -> None:
     import torch
     from transformers import Qwen2_5_VisionTransformerPretrainedModel
 
-    from spatial_mllm_ros.mllm.encoders.grid import visual_inputs
-    from spatial_mllm_ros.mllm.families.spatial_mllm.graphs import Visual, window_of
+    from spatial_mllm_ros.mllm.families.spatial_mllm.tower import Tower
     from tests.closeness import assert_close
 
     torch.manual_seed(0)
-    tower = Qwen2_5_VisionTransformerPretrainedModel(_config().vision).eval()
-    patches, given = torch.randn(2, 6, 4, 1176), visual_inputs(4, 6, window_of(tower.config))
+    theirs, ours = Qwen2_5_VisionTransformerPretrainedModel(_config().vision).eval(), Tower(_config().vision).eval()
+    ours.load_state_dict(theirs.state_dict())
+    pixels, grids = torch.randn(64, 1176), torch.tensor([[2, 4, 6], [1, 4, 4]])
     with torch.no_grad():
-        found = Visual(tower)(patches, *map(torch.from_numpy, given.values()))
-        expected = tower(patches.flatten(0, 2), grid_thw=torch.tensor([[2, 4, 6]])).pooler_output
-    assert_close(found.flatten(0, 1), expected)
+        found, expected = (tower(pixels, grid_thw=grids).pooler_output for tower in (ours, theirs))
+    assert_close(found, expected)
 
 
 def nodes_of_an_export_name_their_modules(_: Path) -> None:
@@ -96,22 +95,6 @@ def nodes_of_an_export_name_their_modules(_: Path) -> None:
     graph = translate(module, {"x": torch.ones(3, 4)}, {"x": {0: "n"}}, ("y",)).graph
     products = [node.meta["modules"] for node in graph if node.op_type in ("MatMul", "Gemm")]
     assert [("0" in names, "1.0" in names) for names in products] == [(True, False), (False, True)]
-
-
-def the_2d_encoder_gives_merged_tokens_in_order(_: Path) -> None:
-    import torch
-    from transformers import Qwen2_5_VisionTransformerPretrainedModel
-
-    from tests.closeness import assert_close
-
-    torch.manual_seed(0)
-    encoder, grids = Qwen2_5_VisionTransformerPretrainedModel(_config().vision).eval(), [[1, 4, 6], [1, 4, 4]]
-    with torch.no_grad():
-        pixels = torch.randn(40, 1176)
-        both = encoder(pixels, grid_thw=torch.tensor(grids)).pooler_output
-        second = encoder(pixels[24:], grid_thw=torch.tensor(grids[1:])).pooler_output
-    assert both.shape == (10, 64), f"tokens {list(both.shape)} of 40 patches"
-    assert_close(both[6:], second)
 
 
 def generate_begins_from_embeddings_and_positions(_: Path) -> None:
@@ -227,14 +210,6 @@ ROWS = [
     ),
     Row(
         "transformers",
-        "Qwen2_5_VisionTransformerPretrainedModel gives merged tokens as pooler_output, image after image",
-        MODEL,
-        "grid_thw=grid_thw).pooler_output",
-        the_2d_encoder_gives_merged_tokens_in_order,
-        "transformers",
-    ),
-    Row(
-        "transformers",
         "generate begins from embeddings and positions, and counts on from the last of each axis",
         MODEL,
         'kwargs["position_ids"] = positions',
@@ -283,9 +258,9 @@ ROWS = [
     ),
     Row(
         "transformers",
-        "parts of Qwen2_5_VisionTransformerPretrainedModel (patches, norms, qkv, proj, mlp, merger, inv_freq) by name",
-        "spatial_mllm_ros/mllm/families/spatial_mllm/graphs.py",
-        "tower.rotary_pos_emb.inv_freq",
+        "modules of Qwen2_5_VisionTransformerPretrainedModel by name; blocks hand keywords on to attention",
+        "spatial_mllm_ros/mllm/families/spatial_mllm/tower.py",
+        "self.rotary_pos_emb.inv_freq",
         parts_of_the_2d_encoder_are_used_by_name,
         "transformers",
     ),

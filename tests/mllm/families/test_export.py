@@ -16,6 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from transformers import Qwen2_5_VisionTransformerPretrainedModel
 
 from spatial_mllm_ros.config import AskParams, CoverageParams
 from spatial_mllm_ros.errors import ErrorCode, SpatialError
@@ -25,7 +26,6 @@ from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_ros.mllm.encoders.export import check, write
 from spatial_mllm_ros.mllm.encoders.grid import aggregator_inputs, heads_inputs, visual_inputs
 from spatial_mllm_ros.mllm.families import exporting
-from spatial_mllm_ros.mllm.families.spatial_mllm.graphs import Visual, window_of
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import pack
 from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 from spatial_mllm_ros.mllm.process.remote import ModelProcess
@@ -201,15 +201,23 @@ def test_tensorrt_takes_every_file(nano, compiler, name, precision):
 
 
 @pytest.mark.parametrize("rows, columns", [(2, 2), (4, 6), (10, 14)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.inference_mode()
-def test_the_2d_encoder_is_that_of_transformers(tiny, rows, columns):
-    """With windows, whole and cut at the border."""
-    tower = load_model(tiny)[0].model.visual
-    patches = torch.randn(3, rows * columns // 4, 4, 1176)
-    given = visual_inputs(rows, columns, window_of(tower.config))
-    found = Visual(tower)(patches, *map(torch.from_numpy, given.values()))
-    expected = tower(patches.flatten(0, 2), grid_thw=torch.tensor([[3, rows, columns]])).pooler_output
-    assert_close(found.flatten(0, 1), expected)
+def test_the_2d_encoder_is_that_of_transformers(tiny, rows, columns, dtype):
+    """With windows, whole and cut at the border; images of other grids before and after."""
+    torch.manual_seed(0)
+    ours = load_model(tiny, dtype=str(dtype).removeprefix("torch."))[0].model.visual
+    theirs = Qwen2_5_VisionTransformerPretrainedModel(ours.config).eval()
+    theirs.load_state_dict(ours.float().state_dict())
+    grids = torch.tensor([[1, 4, 4], [3, rows, columns], [2, 2, 6]])
+    pixels = torch.randn(int(grids.prod(1).sum()), 1176)
+    expected = theirs(pixels, grid_thw=grids).pooler_output
+    if dtype is torch.float32:
+        assert_close(ours(pixels, grid_thw=grids).pooler_output, expected)
+        return
+    half = theirs.to(dtype)(pixels.to(dtype), grid_thw=grids).pooler_output.float()
+    found = ours.to(dtype)(pixels.to(dtype), grid_thw=grids).pooler_output.float()
+    assert (found - expected).norm() <= 1.2 * (half - expected).norm(), "bfloat16 rounds more than in transformers"
 
 
 REFUSED = {

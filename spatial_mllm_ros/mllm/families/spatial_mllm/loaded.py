@@ -21,11 +21,12 @@ from ...weights.files import find_folder, show
 from ..base import SMALLEST, Images, Stop, check
 from ..clip import CACHE, EncodedClip
 from .from_files import WITHOUT, from_files
-from .graphs import connector_graph, visual_graph, window_of
+from .graphs import connector_graph, visual_graph
 from .loading import load_model, load_part, load_processor, read_sizes
 from .model import SpatialMLLMForConditionalGeneration
 from .packing import PAIR, PATCH, TRAINED_PIXELS, fit_size
 from .processor import CLIP_RATE, SpatialMLLMProcessor
+from .tower import window_of
 
 
 class SpatialMLLM:

@@ -10,12 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    GenerationMixin,
-    Qwen2_5_VisionTransformerPretrainedModel,
-    Qwen2_5_VLPreTrainedModel,
-    Qwen2_5_VLTextModel,
-)
+from transformers import GenerationMixin, Qwen2_5_VLPreTrainedModel, Qwen2_5_VLTextModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling, CausalLMOutputWithPast
 
 from ...encoders.base import Encoders, Geometry
@@ -28,6 +23,7 @@ from .packing import unpatchify
 from .parts import PARTS
 from .positions import rope_index
 from .seen import Grid, Seen, check_grids, count_tokens, spatial_counts
+from .tower import Tower
 
 
 class SpatialEncoder(nn.Module):
@@ -50,7 +46,7 @@ class SpatialMLLMModel(Qwen2_5_VLPreTrainedModel):
 
     def __init__(self, config: SpatialMLLMConfig):
         super().__init__(config)
-        self.visual = Qwen2_5_VisionTransformerPretrainedModel(config.vision)
+        self.visual = Tower(config.vision)
         self.language_model = Qwen2_5_VLTextModel(config.text)
         self.spatial_encoder = SpatialEncoder(config.vggt)
         self.connector = Connector(2 * config.vggt.embed_dim, config.text.hidden_size)
