@@ -232,8 +232,8 @@ def export(
     MODEL: engines for this machine, each compared with ONNX Runtime.
     """
     if tensorrt is not None:
-        if model or output:
-            raise ValueError("--tensorrt takes a folder that export wrote, and neither MODEL nor --out")
+        if model or output or overwrite or size or (precision, frames) != ("fp32", "1:16:32"):
+            raise ValueError("--tensorrt DIR takes a folder that export wrote, and --device; MODEL and others made it")
         build_engines(tensorrt, device)
     elif not model or output is None:
         raise ValueError("what to export? expected MODEL --out DIR, or --tensorrt DIR")

@@ -217,7 +217,7 @@ class Engine:
         other clips go first."""
         frames = evenly(len(images), self.calibration.frames(len(images)))
         remark = self.calibration.remark(len(frames), len(images))
-        alone = [frames] if self._clips else []
+        alone = [frames] if self._clips or self.encoders else []  # engines and torch share a GPU's memory
         for shown in (frames, *alone, [frames[i] for i in evenly(len(frames), len(frames) // 2)]):
             if not shown:
                 break

@@ -13,6 +13,7 @@ from ..weights.shipped import NANO, find_shipped
 from .exported import read_exported
 from .files import FileEncoders
 
+FILES = ("spatial.onnx", "geometry.onnx")
 NO_ANSWERS = "questions need torch, which is not installed: pip install 'spatial_mllm_ros[mllm]'"
 
 
@@ -65,6 +66,6 @@ def load_engine(
     place = find_shipped() if str(path) == NANO else Path(path).expanduser()
     if place is not None and place.exists():
         exported.check_model(encoders_digest(place))
-    engine = GeometryAlone(FileEncoders(exported, provider, device, tell=progress))
+    engine = GeometryAlone(FileEncoders(exported, provider, device, names=FILES, tell=progress))
     progress("ready", 1.0)
     return engine

@@ -13,7 +13,9 @@ from ...errors import ErrorCode, SpatialError
 
 ABOUT = "encoders.json"
 FORMAT = 1  # of that file
-PRECISIONS = ("fp32", "fp16")
+PARITY = {"fp32": 1e-5, "fp16": 1e-3}
+"""Largest difference from torch as a part of the largest value; in half precision the relative L2 norm of all."""
+PRECISIONS = tuple(PARITY)
 MOST_FRAMES, MOST_PIXELS, MOST_WINDOW = 128, 4096, 64  # of a clip; of a side; tokens of a window's side
 LONGEST = 10_000_000  # bytes of that file
 
@@ -45,6 +47,12 @@ class Exported:
     def precision(self) -> str:
         """``fp32`` or ``fp16``."""
         return self.about["precision"]
+
+    def precision_of(self, file: str) -> str:
+        """That of one file: one may be fp32 in a folder of fp16."""
+        parity = self.about["files"][file].get("parity")
+        allowed = parity.get("allowed") if isinstance(parity, dict) else None
+        return "fp32" if allowed == PARITY["fp32"] else self.precision
 
     @property
     def patch(self) -> int:

@@ -1,6 +1,7 @@
 """The encoders of a folder, whoever runs its files: TensorRT or ONNX Runtime. Needs no torch."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -56,6 +57,7 @@ class FileEncoders:
         exported: the folder.
         provider: of ``WAYS``. device: that of the model, ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: of ONNX Runtime, 0: all cores.
+        names: of the files that are used; None: all.
         tell: is told what is built, and the part that is done.
     Attributes:
         way: what was chosen, of ``WAYS``.
@@ -69,12 +71,15 @@ class FileEncoders:
         provider: str = "auto",
         device: str = "auto",
         threads: int = 0,
+        names: Sequence[str] | None = None,
         tell: Progress = lambda stage, part: None,
     ):
         self.exported, self._threads, self._why = exported, threads, ""
         self._files: dict[str, Runs] = {}
-        self._engines = self._with_engines(provider, device, tell)
-        if self._engines is None:
+        self._engines = self._with_engines(provider, device, names, tell)
+        if self._engines is not None:
+            self._files |= {file.removesuffix(".onnx"): engine for file, engine in self._engines.files.items()}
+        else:
             self._choice = onnx.choose("auto" if provider == "tensorrt" else provider, device)
             self._why = self._why or self._choice.why
         self.way = "tensorrt" if self._engines else self._choice.name
@@ -109,10 +114,7 @@ class FileEncoders:
         """A file by its name without suffix, loaded when it is first used. Raises EncodersError."""
         if name not in self._files:
             path = self.exported.file(file := f"{name}.onnx")
-            if self._engines is not None:
-                self._files[name] = self._engines.files[file]
-            else:
-                self._files[name] = onnx.File(path, self.exported.profiles(file), self._choice, self._threads)
+            self._files[name] = onnx.File(path, self.exported.profiles(file), self._choice, self._threads)
         return self._files[name]
 
     def put(self, name: str, file: Runs) -> None:
@@ -139,7 +141,8 @@ class FileEncoders:
         file, patch, most = self.load("geometry"), self.exported.patch, self.exported.shown
         tokens, frames, size = self.spatial(images), len(images), images.shape[2:]
         inputs = heads_inputs(*(side // patch for side in size), patch)
-        levels = {name: tokens[name].numpy() for name in self.exported.levels}
+        values = {name: tokens[name] for name in self.exported.levels}
+        levels = {name: v if hasattr(v, "__getitem__") else v.numpy() for name, v in values.items()}  # some on a GPU
         depth, confidence = (np.empty((frames, *size), np.float32) for _ in range(2))
         pose = None
         for part in (slice(i, i + most) for i in range(0, frames, most)):
@@ -167,29 +170,26 @@ class FileEncoders:
         frames = spatial.reshape(-1, rows, columns, spatial.shape[-1])
         return self.load("connector").run({"visual": given, self.exported.connector: frames})["fused"].numpy().copy()
 
-    def _with_engines(self, provider: str, device: str, tell: Progress) -> Engines | None:
+    def _with_engines(self, provider: str, device: str, names: Sequence[str] | None, tell: Progress) -> Engines | None:
         """All engines, ready to run, or None: why is noted. Raises EncodersError where they are asked for in vain."""
-        asked = provider == "tensorrt"
+        asked, engines = provider == "tensorrt", None
         if not asked and (provider != "auto" or device == "cpu"):
             return None
-        if not asked and not have_engines(self.exported):
-            if find_spec("tensorrt") is not None:
-                self._why = f"no engines were built here: spatial-mllm export --tensorrt {self.exported.folder.name}"
-            return None
         try:
-            engines = Engines(self.exported, onnx.gpu_of(device))
-        except EncodersError as error:
-            if asked:
-                raise
-            self._why = str(error)
-            return None
-        try:
+            if not asked and not have_engines(self.exported):
+                builds = f"spatial-mllm export --tensorrt {self.exported.folder.name}"
+                self._why = f"no engines were built here: {builds}" if find_spec("tensorrt") is not None else ""
+                return None
+            engines = Engines(self.exported, onnx.gpu_of(device), names)
             engines.prepare(tell, partial(measured, self.exported))
-        except (EncodersError, MemoryError, RuntimeError) as error:
-            engines.close()
-            self._why = f"not by TensorRT, {error}"
+            return engines
+        except Exception as error:  # of NVIDIA's libraries come many kinds, and ONNX Runtime does the same work
+            if engines is None and asked:
+                raise error if isinstance(error, EncodersError) else EncodersError(f"TensorRT: {error}") from error
+            if engines is not None:
+                engines.close()
+            self._why = f"not by TensorRT, {getattr(error, 'message', None) or f'{type(error).__name__}: {error}'}"
             return None
-        return engines
 
 
 def engines_of(exported: Exported, device: str = "auto", tell: Progress = lambda stage, part: None) -> Engines:
@@ -198,10 +198,12 @@ def engines_of(exported: Exported, device: str = "auto", tell: Progress = lambda
     Raises:
         EncodersError: no TensorRT or GPU here, or an engine cannot be built, kept, or is too far from ONNX Runtime.
     """
+    if device != "auto" and not re.fullmatch(r"cuda(:\d+)?", device):
+        raise EncodersError(f"device '{device[:40]}': expected cuda or cuda:N, engines are built for a GPU")
     engines = Engines(exported, onnx.gpu_of(device))
     try:
         engines.prepare(tell, partial(measured, exported), again=True)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError, TypeError, ValueError) as error:
         raise EncodersError(f"engines of {exported.folder.name}: {error}") from None
     return engines
 

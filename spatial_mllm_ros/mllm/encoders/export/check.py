@@ -14,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from ..compare import relative_l2
+from ..exported import PARITY
 from .graph import Clip, Graph, Range
 from .half import spell_out
 
 TOKENS = 8192
 """Most tokens of a clip that is compared: bounds time and memory."""
-ALLOWED = {"fp32": 1e-5, "fp16": 1e-3}
-"""Largest difference as a part of the largest value; in half precision the relative L2 norm of all differences."""
 ROUNDED = 2e-3
 """The same norm where every product is rounded to half precision, which ONNX Runtime's CPU provider leaves out."""
 
@@ -61,7 +60,7 @@ def parity(file: Path, graph: Graph, seen: Sequence[Clip], precision: str, threa
         {"kind": clip.kind, "frames": len(clip.frames), "size": list(clip.frames.shape[1:3])} for clip in seen
     ]
     _measure(file, graph, seen, precision, threads, rows, "difference")
-    figures = {"difference": max(row["difference"] for row in rows), "allowed": ALLOWED[precision]}
+    figures = {"difference": max(row["difference"] for row in rows), "allowed": PARITY[precision]}
     if precision == "fp16":
         with as_a_gpu_rounds(file) as rounded:
             _measure(rounded, graph, seen, precision, threads, rows, "rounded")
@@ -108,7 +107,7 @@ def as_a_gpu_rounds(file: Path) -> Iterator[Path]:
 
 
 def difference(found: Any, expected: NDArray, precision: str) -> float:
-    """As ``ALLOWED`` says; infinite where a number is none."""
+    """As ``PARITY`` says; infinite where a number is none."""
     if precision == "fp16":
         return relative_l2(found, expected)
     found, expected = np.asarray(found, np.float64), expected.astype(np.float64)

@@ -86,6 +86,8 @@ def _one_product(op: Any, x: ir.Value, weight: ir.Value, bias: ir.Value) -> Any:
 BIAS = RewriteRule(
     lambda op, x, weight, bias: op.Add(op.MatMul(x, weight), bias),
     _one_product,
-    lambda context, x, weight, bias: _tokens(x) and _fixed(2, weight) and _fixed(1, bias),
+    lambda context, x, weight, bias: (
+        _tokens(x) and _fixed(2, weight) and _fixed(1, bias) and bias.shape[0] in (1, weight.shape[1])
+    ),
     name="x W + b, for any rank of x",
 )

@@ -1,6 +1,7 @@
 """From an ONNX file to an engine, on the GPU that will run it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def build(trt: Any, log: Any, file: Path, profiles: Profiles, tell: Callable[[fl
     Raises:
         EncodersError: TensorRT does not take the file, or cannot build it. MemoryError: not here.
     """
+    log.forget()
     builder = trt.Builder(log)
     typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # the only way from 11 on
     network = builder.create_network(0 if typed is None else 1 << int(typed))
@@ -40,8 +42,7 @@ def build(trt: Any, log: Any, file: Path, profiles: Profiles, tell: Callable[[fl
     if monitor.raised is not None:
         raise monitor.raised
     if plan is None:
-        if "out of memory" in " ".join(log.said).lower():
-            raise MemoryError(f"{file.name}: TensorRT has too little memory to build it: {log.last}")
+        log.raise_memory(file.name)
         raise EncodersError(f"TensorRT {trt.__version__} cannot build {file.name}: {log.last}")
     return plan
 
@@ -57,20 +58,28 @@ def _monitor(trt: Any, tell: Callable[[float], None]) -> Any:
             self._most = 0.0
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self._phases[phase_name] = [0, max(1, num_steps)]
+            with self._caught():
+                self._phases[phase_name] = [0, max(1, num_steps)]
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            if phase_name in self._phases:
-                self._phases[phase_name][0] = step + 1
-            if self.raised is None:
-                try:
+            with self._caught():
+                if phase_name in self._phases:
+                    self._phases[phase_name][0] = step + 1
+                if self.raised is None:
                     tell(self._part())
-                except BaseException as error:  # into TensorRT's threads it must not go
-                    self.raised = error
             return self.raised is None
 
         def phase_finish(self, phase_name: str) -> None:
-            self._phases.pop(phase_name, None)
+            with self._caught():
+                self._phases.pop(phase_name, None)
+
+        @contextmanager
+        def _caught(self) -> Iterator[None]:
+            """Into TensorRT's threads nothing must go, Ctrl-C neither."""
+            try:
+                yield
+            except BaseException as error:
+                self.raised = error
 
         def _part(self) -> float:
             part, share = 0.0, 1.0

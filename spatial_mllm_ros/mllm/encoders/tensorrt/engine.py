@@ -28,8 +28,10 @@ class Engine:
         self._gpu, self._file, self._profiles, self._workspace, self._log = gpu, file, profiles, workspace, log
         gpu.use()
         self._runtime = trt.Runtime(log)
+        log.forget()
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
+            log.raise_memory(file.name)
             raise EncodersError(f"TensorRT does not take the engine of {file.name}: {log.last}")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         self._inputs = [name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
@@ -39,7 +41,8 @@ class Engine:
         self._buffers = {name: Buffer(gpu) for name in names}
         self._context = self._engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if self._context is None:
-            raise MemoryError(f"{file.name}: no context: {log.last}")
+            log.raise_memory(file.name)
+            raise EncodersError(f"TensorRT gives no context for {file.name}: {log.last}")
         self._bound: tuple = ()
         self._outputs: dict[str, OnGpu] = {}
         self._needed = 0
@@ -73,9 +76,11 @@ class Engine:
                 address = value.address
             self._context.set_tensor_address(name, address)
         self._context.set_device_memory(self._workspace.reserve(self._needed), self._workspace.size)
+        self._log.forget()
         done = self._context.execute_async_v3(self._gpu.stream)
         self._gpu.wait()
         if not done:
+            self._log.raise_memory(self._file.name)
             raise RuntimeError(f"{self._file.name}: TensorRT could not run it: {self._log.last}")
         return dict(self._outputs)
 
@@ -96,6 +101,8 @@ class Engine:
             shape, dtype = tuple(self._context.get_tensor_shape(name)), self._types[name]
             buffer = self._buffers[name]
             buffer.reserve(int(np.prod(shape)) * dtype.itemsize)
-            self._outputs[name] = OnGpu(self._gpu, buffer, shape, dtype)
+            self._outputs[name] = OnGpu(self._gpu, buffer.address, shape, dtype)
             self._context.set_tensor_address(name, buffer.address)
         self._needed = int(self._context.update_device_memory_size_for_shapes())
+        if not self._needed and self._engine.device_memory_size_v2:  # 0 is also how it fails
+            raise RuntimeError(f"{self._file.name}: TensorRT does not say what memory it needs: {self._log.last}")

@@ -1,5 +1,6 @@
 """Memory and a stream of a GPU, by NVIDIA's cuda-python."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ class Gpu:
     Args:
         index: of the GPU.
     Attributes:
-        name: of the product. sm: its compute capability, like ``8.7``. stream: handle.
+        name: of the product. sm: its compute capability, like ``8.7``. processors: how many. memory: bytes.
+        stream: handle.
     Raises:
         EncodersError: no cuda-python, no driver, or no such GPU.
     """
@@ -38,11 +40,14 @@ class Gpu:
             self._ask("cudaSetDevice", index)
             about = self._ask("cudaGetDeviceProperties", index)
             self.stream = int(self._ask("cudaStreamCreate"))
-        except RuntimeError as error:
-            raise EncodersError(f"TensorRT has no GPU here: {error}") from None
+        except (RuntimeError, MemoryError) as error:
+            old = "InsufficientDriver" in str(error)
+            remedy = f" (an older one: {install('cuda-python')[:-1]}<13')" if old else ""
+            raise EncodersError(f"TensorRT has no GPU here: {error}{remedy}") from None
         name = about.name
         self.name = (name.decode(errors="replace") if isinstance(name, bytes) else str(name)).rstrip("\0")
         self.sm = f"{about.major}.{about.minor}"
+        self.processors, self.memory = int(about.multiProcessorCount), int(about.totalGlobalMem)
 
     def use(self) -> None:
         """Make it the current GPU of this thread."""
@@ -77,7 +82,7 @@ class Gpu:
         if error == self._cuda.cudaError_t.cudaErrorMemoryAllocation:
             raise MemoryError(f"{name} {arguments[:1]}: out of memory of {getattr(self, 'name', 'the GPU')}")
         if error != self._cuda.cudaError_t.cudaSuccess:
-            raise RuntimeError(f"{name}: {getattr(error, 'name', error)}")
+            raise RuntimeError(f"CUDA failure in {name}: {getattr(error, 'name', error)}")
         return values[0] if values else None
 
 
@@ -102,19 +107,25 @@ class Buffer:
         """Give it back."""
         if self.address:
             address, self.address, self.size = self.address, 0, 0
-            self._gpu.free(address)
+            with suppress(RuntimeError):  # a GPU that is broken has said so, and gives nothing back
+                self._gpu.free(address)
 
 
 class OnGpu:
-    """An array in a GPU's memory, that of its buffer: the next run writes over it."""
+    """An array in a GPU's memory, that of its buffer: the next run writes over it.
 
-    def __init__(self, gpu: Gpu, buffer: Buffer, shape: tuple[int, ...], dtype: Any):
-        self._gpu, self._buffer, self._shape, self.dtype = gpu, buffer, shape, np.dtype(dtype)
+    Attributes:
+        address: where it begins.
+    """
 
-    @property
-    def address(self) -> int:
-        """Where it begins."""
-        return self._buffer.address
+    def __init__(self, gpu: Gpu, address: int, shape: tuple[int, ...], dtype: Any):
+        self._gpu, self.address, self._shape, self.dtype = gpu, address, shape, np.dtype(dtype)
+
+    def __getitem__(self, part: slice) -> "OnGpu":
+        """Some of what lies along the first axis, where it lies."""
+        first, last, _ = part.indices(self._shape[0])
+        offset = first * int(np.prod(self._shape[1:])) * self.dtype.itemsize
+        return OnGpu(self._gpu, self.address + offset, (max(0, last - first), *self._shape[1:]), self.dtype)
 
     def shape(self) -> tuple[int, ...]:
         """Its lengths; a function, as that of ONNX Runtime's values is."""

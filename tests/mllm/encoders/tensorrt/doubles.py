@@ -43,7 +43,7 @@ class Cuda(ModuleType):
 
     def __init__(self, count: int = 1, name: str = "Test GPU", free: int = 1 << 30):
         super().__init__("cuda.bindings.runtime")
-        self.count, self.name, self.free = count, name, free
+        self.count, self.name, self.free, self.processors = count, name, free, 8
         self.held: dict[int, int] = {}
         self.allocations = 0
         self._memory: dict[int, Any] = {}
@@ -55,7 +55,9 @@ class Cuda(ModuleType):
         return (cudaError_t.cudaSuccess if device < self.count else cudaError_t.cudaErrorNoDevice,)
 
     def cudaGetDeviceProperties(self, device):
-        return cudaError_t.cudaSuccess, SimpleNamespace(name=self.name.encode(), major=8, minor=7)
+        return cudaError_t.cudaSuccess, SimpleNamespace(
+            name=self.name.encode(), major=8, minor=7, multiProcessorCount=self.processors, totalGlobalMem=1 << 33
+        )
 
     def cudaStreamCreate(self):
         return cudaError_t.cudaSuccess, 7
@@ -127,6 +129,7 @@ class ICudaEngine:
         self.given = {value.name: value for value in self.session.get_inputs()}
         self.made = {value.name: value for value in self.session.get_outputs()}
         self.num_io_tensors = len(self.given) + len(self.made)
+        self.device_memory_size_v2 = 1 << 20
 
     def get_tensor_name(self, index):
         return [*self.given, *self.made][index]

@@ -104,11 +104,17 @@ def shapes(frames: int, rows: int, columns: int) -> dict[str, dict[str, list[int
     }
 
 
-def write(folder: Path, seed: int = 0, most: tuple[int, int, int] = (16, 8, 10), precision: str = "fp32") -> Path:
+def write(
+    folder: Path,
+    seed: int = 0,
+    most: tuple[int, int, int] = (16, 8, 10),
+    precision: str = "fp32",
+    least: int = 1,
+) -> Path:
     """A folder for 1 to 16 frames of 4 x 4 to 8 x 10 patches.
 
     Args:
-        seed: of the weights. most: frames, rows and columns. precision: what it says of itself.
+        seed: of the weights. most: frames, rows and columns. precision: what it says of itself. least: frames.
     """
     folder.mkdir(parents=True, exist_ok=True)
     noise, files = np.random.default_rng(seed), {}
@@ -119,7 +125,7 @@ def write(folder: Path, seed: int = 0, most: tuple[int, int, int] = (16, 8, 10),
             model.graph.initializer.append(numpy_helper.from_array(numbers, weight))
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, folder / f"{name}.onnx")
-        points = {"min": (1, 4, 4), "opt": (4, 6, 8), "max": most}
+        points = {"min": (least, 4, 4), "opt": (max(least, min(4, most[0])), 6, 8), "max": most}
         profiles = {given: {p: shapes(*at)[name][given] for p, at in points.items()} for given in shapes(1, 4, 4)[name]}
         files[f"{name}.onnx"] = {"profiles": profiles}
     vggt = {"patch_size": 14, "img_size": 112, "geometry": ["layer_0", "layer_1", "layer_0", "layer_1"], "shown": 8}

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from spatial_mllm_ros.mllm.encoders.tensorrt import build, engine, engines, kept
 from tests.mllm.encoders.tensorrt import doubles, folder
 
 FILES = ("spatial", "geometry", "visual", "connector")
+GPU: Any = SimpleNamespace(name="Test GPU", sm="8.7", processors=8, memory=1 << 33)
 
 
 @pytest.fixture
@@ -71,6 +74,16 @@ def by_cpu(exported) -> FileEncoders:
 
 def kept_in(exported) -> Path:
     return kept.folder_of(exported)
+
+
+def the(exported, name: str, suffix: str) -> Path:
+    """The only engine of a file, or its note."""
+    (path,) = kept_in(exported).glob(f"{name}.*.{suffix}")
+    return path
+
+
+def noted(exported, name: str) -> dict:
+    return json.loads(the(exported, name, "json").read_text())
 
 
 def test_engines_give_what_their_files_give(exported, cuda, builds):
@@ -172,16 +185,16 @@ def test_a_stale_or_foreign_engine_is_built_again_and_that_is_said(exported, cud
 
 
 def test_another_precision_is_another_key(exported):
-    of = ("spatial.onnx", "10.3.0", "Test GPU", "8.7")
+    of = ("spatial.onnx", "10.3.0", GPU)
     key = kept.key_of(exported, *of)
     folder.write(exported.folder, precision="fp16")
     other = kept.key_of(read_exported(exported.folder), *of)
     assert {name for name in key if key[name] != other[name]} == {"precision"}
-    assert len(key["onnx"]) == 64 and key["sm"] == "8.7"
+    assert len(key["onnx"]) == 64 and key["sm"] == "8.7" and key["processors"] == 8
 
 
 def test_weights_beside_the_file_count(exported):
-    of = ("spatial.onnx", "10.3.0", "Test GPU", "8.7")
+    of = ("spatial.onnx", "10.3.0", GPU)
     key = kept.key_of(exported, *of)
     (exported.folder / "spatial.onnx.data").write_bytes(b"weights")
     assert kept.key_of(exported, *of)["onnx"] != key["onnx"]
@@ -189,7 +202,7 @@ def test_weights_beside_the_file_count(exported):
 
 def test_a_damaged_engine_falls_back_and_is_built_again_when_asked(exported, cuda, builds):
     FileEncoders(exported, "tensorrt")
-    path = kept_in(exported) / "geometry.engine"
+    path = the(exported, "geometry", "engine")
     path.write_bytes(path.read_bytes()[:-1])
     builds.clear()
     encoders = FileEncoders(exported)
@@ -218,7 +231,7 @@ def test_an_engine_that_is_off_is_refused_once_and_for_all(exported, cuda, build
     apart = "0.01" if wrong > 1 else "inf"
     assert encoders.way == "cpu" and f"engine is {apart}" in encoders.said and "from ONNX Runtime" in encoders.said
     assert not cuda.held
-    about = json.loads((kept_in(exported) / "spatial.json").read_text())
+    about = noted(exported, "spatial")
     assert about["difference"] == pytest.approx(0.01, rel=1e-4) if wrong > 1 else about["difference"] == np.inf
     builds.clear()
     monkeypatch.setattr(doubles.IExecutionContext, "wrong", 1.0)
@@ -229,7 +242,7 @@ def test_an_engine_that_is_off_is_refused_once_and_for_all(exported, cuda, build
 def test_an_engine_within_rounding_is_taken(exported, cuda, monkeypatch):
     monkeypatch.setattr(doubles.IExecutionContext, "wrong", 1.0001)
     assert FileEncoders(exported, "tensorrt").way == "tensorrt"
-    about = json.loads((kept_in(exported) / "visual.json").read_text())
+    about = noted(exported, "visual")
     assert about["difference"] == pytest.approx(1e-4, rel=1e-2)
 
 
@@ -250,15 +263,114 @@ def test_too_little_memory_is_said_as_such(exported, cuda):
 
 
 def test_no_space_for_the_engine(exported, cuda, monkeypatch):
-    def full(path, data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    def full(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     encoders = FileEncoders(exported, "tensorrt")
     monkeypatch.undo()
     assert encoders.way == "cpu"
     assert "spatial.engine of" in encoders.said and "cannot be kept: No space left on device" in encoders.said
     assert not list(kept_in(exported).glob("*.engine"))
+
+
+def test_each_file_is_compared_whatever_else_is_new(exported, cuda, monkeypatch):
+    """The connector alone, and the aggregator beside the 2D encoder; with one frame, three, or NaN."""
+    FileEncoders(exported, "tensorrt")
+    for names in (["connector"], ["spatial", "visual"], ["geometry"], ["visual"]):
+        for name in names:
+            the(exported, name, "engine").write_bytes(b"")
+        monkeypatch.setattr(doubles.IExecutionContext, "wrong", 1.5)
+        with pytest.raises(SpatialError, match=r"is 0\.5 from ONNX Runtime"):
+            engines_of(exported)
+        monkeypatch.setattr(doubles.IExecutionContext, "wrong", 1.0)
+        engines_of(exported)
+        assert all(noted(exported, name)["difference"] < 1e-6 for name in names)
+
+
+@pytest.mark.parametrize("least, most", [(3, 16), (1, 1), (3, 3), (2, 6)])
+def test_each_file_is_compared_for_any_number_of_frames(tmp_path, cuda, monkeypatch, least, most):
+    place = folder.write(tmp_path / "encoders", most=(most, 8, 10), least=least)
+    monkeypatch.setattr(doubles.IExecutionContext, "wrong", 1.5)
+    with pytest.raises(SpatialError, match=r"is 0\.5 from ONNX Runtime"):
+        engines_of(exported := read_exported(place))
+    for name in ("spatial", "geometry", "visual", "connector"):
+        assert noted(exported, name).get("difference", 0.5) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_relative_l2():
+    assert compare.relative_l2([3.0, 4.0], [3.0, 4.5]) == pytest.approx(0.5 / np.hypot(3, 4.5))
+    for found, expected in (([np.nan, 1], [1, 1]), ([1, 1], [np.inf, 1]), ([1, 1], [0, 0]), ([np.nan], [np.nan])):
+        assert compare.relative_l2(found, expected) == np.inf
+
+
+@pytest.mark.parametrize("error", [TypeError("factory function returned nullptr"), OSError(28, "No space"), KeyError()])
+def test_whatever_nvidias_libraries_raise_falls_back(exported, cuda, monkeypatch, error):
+    FileEncoders(exported, "tensorrt")
+
+    def fail(self, *_):
+        raise error
+
+    monkeypatch.setattr(doubles.Runtime, "__init__", fail)
+    encoders = FileEncoders(exported)
+    assert encoders.way == "cpu" and f"not by TensorRT, {type(error).__name__}" in encoders.said
+    assert len(seen(encoders, 4, 6, 8)) == 6
+
+
+def test_a_broken_gpu_falls_back_with_the_first_reason(exported, cuda, monkeypatch):
+    monkeypatch.setattr(type(cuda), "cudaStreamSynchronize", lambda *_: (doubles.cudaError_t.cudaErrorIllegalAddress,))
+    monkeypatch.setattr(type(cuda), "cudaFree", lambda *_: (doubles.cudaError_t.cudaErrorIllegalAddress,))
+    encoders = FileEncoders(exported, "tensorrt")
+    assert encoders.way == "cpu"
+    assert "CUDA failure in cudaStreamSynchronize: cudaErrorIllegalAddress" in encoders.said
+
+
+def test_an_engine_that_ends_the_process_is_not_tried_for_ever(exported, process, cuda, builds):
+    for _ in range(2):
+        child = process("dies")
+        child.communicate()
+        assert child.returncode == 9
+    assert noted(exported, "spatial")["tries"] == 2
+    builds.clear()
+    encoders = FileEncoders(exported)
+    assert encoders.way == "cpu" and "spatial.engine ended the process 2 times: not used" in encoders.said
+    assert engines_of(exported).files and builds == ["spatial.onnx"]
+    assert noted(exported, "spatial")["tries"] == 0
+
+
+def test_a_file_that_cannot_be_built_is_not_tried_at_every_start(exported, cuda, builds):
+    good = (exported.folder / "visual.onnx").read_bytes()
+    (exported.folder / "visual.onnx").write_bytes(b"no onnx")
+    first, second = FileEncoders(exported, "tensorrt"), FileEncoders(exported, "tensorrt")
+    assert builds.count("visual.onnx") == 1
+    assert "does not take visual.onnx" in first.said and "tried before" in second.said
+    (exported.folder / "visual.onnx").write_bytes(good)
+    assert FileEncoders(exported, "tensorrt").way == "tensorrt"
+
+
+def test_gpus_that_share_a_folder_keep_an_engine_each(exported, cuda, builds):
+    """Also of one name, as Orin's are."""
+    FileEncoders(exported, "tensorrt")
+    cuda.processors = 16
+    FileEncoders(exported, "tensorrt")
+    builds.clear()
+    for cuda.processors in (8, 16, 8):
+        assert FileEncoders(exported).way == "tensorrt"
+    assert not builds and len(list(kept_in(exported).glob("*.engine"))) == 8
+    folder.write(exported.folder, seed=1)  # of the GPU at hand the old ones go
+    FileEncoders(read_exported(exported.folder), "tensorrt")
+    assert len(list(kept_in(exported).glob("spatial.*.engine"))) == 2
+
+
+def test_engines_that_fit_are_used_from_a_folder_that_is_read_only(exported, cuda, monkeypatch):
+    FileEncoders(exported, "tensorrt")
+    monkeypatch.setattr(kept.Kept, "alone", lambda *_: pytest.fail("a lock was taken"))
+    assert FileEncoders(exported).way == "tensorrt"
+
+
+def test_only_the_files_that_are_used_are_built(exported, cuda, builds):
+    encoders = FileEncoders(exported, "tensorrt", names=("spatial.onnx", "geometry.onnx"))
+    assert builds == ["spatial.onnx", "geometry.onnx"] and encoders.heads(np.zeros((2, 3, 56, 56), np.float32))
 
 
 def test_no_folder_for_engines(exported, cuda, cache):
@@ -290,7 +402,7 @@ NOTES = [b"", b"[]", b"{}", b"[" * 100_000, b'{"key": 1}', b'{"key": {}, "engine
 def test_a_broken_note_makes_the_engine_stale(exported, cuda, builds, text):
     FileEncoders(exported, "tensorrt")
     builds.clear()
-    (kept_in(exported) / "spatial.json").write_bytes(text)
+    the(exported, "spatial", "json").write_bytes(text)
     assert FileEncoders(exported).way == "tensorrt" and builds == ["spatial.onnx"]
 
 
@@ -312,7 +424,10 @@ def test_asked_for_and_absent(exported, cuda, monkeypatch):
         FileEncoders(exported, "tensorrt")
     assert caught.value.code == ErrorCode.BAD_REQUEST
     monkeypatch.setitem(sys.modules, "tensorrt", doubles.TensorRT())
-    for given, said in [("cuda:3", "no cuda:3, there are 1"), ("auto", "cudaGetDeviceCount: cudaErrorNoDevice")]:
+    for given, said in [
+        ("cuda:3", "no cuda:3, there are 1"),
+        ("auto", "CUDA failure in cudaGetDeviceCount: cudaErrorNoDevice"),
+    ]:
         cuda.count = 1 if given != "auto" else 0
         with pytest.raises(SpatialError, match=f"TensorRT has no GPU here: {said}"):
             FileEncoders(exported, "tensorrt", given)
@@ -389,11 +504,12 @@ def test_an_engine_of_other_inputs_is_refused(exported, cuda):
     trt = sys.modules["tensorrt"]
     gpu = engine.Gpu(0)
     with pytest.raises(SpatialError, match=r"the engine of geometry\.onnx has other inputs"):
-        plan = (kept_in(exported) / "geometry.engine").read_bytes()
-        engine.Engine(trt, None, gpu, exported.file("geometry.onnx"), plan, wrong, engine.Buffer(gpu))
+        plan = the(exported, "geometry", "engine").read_bytes()
+        engine.Engine(trt, library.listener(trt), gpu, exported.file("geometry.onnx"), plan, wrong, engine.Buffer(gpu))
 
 
 BUILDER = """
+import os
 import sys
 from pathlib import Path
 import pytest
@@ -414,15 +530,17 @@ def build(trt, log, file, *rest):
     return plan
 
 engines.build = build
+if how == "dies":
+    engines.Engine = lambda *_: os._exit(9)
 if how == "writing":
-    write = Path.write_bytes
-    def half(self, data):
-        if self.suffix == ".engine" and "geometry" in self.name:
-            write(self, bytes(data)[:100])
-            print("wrote half", flush=True)
+    sync, synced = os.fsync, []
+    def pause(file):
+        synced.append(file)
+        if len(synced) == 2:
+            print("wrote all but its name", flush=True)
             sys.stdin.readline()
-        return write(self, data)
-    Path.write_bytes = half
+        sync(file)
+    os.fsync = pause
 engines_of(read_exported(place), tell=lambda stage, part: stage.startswith("another") and print(stage, flush=True))
 print("done", flush=True)
 """
@@ -468,10 +586,10 @@ def test_two_processes_build_each_engine_once(exported, process, cuda):
         "builds connector.onnx",
         "builds visual.onnx",
     ]
-    assert {path.name for path in kept_in(exported).glob("*.engine")} == {f"{name}.engine" for name in FILES}
+    assert {path.name.split(".")[0] for path in kept_in(exported).glob("*.engine")} == set(FILES)
 
 
-@pytest.mark.parametrize("how, mark", [("slowly", "builds geometry.onnx"), ("writing", "wrote half")])
+@pytest.mark.parametrize("how, mark", [("slowly", "builds geometry.onnx"), ("writing", "wrote all but its name")])
 def test_killed_while_building(exported, process, cuda, how, mark):
     child = process(how)
     if how == "writing":
@@ -481,7 +599,7 @@ def test_killed_while_building(exported, process, cuda, how, mark):
     lines_until(child, mark)
     child.send_signal(signal.SIGKILL)
     child.wait(60)
-    assert not (kept_in(exported) / "geometry.engine").exists()
+    assert not list(kept_in(exported).glob("geometry.*.engine"))
     again = process("through")
     assert "builds spatial.onnx" not in (said := lines_until(again, "done")) and "builds geometry.onnx" in said
-    assert not list(kept_in(exported).glob(".geometry.engine.[0-9]*"))
+    assert not list(kept_in(exported).glob(".geometry.*.engine.*"))
