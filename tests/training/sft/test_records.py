@@ -175,6 +175,22 @@ def test_a_damaged_line_is_said_when_it_is_read(tmp_path):
     assert found[1]["conversations"] == TURNS
 
 
+def test_a_damaged_text_of_a_table_is_said_when_it_is_read(tmp_path):
+    """Parquet gives no text its checksum."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / "data.parquet"
+    turns = [turns_of("How high is it?")["conversations"], turns_of("How wide is it?")["conversations"]]
+    parquet.write_table(pa.table({"conversations": turns}), path, use_dictionary=False, compression="none")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"How high", b"How \xffigh"))
+    found = open_records(path)
+    with pytest.raises(RecordFault, match="data-0: no readable record"):
+        found[0]
+    assert found[1]["conversations"][0]["value"] == "How wide is it?"
+
+
 def test_digest_tells_data_from_other_data(questions, tmp_path):
     other = write_questions(tmp_path / "other", 12)
     assert content_hash(open_records(questions).files) == content_hash(open_records(other).files)

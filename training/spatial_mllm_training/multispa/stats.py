@@ -162,7 +162,7 @@ def parquet_batches(folder: Path, path: Path, columns: list[str]) -> Iterator[li
         with ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=64 if "images" in columns else 4096, columns=columns):
                 yield batch.to_pylist()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeError) as error:
         raise damaged(folder, path, str(error).splitlines()[0]) from None
 
 

@@ -127,8 +127,11 @@ class TableRecords:
         return len(self._table)
 
     def __getitem__(self, index: int) -> Record:
-        values = self._table[index].to_pylist()[0]
         name = f"{self.files[0].stem}-{index}"
+        try:
+            values = self._table[index].to_pylist()[0]
+        except (ValueError, OSError) as error:  # pyarrow's among them; a text that is none
+            raise RecordFault(f"{name}: no readable record ({' '.join(str(error).split())[:200]})") from None
         if isinstance(values.get("meta"), str):  # as ``multispa generate`` writes them
             try:
                 values |= {column: json.loads(values[column]) for column in ("meta", "gt_value") if values.get(column)}
