@@ -35,7 +35,7 @@ export ROS_LOG_DIR := $(CURDIR)/log/ros
 
 # A sourced ROS 2 installation is used as it is; without one, rclpy and the messages come from PyPI wheels.
 ifdef ROS_DISTRO
-  EXTRAS := simulate,report,media,encoders,cluster,dev
+  EXTRAS := simulate,report,media,lerobot,encoders,cluster,dev
   VENV_OPTIONS := --system-site-packages
   ROS_FROM := ROS 2 $(ROS_DISTRO) is sourced and used
   # pip sees what the system has; uv would install it again.
@@ -43,7 +43,7 @@ ifdef ROS_DISTRO
   export AMENT_PREFIX_PATH := $(HERE):$(AMENT_PREFIX_PATH)
   export LD_LIBRARY_PATH := $(HERE)/lib:$(LD_LIBRARY_PATH)
 else
-  EXTRAS := simulate,report,media,export,cluster,$(ROS_WHEELS),dev
+  EXTRAS := simulate,report,media,lerobot,export,cluster,$(ROS_WHEELS),dev
   ROS_FROM := ROS 2 from wheels where Python has them
   INSTALL := $(BIN)/uv pip install --system-certs --python $(BIN)/python
   FROM_WHEELS = -DPython3_EXECUTABLE="$(HERE)/bin/python" -DCMAKE_PROJECT_INCLUDE="$(CURDIR)/msg/cmake/from_wheels.cmake"
@@ -58,7 +58,7 @@ setup: $(VENV)/.interfaces  ## make the virtual environment, install everything,
 
 # The newest that setup.py allows, for every Python that is supported; TORCH=torch==X takes another torch.
 COMPILE := $(BIN)/uv pip compile --quiet --system-certs --universal --python-version 3.10 setup.py \
-    $(addprefix --extra ,simulate report media mllm encoders questions training cluster ros dev) --no-annotate --custom-compile-command "make lock" --upgrade
+    $(addprefix --extra ,simulate report media lerobot mllm encoders questions training cluster ros dev) --no-annotate --custom-compile-command "make lock" --upgrade
 # What exports needs NumPy 2 on Python 3.13; beside an installed ROS 2, whose NumPy is 1, files are run and not made.
 lock: setup  ## write constraints*.txt anew, with the newest versions that setup.py allows; say what changed
 	@mkdir -p build

@@ -15,7 +15,8 @@ import nox
 nox.options.default_venv_backend = "none"
 nox.options.stop_on_first_error = False
 EXTRAS = tuple(
-    f"--extra={name}" for name in ("simulate", "report", "media", "export", "training", "cluster", "ros", "dev")
+    f"--extra={name}"
+    for name in ("simulate", "report", "media", "lerobot", "export", "training", "cluster", "ros", "dev")
 )
 HOME = Path("build/versions")
 # Or another environment's ROS 2 looks for its libraries in that of nox.

@@ -98,6 +98,8 @@ setup(
         "report": ["jinja2>=3.1"],
         # What phones and robots write besides: AV1 and exact times of videos; HEIC.
         "media": ["av>=14.2", "pillow-heif>=1"],
+        # Data sets that LeRobot trains on; lerobot itself is not needed.
+        "lerobot": ["pyarrow>=21", "av>=17"],
         # On Linux pip takes torch with gigabytes of CUDA; `make setup` installs the build for CPUs first.
         "mllm": MODEL,
         # Encoders from files, without torch; and what writes these: embreex renders the rooms they are checked with.

@@ -158,12 +158,15 @@ def progress_folder(out: Path) -> Path:
     return out.absolute().parent / f".{out.name}.progress"
 
 
-def fingerprint(path: Path) -> str:
-    """What tells a recording from all others without reading it whole: sizes, times and ends of its files."""
+def fingerprint(path: Path, times: bool = True) -> str:
+    """What tells a recording from all others without reading it whole: sizes, times and ends of its files.
+
+    Without ``times`` a copy of it is the same.
+    """
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(f for f in path.iterdir() if f.is_file()):
         stat = file.stat()
-        digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+        digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns if times else ''}".encode())
         with file.open("rb") as data:
             digest.update(data.read(ENDS))
             data.seek(max(stat.st_size - ENDS, 0))

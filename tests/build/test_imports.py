@@ -71,7 +71,7 @@ HOUSES = (
             {"motion"},
             {"scene"},
             {"annotate", "simulation"},
-            {"doctor", "report"},
+            {"doctor", "lerobot", "report"},
             {"node"},
             {"bringup", "cli"},
             {"executables"},
