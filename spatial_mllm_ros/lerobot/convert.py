@@ -195,7 +195,8 @@ class _Conversion:
         if self._begun:
             return
         if not self._map.reward.off:
-            self._rewards = rewards_of(self._recording, self._map.reward, self._rewarding, self._beside)
+            rewards = rewards_of(self._recording, self._map.reward, self._rewarding, self._beside)
+            self._rewards = replace(rewards, stamps=self._known.on_this_clock(rewards.stamps))
         features: f.Features = {}
         for source in self._known.sources:
             if source.reader is not None:

@@ -34,9 +34,9 @@ class VectorReader:
     def __init__(self, vector: Vector, first: Any):
         self._topic = vector.topic
         self._field = vector.field or CUSTOMARY.get(first.__msgtype__, "")
-        self._joints = vector.joints or _joints(first)
+        self._joints = vector.joints or joints_of(first)
         found = list(_numbers(walk(first, self._field, self._topic), ""))
-        given = _joints(first)
+        given = joints_of(first)
         if vector.joints and not given:
             raise BagError(f"{self._topic}: {first.__msgtype__} names no joints")
         if unknown := [joint for joint in vector.joints if joint not in given]:
@@ -60,7 +60,7 @@ class VectorReader:
         """
         numbers = [number for _, number in _numbers(walk(message, self._field, self._topic), "")]
         if self._joints:
-            given = _joints(message)
+            given = joints_of(message)
             if len(given) != len(numbers) or not set(self._joints) <= set(given):
                 return None
             by_name = dict(zip(given, numbers))
@@ -116,7 +116,7 @@ def _below(name: str, inner: str) -> str:
     return f"{name}.{inner}" if name else inner
 
 
-def _joints(message: Any) -> tuple[str, ...]:
+def joints_of(message: Any) -> tuple[str, ...]:
     """Names that a message gives its numbers, as JointState and JointTrajectory do."""
     found: Sequence[Any] = getattr(message, "name", None) or getattr(message, "joint_names", None) or ()
     return tuple(found) if isinstance(found, list) and all(isinstance(name, str) for name in found) else ()

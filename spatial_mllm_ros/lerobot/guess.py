@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Collection
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from ..recordings.topic import Topic
 from ..recordings.topics import find_sources
 from ..recordings.types import IMAGES, REWARD
 from ..topic_names import words
-from .map import DatasetMap, RewardOf, Text, Vector
+from .map import DatasetMap, RewardOf, Text, Vector, nearest
 
 JOINTS = "sensor_msgs/msg/JointState"
 STRING = "std_msgs/msg/String"
@@ -72,12 +71,8 @@ def named(recording: Recording, name: str, types: Collection[str] = ()) -> Topic
     known = [t.name for t in recording.topics.values() if not types or t.type in types]
     found = name if name in known else f"{name}{SERVICE}"
     if found not in known:
-        close = get_close_matches(name, known, 1)
         kind = f" of type {' or '.join(types)}" if types else ""
-        has = f"{recording.path.name} has no topic {name}{kind}"
-        raise BagError(
-            f"{has}{f', did you mean {close[0]}?' if close else ';'} there are: {', '.join(sorted(known)) or 'none'}"
-        )
+        raise BagError(f"{recording.path.name} has no topic {name}{kind}{nearest(name, known)}")
     if not recording.counts[found]:
         raise BagError(f"{recording.path.name} has no message on {found}")
     return recording.topics[found]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..recordings.errors import BagError, BagWarning
 from ..recordings.recording import Recording
 from ..recordings.topic import Topic
-from .fields import VectorReader, walk
+from .fields import VectorReader, joints_of, walk
 from .guess import SERVICE, named
 from .map import DatasetMap, Vector
 
@@ -51,6 +51,7 @@ class Survey:
     Attributes:
         sources: in the order of the map.
         by_log: stamps are those of logging: the messages' own are of another clock, or there are none.
+        ahead_ns: how far the recording's clock is before that of the messages, where it is another one.
         start_ns, end_ns: of all values.
         tasks: (stamp, text) in order of time.
         begins, ends: stamps of what cuts episodes; ``signal``: (stamp, whether it is on).
@@ -58,12 +59,20 @@ class Survey:
 
     sources: list[Source]
     by_log: bool = False
+    ahead_ns: int = 0
     start_ns: int = 0
     end_ns: int = 0
     tasks: list[tuple[int, str]] = field(default_factory=list)
     begins: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     signal: list[tuple[int, bool]] = field(default_factory=list)
+
+    def on_this_clock(self, stamps: Stamps) -> Stamps:
+        """Stamps of messages that are no source, as the sources are stamped."""
+        apart = (
+            stamps.size > 0 and not self.start_ns - SAME_CLOCK_NS <= np.median(stamps) <= self.end_ns + SAME_CLOCK_NS
+        )
+        return stamps + self.ahead_ns if apart else stamps
 
     def stamp(self, recording: Recording) -> Callable[[Topic, int, bytes], int]:
         """Gives the stamp of a message: (topic, when it was logged, its bytes) -> nanoseconds."""
@@ -105,6 +114,7 @@ def survey(recording: Recording, found: DatasetMap) -> Survey:
     known.by_log = any(taker.apart().mean() > 0.5 for taker in times if taker.logged)
     if known.by_log:
         _say(f"{recording.path.name}: stamps of messages are of another clock than the recording's, which is taken")
+        known.ahead_ns = max((taker.ahead() for taker in times if taker.logged), key=abs)
     for source, taker in zip(sources, times):
         own = np.frombuffer(taker.own, np.int64)[~taker.apart()]
         source.stamps = np.unique(np.frombuffer(taker.logged, np.int64) if known.by_log else own)
@@ -153,6 +163,10 @@ class _Times:
         self.own.append(self._own(data) or logged)
         self.logged.append(logged)
 
+    def ahead(self) -> int:
+        """How far the recording's clock is before that of these messages, nanoseconds."""
+        return int(np.median(np.frombuffer(self.logged, np.int64) - np.frombuffer(self.own, np.int64)))
+
     def apart(self) -> NDArray[np.bool_]:
         """Which messages, [N], were stamped long before or after they were logged."""
         own, logged = np.frombuffer(self.own, np.int64), np.frombuffer(self.logged, np.int64)
@@ -162,6 +176,9 @@ class _Times:
 def _vector(recording: Recording, vector: Vector, feature: str) -> Source:
     topic = named(recording, vector.topic)
     first = recording.first(topic.name)
+    if vector.joints:  # several may publish there, each of its joints
+        sent = (message for _, _, message in recording.decoded([topic.name]))
+        first = next((message for message in sent if set(vector.joints) <= set(joints_of(message))), first)
     if first is None:
         raise BagError(f"{recording.path.name} has no message on {topic.name} that can be read")
     return Source(vector.topic, feature, topic, VectorReader(vector, first))

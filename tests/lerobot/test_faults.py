@@ -14,7 +14,22 @@ from spatial_mllm_ros.lerobot.map import Cuts, DatasetMap, Text, Vector
 from spatial_mllm_ros.recordings import BagError, BagWarning
 
 from ..recordings.recordings import T, image
-from .arm import COMMANDS, DEPTH, FRONT, JOINTS, MARK, WRIST, at, flag, joint_state, messages, picture, write
+from .arm import (
+    COMMANDS,
+    DEPTH,
+    FRONT,
+    GROWTH,
+    JOINTS,
+    MARK,
+    REWARDS,
+    WRIST,
+    at,
+    flag,
+    joint_state,
+    messages,
+    picture,
+    write,
+)
 from .test_data_set import BARE, HALVES, MAP, rows
 
 
@@ -185,13 +200,14 @@ def test_calls_of_a_service_cut():
 def test_stamps_of_another_clock(tmp_path):
     sent = []
     for topic, ns, message in messages(1.0):
-        if topic in (FRONT, JOINTS):
+        if topic in (FRONT, JOINTS, REWARDS):
             message.header.stamp.sec -= 1_600_000_000  # of a simulation
         sent.append((topic, ns, message))
     bag = write(tmp_path / "arm.mcap", sent)
     with pytest.warns(BagWarning, match="of another clock"):
         write_dataset([bag], tmp_path / "set", DatasetMap(images={"front": FRONT}, action=()))
-    assert len(rows(tmp_path / "set")["index"]) == 20
+    got = rows(tmp_path / "set")
+    assert len(got["index"]) == 20 and sum(got["next.reward"]) == pytest.approx(19 * GROWTH)
 
 
 def test_vectors_of_other_joints_are_left_out_and_said(tmp_path):
@@ -200,6 +216,10 @@ def test_vectors_of_other_joints_are_left_out_and_said(tmp_path):
     with pytest.warns(BagWarning, match="/joint_states: 20 messages have no such vector"):
         write_dataset([bag], tmp_path / "set", BARE)
     assert len(rows(tmp_path / "set")["observation.state"][0]) == 3
+    named = DatasetMap(20, images={}, state=(Vector(JOINTS, joints=("grip",)),))
+    with pytest.warns(BagWarning, match="/joint_states: 25 messages have no such vector"):
+        write_dataset([bag], tmp_path / "grip", named)
+    assert rows(tmp_path / "grip")["observation.state"][:2] == [0.0, 2.0]
 
 
 def test_what_is_guessed(tmp_path):

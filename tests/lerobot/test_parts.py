@@ -127,7 +127,7 @@ def test_cuts():
     known = Survey([], start_ns=0, end_ns=100)
     assert spans(Cuts(), known) == [(0, 100)]
     known.begins, known.ends = [10, 50, 70], [30, 90]
-    assert spans(Cuts(start="a"), Survey([], False, 0, 100, begins=[10, 50])) == [(10, 49), (50, 100)]
+    assert spans(Cuts(start="a"), Survey([], start_ns=0, end_ns=100, begins=[10, 50])) == [(10, 49), (50, 100)]
     assert spans(Cuts(start="a", stop="b"), known) == [(10, 29), (70, 89)]  # that of 50 was never ended
     known.signal = [(5, False), (20, True), (25, True), (40, False), (60, True)]
     assert spans(Cuts(signal="a"), known) == [(20, 39), (60, 100)]
