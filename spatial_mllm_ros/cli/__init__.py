@@ -8,6 +8,7 @@ import typer
 
 from ..config import Config
 from . import parse, show
+from .lerobot import add_episodes
 from .model import answered, build_engines, export_model, load_engine
 from .options import (
     ASK,
@@ -16,12 +17,15 @@ from .options import (
     MOTION,
     AsJson,
     Bag,
+    Bags,
     Copied,
     Frames,
     Goals,
     Input,
     K,
+    LeRobot,
     Load,
+    MapFile,
     MaxDepth,
     MaxSpeed,
     MaxTurnRate,
@@ -33,6 +37,7 @@ from .options import (
     Read,
     Source,
     Targets,
+    Task,
     VoxelSize,
     ask_params,
     load_options,
@@ -93,13 +98,15 @@ def info(
     read: Read,
 ) -> None:
     """Say what is in a recording, how many of its images make whole frames, what is wrong, and what to do about it."""
+    from ..lerobot.guess import guessed
     from ..recordings import recording_info
 
-    known = recording_info(bag, seconds, reading_config(read), **sources(source))
+    topics = sources(source)
+    known, guess = recording_info(bag, seconds, reading_config(read), **topics), guessed(bag, **topics)
     if as_json:
-        typer.echo(json.dumps(show.info_values(known), indent=2))
+        typer.echo(json.dumps(show.info_values(known, guess), indent=2))
     else:
-        out.print(*show.info_lines(known), sep="\n")
+        out.print(*show.info_lines(known, guess), sep="\n")
 
 
 app.command(cls=NodeCommand)(play)
@@ -245,10 +252,11 @@ def export(
 @read_options
 @load_options()
 def annotate(
-    bag: Bag,
-    output: Annotated[
-        Path, typer.Option("--out", metavar="NEW", help="New .mcap file, or bag folder.", show_default=False)
-    ],
+    bags: Bags,
+    output: Annotated[Path | None, typer.Option("--out", metavar="NEW", help="New .mcap file, or bag folder.")] = None,
+    lerobot: LeRobot = None,
+    map_file: MapFile = None,
+    task: Task = "",
     target: Targets = None,
     goal: Goals = None,
     topic: Copied = None,
@@ -265,16 +273,27 @@ def annotate(
     """Write a new recording with the motion reward of every frame, on /spatial_mllm/motion_reward.
 
     The first camera is always followed. Rewards of the model are of a frame a second. Killed and run again, it goes on
-    where it was.
+    where it was. With --lerobot, recordings become episodes of a LeRobot data set with these rewards instead.
     """
     from ..annotate.bag import annotate
 
-    topics = sources(source)
+    bag, topics = bags[0], sources(source)
+    if (output is None) == (lerobot is None):
+        raise typer.BadParameter("name one of --out, a new recording, and --lerobot, a data set")
+    if lerobot is None and (len(bags) > 1 or map_file or task):
+        raise typer.BadParameter("several recordings, --map and --task go with --lerobot")
+    if lerobot is not None and (topic or overwrite):
+        raise typer.BadParameter("--topic and --overwrite go with --out: episodes are added to what is there")
+    if len(bags) > 1 and any("@" in text for text in target or ()):
+        raise typer.BadParameter("the time of a region is of one recording: add one after the other")
     config = reading_config(read, {"source": motion, "max_speed": max_speed, "max_turn_rate": max_turn_rate})
     followed = targets(target, goal, lambda: first_stamp(bag, config, topics))
     copied = "all" if topic == ["all"] else topic
     asked = motion != MOTION.source
     engine = load_engine(ask_params(model=model, **load)) if asked else None
+    if output is None:
+        add_episodes(bags, lerobot, map_file, task, followed, config, engine, topics)
+        return
     options: dict[str, Any] = {"config": config, "engine": engine, "overwrite": overwrite}
     with progress("annotating") as move:
         done = annotate(bag, output, targets=followed, topics=copied, progress=move, **options, **topics)

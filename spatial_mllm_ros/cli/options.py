@@ -78,6 +78,7 @@ MaxDepth = Annotated[float, parameter("coverage.max_depth", "--max-depth")]
 
 BAG = "Recording: an .mcap, .db3 or .bag file, or a bag folder."
 Bag = Annotated[Path, typer.Argument(metavar="BAG", help=BAG, show_default=False)]
+Bags = Annotated[list[Path], typer.Argument(metavar="BAG...", help=BAG, show_default=False)]
 INPUT = "Recording, video file or image folder."
 Input = Annotated[Path, typer.Argument(metavar="INPUT", help=INPUT, show_default=False)]
 
@@ -101,6 +102,15 @@ Goals = Annotated[list[str] | None, typer.Option(metavar="NAME:X,Y,Z", help=GOAL
 
 COPIED = "Topic to copy, may be repeated; all copies everything. By default those of poses and transforms."
 Copied = Annotated[list[str] | None, typer.Option(metavar="NAME", help=COPIED)]
+
+LeRobot = Annotated[
+    Path | None, typer.Option("--lerobot", metavar="DIR", help="LeRobot data set v3.0, new or to add episodes to.")
+]
+MapFile = Annotated[
+    Path | None,
+    typer.Option("--map", metavar="FILE", help="YAML: what becomes what in a data set. By default as info guesses."),
+]
+Task = Annotated[str, typer.Option("--task", metavar="TEXT", help="What is done in all episodes of a data set.")]
 
 MODEL = "Folder or hub id, OWNER/NAME or OWNER/NAME@REVISION, of a checkpoint; models/README.md lists those that load."
 Model = Annotated[str, typer.Option("--model", metavar="M", help=f"{MODEL} By default nano, which ships.")]

@@ -31,14 +31,18 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     return table
 
 
-def info_values(known: RecordingInfo) -> dict[str, Any]:
-    """A RecordingInfo as JSON values."""
+def info_values(known: RecordingInfo, guess: dict[str, str]) -> dict[str, Any]:
+    """A RecordingInfo, and what a data set would be made of, as JSON values."""
     values = asdict(known)
-    return {**values, "path": str(known.path), "has_depth": known.has_depth, "has_poses": known.has_poses}
+    found = {"path": str(known.path), "has_depth": known.has_depth, "has_poses": known.has_poses}
+    return {**values, **found, "lerobot": guess}
 
 
-def info_lines(known: RecordingInfo) -> Iterator[Any]:
-    """A RecordingInfo as text and tables: what there is, then what it makes, then what is wrong."""
+def info_lines(known: RecordingInfo, guess: dict[str, str]) -> Iterator[Any]:
+    """A RecordingInfo as text and tables: what there is, then what it makes, then what is wrong.
+
+    ``guess``: what a data set would be made of, by feature.
+    """
     size, start = known.nbytes / 1e6, known.start_ns / 1e9
     yield f"{known.path.name}: {known.duration:.2f} s, {size:.1f} MB, starts at {start:.3f} s"
     topics = plain_table("topic", "type", "messages", "Hz", right=("messages", "Hz"))
@@ -66,6 +70,9 @@ def info_lines(known: RecordingInfo) -> Iterator[Any]:
         )
     for name, text in known.checks.items():
         yield f"depth and poses of {name}: {text}"
+    if guess:
+        made = (f"{name}: {topic or 'nothing'}" for name, topic in guess.items())
+        yield f"annotate --lerobot would make {', '.join(made)}"
     yield from known.notes
     for problem in known.problems:
         yield Text(f"! {problem}", style="yellow")

@@ -17,7 +17,8 @@ import typer
 from spatial_mllm_ros.cli import app
 from spatial_mllm_ros.config import Config
 from spatial_mllm_ros.doctor import diagnose
-from spatial_mllm_ros.recordings import messages, read_frames
+from spatial_mllm_ros.recordings import BagWriter, Recording, messages, read_frames
+from tests.lerobot.arm import joint_state
 from tests.recordings.card import pushed
 from tests.recordings.recordings import write_ros2
 from tests.report.variants import without_depth
@@ -263,6 +264,35 @@ def test_annotate_refuses_targets_that_cannot_be(call, simulated_bag, tmp_path):
     for part, options in wrong.items():
         assert part in error_of(call(*command, *options, code=1))
     assert not list(tmp_path.iterdir())
+
+
+def test_annotate_adds_episodes_to_a_data_set(call, simulated_bag, tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    with Recording(simulated_bag) as recording, BagWriter(tmp_path / "arm.mcap") as bag:
+        for topic in recording.topics.values():
+            bag.add_topic(topic, recording.types(topic))
+        for number, (topic, stamp, data) in enumerate(recording.messages()):
+            for name in ("/joint_states", "/joint_commands"):
+                bag.write(name, joint_state(stamp, [number, 1.0, np.sin(number)]), stamp)
+            bag.write_cdr(topic.name, data, stamp)
+    command, data_set = ["annotate", tmp_path / "arm.mcap", "--lerobot", tmp_path / "set"], tmp_path / "set"
+    assert "has no task; name it with --task" in error_of(call(*command, code=1))
+    said = " ".join(call("info", tmp_path / "arm.mcap").stdout.split())
+    assert "observation.state: /joint_states, action: /joint_commands" in said
+    done = call(*command, "--task", "look around")
+    rows = pq.read_table(data_set / "data/chunk-000/file-000.parquet")
+    assert f"1 episodes of {len(rows)} frames" in done.stderr and len(rows) >= 29
+    first, last = (np.asarray(f.world_from_camera)[:3, 3] for f in [*read_frames(simulated_bag)][::29])
+    assert sum(rows["next.reward"].to_pylist()) == pytest.approx(np.linalg.norm(last - first), abs=1e-3)
+    assert "1 of them from an earlier run" in call(*command, "--task", "look around").stderr
+    (tmp_path / "map.yaml").write_text("state: /joint_state\n")
+    wrong = error_of(call(*command[:2], "--lerobot", tmp_path / "other", "--map", tmp_path / "map.yaml", code=1))
+    assert "did you mean /joint_states?" in wrong
+
+
+@pytest.mark.parametrize("options", [[], ["--out", "a.mcap", "--lerobot", "b"], ["--lerobot", "b", "--overwrite"]])
+def test_annotate_writes_one_thing(call, simulated_bag, options):
+    call("annotate", simulated_bag, *options, code=2)
 
 
 def test_report_writes_a_page(call, simulated_bag, tmp_path):

@@ -61,7 +61,7 @@ def test_names_in_a_recording_are_text(screen):
     known = RecordingInfo(
         Path(HOSTILE), 0, 1.0, 1, topics, cameras, poses, [HOSTILE + link], {}, 0.0, {HOSTILE: HOSTILE}
     )
-    terminal.err.print(*show.info_lines(known), sep="\n")
+    terminal.err.print(*show.info_lines(known, {}), sep="\n")
     assert "\x1b]8" not in sent(screen)
 
 
