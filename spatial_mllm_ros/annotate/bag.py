@@ -235,12 +235,12 @@ def _key(
         "the parameters": repr(config),
         "the targets": repr(list(targets)),
         "the copied topics": repr([topic.name for topic in copied]),
-        "the model": _model(engine) if engine else "",
+        "the model": model_key(engine) if engine else "",
         "the software": f"{version_of(PACKAGE) or 'source'} {np.__version__} {cv2.__version__}",
     }
 
 
-def _model(engine: "Engine") -> str:
+def model_key(engine: "Engine") -> str:
     """Which weights, which adapter on them, and how they are run."""
     run = f"{engine.name} {engine.calibration} {engine.device} {engine.dtype} {engine.encoders}"
     return " ".join([run, f"{engine.max_tokens} {engine.not_observed}", *map(fingerprint, engine.folders)])

@@ -291,9 +291,10 @@ def annotate(
     copied = "all" if topic == ["all"] else topic
     asked = motion != MOTION.source
     engine = load_engine(ask_params(model=model, **load)) if asked else None
-    if output is None:
+    if lerobot is not None:
         add_episodes(bags, lerobot, map_file, task, followed, config, engine, topics)
         return
+    assert output is not None
     options: dict[str, Any] = {"config": config, "engine": engine, "overwrite": overwrite}
     with progress("annotating") as move:
         done = annotate(bag, output, targets=followed, topics=copied, progress=move, **options, **topics)

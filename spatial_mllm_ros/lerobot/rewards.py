@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..annotate.bag import annotate
+from ..annotate.bag import annotate, model_key
 from ..annotate.progress import fingerprint
 from ..config import Config
 from ..motion.targets import Target
@@ -60,7 +60,7 @@ class Rewarding:
 
     def told(self) -> str:
         """All that these rewards depend on besides the recording."""
-        model = f"{self.engine.name} {self.engine.calibration}" if self.engine else ""
+        model = model_key(self.engine) if self.engine else ""
         return f"{self.targets!r} {self.config!r} {model} {self.sources!r}"
 
 
