@@ -63,7 +63,7 @@ def next_piece(
 
 
 def _first(sources: Mapping[str, Stamps], start_ns: int, stop_ns: int, max_age_ns: int) -> int | None:
-    """The first time from which on every source has a value that is not too old."""
+    """The start, or the first stamp of any source, at which every source has a value that is not too old."""
     time, moved = start_ns, True
     while moved:
         moved = False
@@ -72,5 +72,7 @@ def _first(sources: Mapping[str, Stamps], start_ns: int, stop_ns: int, max_age_n
             if newest < 0 or time - stamps[newest] > max_age_ns:
                 if newest + 1 == len(stamps):
                     return None
-                time, moved = int(stamps[newest + 1]), True
+                seen = max(int(stamps[newest + 1]) - SLACK_NS, time + 1)  # before it nothing newer is there
+                places = ((each, int(np.searchsorted(each, seen))) for each in sources.values())
+                time, moved = min(int(each[i]) for each, i in places if i < len(each)), True
     return time if time <= stop_ns else None
