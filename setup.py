@@ -138,6 +138,7 @@ setup(
             # A compiler of TensorRT that needs no GPU: tests give it what is exported. And what runs its engines.
             *(f"tensorrt-rtx-cu12-{part}==1.7.1.116{COMPILER_EXISTS}" for part in ("bindings", "libs")),
             f"cuda-bindings>=13.3{COMPILER_EXISTS}",
+            "lerobot-doctor>=0.2",  # what others say of the data sets that are written
         ],
     },
     zip_safe=False,

@@ -272,7 +272,7 @@ def test_killed_at_any_file_it_goes_on_and_ends_with_the_same_bytes(arm, tmp_pat
 
 
 def test_lerobot_doctor_has_nothing_to_say(tmp_path):
-    pytest.importorskip("lerobot_doctor")
+    pytest.importorskip("lerobot_doctor", reason="lerobot-doctor is not in this environment")
     bag = write(tmp_path / "arm.mcap", messages(11.0))
     write_dataset([bag], tmp_path / "set", replace(MAP, episodes=Cuts(times=((0.0, 5.45), (5.5, 11.0)))))
     command = [sys.executable, "-m", "lerobot_doctor.cli", "check", str(tmp_path / "set"), "--ci", "--fail-on=warn"]
