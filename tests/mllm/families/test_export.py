@@ -24,8 +24,11 @@ from spatial_mllm_ros.frames import Camera, Frame
 from spatial_mllm_ros.mllm import load_model
 from spatial_mllm_ros.mllm.answering.engine import load_engine
 from spatial_mllm_ros.mllm.encoders.export import check, write
+from spatial_mllm_ros.mllm.encoders.export.graph import Extent, Range
 from spatial_mllm_ros.mllm.encoders.grid import aggregator_inputs, heads_inputs, visual_inputs
+from spatial_mllm_ros.mllm.encoders.tensorrt import build, library
 from spatial_mllm_ros.mllm.families import exporting
+from spatial_mllm_ros.mllm.families.spatial_mllm.graphs import visual_graph
 from spatial_mllm_ros.mllm.families.spatial_mllm.packing import pack
 from spatial_mllm_ros.mllm.families.spatial_mllm.untrained import make_untrained
 from spatial_mllm_ros.mllm.process.remote import ModelProcess
@@ -218,6 +221,22 @@ def test_the_2d_encoder_is_that_of_transformers(tiny, rows, columns, dtype):
     half = theirs.to(dtype)(pixels.to(dtype), grid_thw=grids).pooler_output.float()
     found = ours.to(dtype)(pixels.to(dtype), grid_thw=grids).pooler_output.float()
     assert (found - expected).norm() <= 1.2 * (half - expected).norm(), "bfloat16 rounds more than in transformers"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_2d_encoder_with_windows_as_a_file(tiny, compiler, tmp_path, precision):
+    """As released checkpoints have them: compared with torch, and built by TensorRT."""
+    graph = visual_graph(load_model(tiny)[0].model.visual)
+    within = Range(Extent(1, 4, 8), Extent(2, 6, 10), Extent(2, 8, 14))
+    about = {"model": "", "vggt": {}}
+    said = write.write(tmp_path, [graph], within, 14, PICTURES, about, precision)["files"]["visual.onnx"]
+    assert said["parity"]["difference"] <= said["parity"]["allowed"]
+    assert said["profiles"]["window_bias"] == {"min": [1, 16], "opt": [4, 16], "max": [12, 16]}
+    trt, log = compiler
+    log.said.clear()
+    listening = library.listener(trt)
+    assert build.build(trt, listening, tmp_path / "visual.onnx", said["profiles"], lambda part: None)
+    assert not log.said and not listening.said
 
 
 REFUSED = {

@@ -19,9 +19,16 @@ class Visual(nn.Module):
         super().__init__()
         self.tower = tower
 
-    def forward(self, patches: Tensor, places: Tensor, *windows: Tensor) -> Tensor:
+    def forward(
+        self,
+        patches: Tensor,
+        places: Tensor,
+        window_patches: Tensor | None = None,
+        window_bias: Tensor | None = None,
+        window_slots: Tensor | None = None,
+    ) -> Tensor:
         """As ``Tower.see``."""
-        return self.tower.see(patches, places, *windows)
+        return self.tower.see(patches, places, window_patches, window_bias, window_slots)
 
 
 class Joined(nn.Module):
