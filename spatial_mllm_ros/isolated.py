@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from multiprocessing import get_context
 from multiprocessing.context import SpawnContext
 from pathlib import Path
+from threading import Thread
 
 ROOT = str(Path(__file__).parents[1])  # where this package is, installed or in a checkout
 SAFE = ["-P"] if sys.version_info >= (3, 11) else []
@@ -95,6 +96,12 @@ def spawning() -> SpawnContext:
     if flag not in flags():
         multiprocessing.util._args_from_interpreter_flags = lambda: [*flags(), flag]  # pyright: ignore[reportAttributeAccessIssue]
     return get_context("spawn")
+
+
+def end_with_parent() -> None:
+    """A worker of such a context lives no longer than who started it: else it waits for ever to be read."""
+    if parent := multiprocessing.parent_process():
+        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def _is_secret(name: str, hub: bool) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..isolated import spawning
+from ..isolated import end_with_parent, spawning
 from .room import BASE_FRAME, BASE_NS, WORLD_FRAME, Room
 
 CHUNK = 4  # frames a worker renders at a time
@@ -106,6 +106,7 @@ def _encoded(room: Room, remake: Callable[[], Room], workers: int) -> Iterator[E
 def _start_worker(remake: Callable[[], Room]) -> None:
     global _worker_room
     cv2.setNumThreads(1)
+    end_with_parent()
     _worker_room = remake()
 
 

@@ -1,11 +1,16 @@
 """Simulated recordings, read back with rosbags alone."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
 from spatial_mllm_ros.simulation import make_room, simulate
+from tests.mllm.process.bench import poll
 
 SMALL = {"size": (96, 72), "fps": 5, "duration": 2}
 
@@ -164,3 +169,22 @@ def test_the_bag_reader_gives_the_frames_of_the_room(recorded):
         view = room.render(index)
         assert frames[index].world_from_camera == pytest.approx(view.frame.world_from_camera, abs=1e-9)
         assert (frames[index].depth == view.frame.depth).all()
+
+
+def test_no_worker_outlives_a_command_that_was_killed(tmp_path):
+    path = str(tmp_path / "room.mcap")
+    code = f"from spatial_mllm_ros.simulation import simulate; simulate({path!r}, 6, workers=2, duration=60)"
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+    try:
+        workers = poll(lambda: spawned(child.pid), "workers")
+    finally:
+        child.kill()
+        child.wait()
+    poll(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()], "the end of the workers")
+
+
+def spawned(parent: int) -> list[int]:
+    """Both workers of a pool, once they have begun."""
+    children = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    found = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return found if len(found) == 2 else []

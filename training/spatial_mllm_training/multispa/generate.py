@@ -7,9 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from hashlib import sha256
-from multiprocessing import parent_process
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from spatial_mllm_ros.doctor import usable_cores
-from spatial_mllm_ros.isolated import spawning
+from spatial_mllm_ros.isolated import end_with_parent, spawning
 
 from . import shard
 from .item import bad
@@ -171,8 +169,7 @@ def begin() -> None:
 
     os.environ.update(dict.fromkeys(THREADS, "1"))
     cv2.setNumThreads(1)
-    if parent := parent_process():
-        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    end_with_parent()
 
 
 def _runner(name: str) -> Runner:
