@@ -1,4 +1,7 @@
-"""Encoders and connector of nano: torch as it is, compiled, and exported files by ONNX Runtime, in turns in one run.
+"""Encoders and connector of nano: torch eager, and exported files by ONNX Runtime, in turns in one run.
+
+A turn is several clips one after the other, of which the first does not count: it meets threads of the other that are
+not yet asleep.
 
 ``python -m benchmarks.encoders [--encoders DIR]``: a folder that ``spatial-mllm export nano`` wrote, or one is made.
 """
@@ -9,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -25,7 +29,8 @@ from spatial_mllm_ros.mllm.question import Question
 
 FRAMES = (1, 4, 8, 16, 32)
 THREADS = (1, 2)
-ROUNDS = 7
+ROUNDS, CLIPS = 8, 4  # turns; clips of a turn that count
+PAUSE = 0.05  # s between two turns
 SIZE = (480, 640)
 
 
@@ -60,14 +65,14 @@ def rows(folder: Path) -> Iterator[Row]:
         exported = from_files(files, torch.device("cpu"))
         for frames in FRAMES:
             ways = [encoded_by(model, encoders, frames) for encoders in (eager, exported)]
-            for way in ways:
-                way()
             times: list[list[float]] = [[], []]
             for _ in range(ROUNDS):  # in turns: what else the machine does meets both
                 for way, seconds in zip(ways, times, strict=True):
-                    seconds.append(timed(way)[0])
+                    sleep(PAUSE)
+                    way()
+                    seconds += [timed(way)[0] for _ in range(CLIPS)]
             torchs, ours = (1e3 * median(seconds) for seconds in times)
-            ratio = median(a / b for a, b in zip(*times, strict=True))
+            ratio = torchs / ours
             name = f"{frames} frames, {threads} threads: encoders and connector by ONNX Runtime"
             yield Row(name, f"{ours:.0f} ms", f"{torchs:.0f} ms by torch, eager", f"{ratio:.2f} times as fast")
     question = Question("How far is the table?")

@@ -102,6 +102,9 @@ class File:
         options = ort.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # waiting, it took cores from all others
         for providers in wanted.ladder:
             try:
                 self._session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
