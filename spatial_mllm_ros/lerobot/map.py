@@ -12,6 +12,7 @@ from ..recordings.errors import BagError
 from ..recordings.qos import plain_yaml
 
 CODECS = ("h264", "av1")
+REWARDED_BY = ("geometry", "mllm")
 MAX_AGE = 0.2  # s
 MOST_FPS = 1000
 LONGEST = 1_000_000  # bytes of a map
@@ -64,12 +65,14 @@ class RewardOf:
 
     Attributes:
         topic: of MotionReward. target: its label; empty: the first that is not the camera, else that.
+        source: geometry or mllm; empty: geometry where it is there, else mllm.
         way: metres from the start to the goal, of which progress is a share; 0: of what each episode has come.
         off: no rewards at all.
     """
 
     topic: str = "/spatial_mllm/motion_reward"
     target: str = ""
+    source: str = ""
     way: float = 0.0
     off: bool = False
 
@@ -217,7 +220,9 @@ def _times(value: Any, name: str) -> tuple[tuple[float, float], ...]:
 def _reward(value: Any, name: str) -> RewardOf:
     if value in ("", "none", "off"):
         return RewardOf(off=True)
-    reward = RewardOf(**_named(value, name, {"topic": _text, "target": _text, "way": _number}))
+    reward = RewardOf(**_named(value, name, {"topic": _text, "target": _text, "source": _text, "way": _number}))
+    if reward.source not in ("", *REWARDED_BY):
+        raise ValueError(f"{name}.source is {_shown(reward.source)}: expected {' or '.join(REWARDED_BY)}")
     if not 0 <= reward.way < float("inf"):
         raise ValueError(f"{name}.way is {reward.way:g}: expected metres from the start to the goal")
     return reward

@@ -1,6 +1,7 @@
 """Rewards of frames: what was gained from each to the next, how sure that is, and whether it was measured at all."""
 
 import hashlib
+import warnings
 from array import array
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from ..annotate.bag import annotate, model_key
 from ..annotate.progress import fingerprint
 from ..config import Config
-from ..motion.targets import Target
-from ..recordings.errors import BagError
+from ..motion.targets import GEOMETRY, Target
+from ..recordings.errors import BagError, BagWarning
 from ..recordings.recording import Recording
 from .guess import recorded_rewards
 from .map import RewardOf, nearest
@@ -30,7 +31,7 @@ UNKNOWN = -1.0  # a standard deviation that nobody knows, as covariances of ROS 
 
 @dataclass(frozen=True)
 class Rewards:
-    """All rewards of one target, in order of time.
+    """All rewards of one target from one source, in order of time.
 
     Attributes:
         target: its label. stamps: int64 [N]. valid: bool [N]. gained: metres, float64 [N], 0 where not valid.
@@ -77,28 +78,38 @@ def rewards_of(recording: Recording, which: RewardOf, rewarding: Rewarding, besi
         options: dict[str, Any] = {"config": rewarding.config, "engine": rewarding.engine, **rewarding.sources}
         annotate(recording.path, path, targets=rewarding.targets, topics=(), **options)
     with Recording(path) as measured:
-        return read_rewards(measured, RewardOf(target=which.target))
+        return read_rewards(measured, RewardOf(target=which.target, source=which.source))
 
 
 def read_rewards(recording: Recording, which: RewardOf) -> Rewards:
-    """Rewards of a recording that has them.
+    """Rewards of a recording that has them; each target and source is a series of its own, and one is taken.
+
+    Where the map names no source it is geometry, else the model. Which one is told by a BagWarning where there are
+    both, or where it is not geometry.
 
     Raises:
-        BagError: it has none of that target; the text has the nearest that is there.
+        BagError: it has none of that target or source; the text has the nearest that is there.
     """
-    columns: dict[str, tuple[array, array, array, array]] = {}
+    columns: dict[tuple[str, str], tuple[array, array, array, array]] = {}
     for _, _, message in recording.decoded([which.topic]):
         stamps, valid, gained, stddev = columns.setdefault(
-            message.target, (array("q"), array("b"), array("d"), array("d"))
+            (message.target, message.source), (array("q"), array("b"), array("d"), array("d"))
         )
         stamps.append(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
         valid.append(message.valid)
         gained.append(message.reward if message.valid else 0.0)
         stddev.append(getattr(message, "stddev", float("nan")) if message.valid else float("nan"))
-    target = which.target or next((label for label in columns if label != CAMERA), CAMERA)
-    if target not in columns:
-        raise BagError(f"{recording.path.name} has no rewards of {target}{nearest(target, columns)}")
-    stamps, valid, gained, stddev = (np.array(column) for column in columns[target])
+    target = which.target or next((label for label, _ in columns if label != CAMERA), CAMERA)
+    sources = sorted(source for label, source in columns if label == target)
+    if not sources:
+        raise BagError(f"{recording.path.name} has no rewards of {target}{nearest(target, {t for t, _ in columns})}")
+    source = which.source or (GEOMETRY if GEOMETRY in sources else sources[0])
+    if source not in sources:
+        raise BagError(f"{recording.path.name} has no rewards of {target} from {source}{nearest(source, sources)}")
+    if not which.source and sources != [GEOMETRY]:
+        taken = f"rewards of {target} are there from {' and '.join(sources)}: those from {source} are taken"
+        warnings.warn(f"{recording.path.name}: {taken}", BagWarning, stacklevel=2)
+    stamps, valid, gained, stddev = (np.array(column) for column in columns[target, source])
     order = np.argsort(stamps, kind="stable")
     return Rewards(target, stamps[order], valid[order].astype(bool), gained[order], stddev[order])
 

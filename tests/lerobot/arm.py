@@ -57,7 +57,7 @@ def depth_image(number):
     return rows.astype(np.uint16)
 
 
-def reward(ns, gained, valid=True, target="camera", distance=0.0, **more):
+def reward(ns, gained, valid=True, target="camera", distance=0.0, source="geometry", **more):
     t = typestore().types
     return t[REWARD](
         header=t["std_msgs/msg/Header"](time(ns), "odom"),
@@ -69,7 +69,7 @@ def reward(ns, gained, valid=True, target="camera", distance=0.0, **more):
         displacement=vector(distance, 0.0, 0.0),
         reward=gained,
         confidence=1.0 if valid else 0.0,
-        source="geometry",
+        source=source,
         **more,
     )
 

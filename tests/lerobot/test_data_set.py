@@ -20,7 +20,7 @@ from spatial_mllm_ros.lerobot.convert import Rewarding, write_dataset
 from spatial_mllm_ros.lerobot.map import Cuts, DatasetMap, RewardOf, Text
 from spatial_mllm_ros.lerobot.video import FARTHEST, MOST, NEAREST, SHIFT, VideoWriter
 from spatial_mllm_ros.motion.targets import Target
-from spatial_mllm_ros.recordings import BagWarning, BagWriter
+from spatial_mllm_ros.recordings import BagError, BagWarning, BagWriter
 from spatial_mllm_ros.recordings.topic import Topic
 from spatial_mllm_ros.recordings.types import REWARD
 
@@ -161,6 +161,25 @@ def test_rewards_are_recorded_ones_and_progress_their_share(arm, tmp_path):
     said = json.loads(table.schema.metadata[b"spatial_mllm_ros"])
     assert said["ways_m"] == [0.1] and said["targets"] == ["camera"] and "0.1 m" in said["rules"][0]
     assert table.schema.metadata[b"reward_model_path"]
+
+
+def test_rewards_are_of_one_source(tmp_path):
+    """Geometry gains 0.002 m a frame, the model 0.01 m in each fifth: their sums are 0.078 and 0.07 m."""
+    model = [(REWARDS, at(i / 20), reward(at(i / 20), 0.01, source="mllm")) for i in range(5, 40, 5)]
+    both = write(tmp_path / "both.mcap", sorted([*messages(), *model], key=lambda m: m[1]))
+    with pytest.warns(BagWarning, match="of camera are there from geometry and mllm: those from geometry are taken"):
+        write_dataset([both], tmp_path / "both", BARE)
+    assert sum(rows(tmp_path / "both")["next.reward"]) == pytest.approx(0.078)
+    write_dataset([both], tmp_path / "named", replace(BARE, reward=RewardOf(source="mllm")))
+    assert sum(rows(tmp_path / "named")["next.reward"]) == pytest.approx(0.07)
+    alone = write(
+        tmp_path / "alone.mcap", sorted([*(m for m in messages() if m[0] != REWARDS), *model], key=lambda m: m[1])
+    )
+    with pytest.warns(BagWarning, match="of camera are there from mllm: those from mllm are taken"):
+        write_dataset([alone], tmp_path / "alone", BARE)
+    assert sum(rows(tmp_path / "alone")["next.reward"]) == pytest.approx(0.07)
+    with pytest.raises(BagError, match="no rewards of camera from geometry; there are mllm"):
+        write_dataset([alone], tmp_path / "none", replace(BARE, reward=RewardOf(source="geometry")))
 
 
 def test_standard_deviations_are_a_column(tmp_path):

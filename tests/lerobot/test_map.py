@@ -18,7 +18,7 @@ images: {front: /front/image_raw, wrist: /wrist/image_raw}
 depth: {front: /front/depth}
 task: {topic: /said, field: text}
 episodes: {start: /begin, stop: /end}
-reward: {target: mug, way: 0.4}
+reward: {target: mug, source: mllm, way: 0.4}
 """
 
 
@@ -40,7 +40,7 @@ def test_everything(tmp_path):
         {"front": "/front/depth"},
         Text(topic="/said", field="text"),
         Cuts("/begin", "/end"),
-        RewardOf(target="mug", way=0.4),
+        RewardOf(target="mug", source="mllm", way=0.4),
     )
 
 
@@ -72,6 +72,7 @@ def test_what_is_left_open_is_guessed(tmp_path):
         ("episodes: {times: [[0, 2], [1, 3]]}", "in order of time"),
         ("episodes: {times: 3}", "in order of time"),
         ("reward: {way: -1}", "metres"),
+        ("reward: {source: model}", "source is 'model': expected geometry or mllm"),
         ("- a", "expected fps"),
         ("a: [", "map.yaml"),
         ("state: " + "[" * 40, "map.yaml"),
