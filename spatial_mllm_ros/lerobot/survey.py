@@ -51,7 +51,8 @@ class Survey:
     Attributes:
         sources: in the order of the map.
         by_log: stamps are those of logging: the messages' own are of another clock, or there are none.
-        ahead_ns: how far the recording's clock is before that of the messages, where it is another one.
+        clocks: of each camera, or of each source where there is none, the messages' own stamps, sorted, and when they
+            were logged; where the clocks are two.
         start_ns, end_ns: of all values.
         tasks: (stamp, text) in order of time.
         begins, ends: stamps of what cuts episodes; ``signal``: (stamp, whether it is on).
@@ -59,7 +60,7 @@ class Survey:
 
     sources: list[Source]
     by_log: bool = False
-    ahead_ns: int = 0
+    clocks: list[tuple[Stamps, Stamps]] = field(default_factory=list)
     start_ns: int = 0
     end_ns: int = 0
     tasks: list[tuple[int, str]] = field(default_factory=list)
@@ -68,11 +69,14 @@ class Survey:
     signal: list[tuple[int, bool]] = field(default_factory=list)
 
     def on_this_clock(self, stamps: Stamps) -> Stamps:
-        """Stamps of messages that are no source, as the sources are stamped."""
-        apart = (
-            stamps.size > 0 and not self.start_ns - SAME_CLOCK_NS <= np.median(stamps) <= self.end_ns + SAME_CLOCK_NS
-        )
-        return stamps + self.ahead_ns if apart else stamps
+        """Stamps of messages that are no source, as the sources are stamped.
+
+        They are of the clock that has most of them among its own stamps; of none, of the one that is farthest off.
+        """
+        if not self.clocks or not stamps.size:
+            return stamps
+        own, logged = max(self.clocks, key=lambda c: (np.isin(stamps, c[0]).sum(), abs(np.median(c[1] - c[0]))))
+        return stamps + np.interp(stamps, own, logged - own).astype(np.int64)
 
     def stamp(self, recording: Recording) -> Callable[[Topic, int, bytes], int]:
         """Gives the stamp of a message: (topic, when it was logged, its bytes) -> nanoseconds."""
@@ -114,7 +118,14 @@ def survey(recording: Recording, found: DatasetMap) -> Survey:
     known.by_log = any(taker.apart().mean() > 0.5 for taker in times if taker.logged)
     if known.by_log:
         _say(f"{recording.path.name}: stamps of messages are of another clock than the recording's, which is taken")
-        known.ahead_ns = max((taker.ahead() for taker in times if taker.logged), key=abs)
+        cameras = [taker for source, taker in zip(sources, times) if source.reader is None]
+        known.clocks = [taker.clock() for taker in cameras or times if taker.logged]
+    else:
+        for name, count in {source.name: int(taker.apart().sum()) for source, taker in zip(sources, times)}.items():
+            if count:
+                _say(
+                    f"{name}: {count} messages stamped more than 1 s from when they were logged are left out"
+                )
     for source, taker in zip(sources, times):
         own = np.frombuffer(taker.own, np.int64)[~taker.apart()]
         source.stamps = np.unique(np.frombuffer(taker.logged, np.int64) if known.by_log else own)
@@ -125,6 +136,8 @@ def survey(recording: Recording, found: DatasetMap) -> Survey:
     if not known.tasks and not found.task.text:
         none = f": there is no text on {found.task.topic}" if found.task.topic else ""
         raise BagError(f"{recording.path.name} has no task{none}; name it with --task, or as task in the map")
+    known.tasks.sort(key=lambda said: said[0])
+    known.signal.sort(key=lambda said: said[0])
     known.start_ns = int(min(s.stamps[0] for s in sources))
     known.end_ns = int(max(s.stamps[-1] for s in sources))
     return known
@@ -163,9 +176,10 @@ class _Times:
         self.own.append(self._own(data) or logged)
         self.logged.append(logged)
 
-    def ahead(self) -> int:
-        """How far the recording's clock is before that of these messages, nanoseconds."""
-        return int(np.median(np.frombuffer(self.logged, np.int64) - np.frombuffer(self.own, np.int64)))
+    def clock(self) -> tuple[Stamps, Stamps]:
+        """The messages' own stamps, sorted, and when the first of each was logged."""
+        own, first = np.unique(np.frombuffer(self.own, np.int64), return_index=True)
+        return own, np.frombuffer(self.logged, np.int64)[first]
 
     def apart(self) -> NDArray[np.bool_]:
         """Which messages, [N], were stamped long before or after they were logged."""

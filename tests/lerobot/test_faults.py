@@ -11,9 +11,11 @@ from spatial_mllm_ros.lerobot import dataset
 from spatial_mllm_ros.lerobot.convert import write_dataset
 from spatial_mllm_ros.lerobot.guess import guessed
 from spatial_mllm_ros.lerobot.map import Cuts, DatasetMap, Text, Vector
+from spatial_mllm_ros.lerobot.survey import Survey
 from spatial_mllm_ros.recordings import BagError, BagWarning
+from spatial_mllm_ros.recordings.recording import Recording
 
-from ..recordings.recordings import T, image
+from ..recordings.recordings import T, image, time
 from .arm import (
     COMMANDS,
     DEPTH,
@@ -21,6 +23,7 @@ from .arm import (
     GROWTH,
     JOINTS,
     MARK,
+    MS,
     REWARDS,
     WRIST,
     at,
@@ -28,6 +31,8 @@ from .arm import (
     joint_state,
     messages,
     picture,
+    reward,
+    text,
     write,
 )
 from .test_data_set import BARE, HALVES, MAP, rows
@@ -208,6 +213,50 @@ def test_stamps_of_another_clock(tmp_path):
         write_dataset([bag], tmp_path / "set", DatasetMap(images={"front": FRONT}, action=()))
     got = rows(tmp_path / "set")
     assert len(got["index"]) == 20 and sum(got["next.reward"]) == pytest.approx(19 * GROWTH)
+
+
+@pytest.mark.parametrize("late", [(FRONT, REWARDS), (JOINTS,)])
+def test_rewards_follow_the_clock_of_their_camera(tmp_path, late):
+    """Stamps 3 s behind in 5 s: 0.5 m are gained at image 30, which is logged at 3 s, its reward 0.04 s later."""
+    sent = []
+    for topic, ns, message in messages(5.0, fps=10, joints=20, cameras=(FRONT,)):
+        if topic == REWARDS:
+            message = reward(ns, 0.5 if ns == at(3) else 0.0)
+        if topic in late:
+            message.header.stamp.sec -= 3
+        sent.append((topic, ns + (40 * MS if topic == REWARDS else 0), message))
+    bag = write(tmp_path / "arm.mcap", sorted(sent, key=lambda m: m[1]))
+    with pytest.warns(BagWarning, match="of another clock"):
+        write_dataset([bag], tmp_path / "set", DatasetMap(images={"front": FRONT}, action=()))
+    assert np.flatnonzero(rows(tmp_path / "set")["next.reward"]).tolist() == [29]
+
+
+def test_rewards_of_no_source_follow_the_clock_that_is_farthest_off():
+    own = np.array([0, 100, 200])
+    known = Survey([], True, [(own + 7, own + 9), (own, own + 3000)])
+    assert known.on_this_clock(np.array([50, 150])).tolist() == [3050, 3150]
+    assert known.on_this_clock(np.array([107, 207])).tolist() == [109, 209]  # stamps of the first
+    assert Survey([]).on_this_clock(own).tolist() == [0, 100, 200]
+
+
+def test_messages_that_were_stamped_long_before_are_counted(tmp_path):
+    sent = messages(1.0)
+    for _, ns, message in [m for m in sent if m[0] == JOINTS][10:17]:
+        message.header.stamp = time(ns - 2_000_000_000)
+    with pytest.warns(BagWarning, match="/joint_states: 7 messages stamped more than 1 s from when"):
+        write_dataset([write(tmp_path / "arm.mcap", sent)], tmp_path / "set", BARE)
+
+
+def test_tasks_and_signals_are_in_order_of_time(tmp_path, monkeypatch):
+    told = [("/task", at(0.5), text("second")), (MARK, at(0.701), flag(False)), (MARK, at(0.1), flag(True))]
+    bag = write(tmp_path / "arm.mcap", [*messages(1.0), *told])  # the first task comes at 0 s
+    monkeypatch.setattr(Recording, "messages", _backwards(Recording.messages))
+    write_dataset([bag], tmp_path / "set", replace(BARE, episodes=Cuts(signal=MARK)))
+    assert rows(tmp_path / "set")["task_index"] == [0] * 8 + [1] * 5
+
+
+def _backwards(messages):
+    return lambda *args: reversed(list(messages(*args)))
 
 
 def test_vectors_of_other_joints_are_left_out_and_said(tmp_path):
