@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..annotate.progress import fingerprint
 from ..recordings.errors import BagError, BagWarning, writing
@@ -18,10 +17,10 @@ from .dataset import DataSet, Episode, Origin, cleared
 from .episodes import spans
 from .guess import completed
 from .map import DatasetMap
-from .resample import Piece, next_piece
+from .resample import Gap, Piece, next_piece
 from .rewards import Rewarding, Rewards, digest, reward_columns, rewards_of
 from .sinks import ImageSink, Sink, Unusable, VectorSink, video_size
-from .survey import SAME_CLOCK_NS, Survey, survey
+from .survey import ACTION, SAME_CLOCK_NS, Survey, survey
 from .video import needed
 from .work import work_folder
 
@@ -108,10 +107,14 @@ class _Conversion:
             self._stamp = self._known.stamp(recording)
             self._begun = False
             self._broken = part = until = 0
-            told, itself = set[str](), fingerprint(self._path, times=False)
+            told, itself = set[Gap](), fingerprint(self._path, times=False)
+            sources = self._known.sources
+            actions = {number for number, source in enumerate(sources) if source.feature == ACTION}
             for start, stop in spans(self._map.episodes, self._known):
                 until = max(until, start)
-                while piece := next_piece(self._stamps(), until, stop, self._fps, self._max_age_ns, LONGEST):
+                while piece := next_piece(
+                    [s.stamps for s in sources], until, stop, self._fps, self._max_age_ns, LONGEST, actions
+                ):
                     origin = Origin(self._path.name, itself, part, self._settings, piece.until_ns)
                     if (done := self._made.find(origin)) is not None:
                         until, part = max(done, until + 1), part + 1
@@ -123,7 +126,7 @@ class _Conversion:
                         until, part = piece.until_ns, part + 1
                     if piece.gap and piece.gap not in told:
                         told.add(piece.gap)
-                        self._say(f"a gap: {piece.gap}; an episode ends there")
+                        self._say(f"a gap: {self._gap(piece.gap)}; an episode ends there")
 
     def _write(self, piece: Piece, origin: Origin) -> bool:
         """Whether the episode was written; where not, what it could not use is gone from its source."""
@@ -147,7 +150,7 @@ class _Conversion:
         images: dict[str, ImageSink] = {}
         sinks: dict[str, list[Sink]] = {}
         with self._closing(images):
-            for source, chosen in zip(self._known.sources, piece.chosen.values()):
+            for source, chosen in zip(self._known.sources, piece.chosen):
                 if source.reader is not None:
                     sink = VectorSink(source, chosen)
                     vectors.setdefault(source.feature, []).append(sink)
@@ -171,8 +174,9 @@ class _Conversion:
     def _pass(self, piece: Piece, sinks: dict[str, list[Sink]]) -> None:
         """Give all messages of a piece to what takes them."""
         around = SAME_CLOCK_NS + self._max_age_ns
-        start = min(int(chosen.min()) for chosen in piece.chosen.values()) - around
-        messages = self._recording.messages(sinks, start, int(piece.ticks[-1]) + around)
+        start = min(int(chosen.min()) for chosen in piece.chosen) - around
+        stop = max(int(piece.ticks[-1]), *(int(chosen.max()) for chosen in piece.chosen)) + around
+        messages = self._recording.messages(sinks, start, stop)
         for topic, logged, data in messages:
             stamp = self._stamp(topic, logged, data)
             for sink in sinks[topic.name]:
@@ -219,9 +223,11 @@ class _Conversion:
         newest = (bisect_right(stamps, int(tick)) - 1 for tick in piece.ticks)
         return [self._known.tasks[max(number, 0)][1] for number in newest]
 
-    def _stamps(self) -> dict[str, NDArray[np.int64]]:
-        """Of each source; one topic may serve several."""
-        return {f"{s.name} ({s.feature}) {number}": s.stamps for number, s in enumerate(self._known.sources)}
+    def _gap(self, gap: Gap) -> str:
+        source = self._known.sources[gap.source]
+        pause = ((gap.next_ns or 0) - gap.last_ns) / 1e9
+        later = "none follows" if gap.next_ns is None else f"the next comes {pause:.3f} s later"
+        return f"{source.name} ({source.feature}) has its last value {self._at(gap.last_ns)}, {later}"
 
     @property
     def _max_age_ns(self) -> int:

@@ -21,6 +21,7 @@ from .map import DatasetMap, Vector
 SAME_CLOCK_NS = 1_000_000_000  # between a message's own stamp and when it was logged
 MOST_TEXTS = 100_000
 LONGEST_TEXT = 10_000  # characters
+ACTION = "action"
 HEADER = "std_msgs/msg/Header"
 REQUESTED = (0, 1)  # event types of a service: a call was sent, was received
 Stamps = NDArray[np.int64]
@@ -96,7 +97,7 @@ def survey(recording: Recording, found: DatasetMap) -> Survey:
     """
     sources = [
         *(_vector(recording, v, "observation.state") for v in found.state or ()),
-        *(_vector(recording, v, "action") for v in found.action or ()),
+        *(_vector(recording, v, ACTION) for v in found.action or ()),
         *(_video(recording, t, n, found.codec) for n, t in (found.images or {}).items()),
         *(_video(recording, t, f"{n}_depth", "depth") for n, t in found.depth.items()),
     ]
@@ -123,9 +124,7 @@ def survey(recording: Recording, found: DatasetMap) -> Survey:
     else:
         for name, count in {source.name: int(taker.apart().sum()) for source, taker in zip(sources, times)}.items():
             if count:
-                _say(
-                    f"{name}: {count} messages stamped more than 1 s from when they were logged are left out"
-                )
+                _say(f"{name}: {count} messages stamped more than 1 s from when they were logged are left out")
     for source, taker in zip(sources, times):
         own = np.frombuffer(taker.own, np.int64)[~taker.apart()]
         source.stamps = np.unique(np.frombuffer(taker.logged, np.int64) if known.by_log else own)

@@ -95,7 +95,8 @@ def test_every_value_is_the_newest_of_the_recording(arm, tmp_path):
     ticks = [at(i / 20) for i in (*range(19), *range(20, 40))]
     newest = [max(at(k / 50) for k in range(100) if at(k / 50) <= tick) for tick in ticks]
     np.testing.assert_allclose(got["observation.state"], [angles(ns) for ns in newest], atol=1e-6)
-    moved = [np.add(angles(ns), 0.1 * np.sin(2 * np.pi * (ns - START) / 1e9)) for ns in newest]
+    sent = [max(at(k / 50) for k in range(100) if at(k / 50) < tick + 49_000_000) for tick in ticks]  # before the next
+    moved = [np.add(angles(ns), 0.1 * np.sin(2 * np.pi * (ns - START) / 1e9)) for ns in sent]
     np.testing.assert_allclose(got["action"], moved, atol=1e-6)
     frames = [*range(19), *range(20)]
     assert got["frame_index"] == frames and got["index"] == list(range(39))

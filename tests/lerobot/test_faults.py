@@ -94,10 +94,14 @@ def test_images_that_change_their_size(tmp_path):
 
 def test_a_camera_that_stops_ends_the_episode(tmp_path):
     bag = write(tmp_path / "arm.mcap", messages(2.0, stopped=(0.5, 1.0)))
-    with pytest.warns(BagWarning, match=r"/wrist/image_raw .* has its last value 0.450 s after the start, the next"):
+    with pytest.warns(
+        BagWarning, match=r"a gap: /wrist/image_raw \(observation.images.wrist\) has its last"
+    ):
         done = write_dataset([bag], tmp_path / "set", MAP)
     got = rows(tmp_path / "set")
     assert done.episodes == 2
+    with pytest.warns(BagWarning, match="has its last value 0.450 s after the start, the next comes 0.550 s later"):
+        write_dataset([bag], tmp_path / "cut", replace(MAP, episodes=Cuts(times=((0.2, 2.0),))))  # of the recording
     # the last image is of 0.45 s, and 0.2 s old at most; then it goes on at 1 s
     assert got["episode_index"] == [0] * 14 + [1] * 20
     assert got["next.done"] == [i in (13, 33) for i in range(34)]

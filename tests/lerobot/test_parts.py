@@ -9,7 +9,7 @@ from spatial_mllm_ros.lerobot.episodes import spans
 from spatial_mllm_ros.lerobot.fields import VectorReader
 from spatial_mllm_ros.lerobot.map import Cuts, Vector
 from spatial_mllm_ros.lerobot.progress import progress
-from spatial_mllm_ros.lerobot.resample import SLACK_NS, Piece, next_piece
+from spatial_mllm_ros.lerobot.resample import SLACK_NS, Gap, Piece, next_piece
 from spatial_mllm_ros.lerobot.rewards import UNKNOWN, Rewards, reward_columns
 from spatial_mllm_ros.lerobot.stats import ImageStats, merged, of_rows
 from spatial_mllm_ros.lerobot.survey import Survey
@@ -62,11 +62,16 @@ def test_a_vector_that_changes_its_length():
         read(array(1, 2, 3))
 
 
-def _brute(sources, start, stop, fps, max_age):
+def _brute(sources, start, stop, fps, max_age, answers):
     """Frames without a gap, one after another, each source searched from its beginning."""
 
+    def counts(number, stamp, time):
+        if number in answers:
+            return stamp < time + 10**9 // fps - SLACK_NS
+        return stamp <= time + SLACK_NS
+
     def values(time):
-        newest = [max((s for s in stamps if s <= time + SLACK_NS), default=None) for stamps in sources]
+        newest = [max((s for s in some if counts(i, s, time)), default=None) for i, some in enumerate(sources)]
         return None if any(s is None or time - s > max_age for s in newest) else newest
 
     moments = sorted({start, *(s for stamps in sources for s in stamps if s > start)})
@@ -88,39 +93,55 @@ def _brute(sources, start, stop, fps, max_age):
     st.integers(0, 2500),
     st.sampled_from([1, 3, 10, 30]),
     st.integers(1, 600),
+    st.sets(st.integers(0, 2)),
 )
-def test_resampling_invents_nothing(times, start, length, fps, max_age):
+def test_resampling_invents_nothing(times, start, length, fps, max_age, answers):
     sources = [sorted({t * MS for t in some}) for some in times]
     start, stop, age = start * MS, (start + length) * MS, max_age * MS
-    expected = _brute(sources, start, stop, fps, age)
-    named = {str(i): np.array(s) for i, s in enumerate(sources)}
-    got = next_piece(named, start, stop, fps, age, 10**6)
+    expected = _brute(sources, start, stop, fps, age, answers)
+    got = next_piece([np.array(some) for some in sources], start, stop, fps, age, 10**6, answers)
     if not expected:
         assert got is None
         return
     assert got is not None
     assert got.ticks.tolist() == [tick for tick, _ in expected]
-    assert [list(row) for row in zip(*got.chosen.values())] == [chosen for _, chosen in expected]
+    assert [list(row) for row in zip(*got.chosen)] == [chosen for _, chosen in expected]
     assert expected[-1][0] < got.until_ns and expected[-1][0] <= got.stop_ns <= stop
 
 
 def test_a_gap_is_said_and_what_follows_is_another_piece():
     stamps = np.array([0, 100, 200, 300, 900, 1000, 1100]) * MS
     steady = np.arange(0, 1200, 20) * MS
-    first = next_piece({"camera": stamps, "joints": steady}, 0, 1100 * MS, 10, 150 * MS, 1000)
+    first = next_piece([stamps, steady], 0, 1100 * MS, 10, 150 * MS, 1000)
     assert (first.ticks / MS).tolist() == [0, 100, 200, 300, 400]
-    assert first.gap == "camera has its last value 0.300 s after the start, the next comes 0.600 s later"
-    second = next_piece({"camera": stamps, "joints": steady}, first.until_ns, 1100 * MS, 10, 150 * MS, 1000)
-    assert (second.ticks / MS).tolist() == [900, 1000, 1100] and second.gap == ""
-    assert next_piece({"camera": stamps, "joints": steady}, second.until_ns, 1100 * MS, 10, 150 * MS, 1000) is None
+    assert first.gap == Gap(0, 300 * MS, 900 * MS)
+    second = next_piece([stamps, steady], first.until_ns, 1100 * MS, 10, 150 * MS, 1000)
+    assert (second.ticks / MS).tolist() == [900, 1000, 1100] and second.gap is None
+    assert next_piece([stamps, steady], second.until_ns, 1100 * MS, 10, 150 * MS, 1000) is None
 
 
 def test_a_piece_that_is_long_enough_ends_and_another_goes_on():
     stamps = np.arange(0, 1000, 100) * MS
-    first = next_piece({"a": stamps}, 0, 900 * MS, 10, 50 * MS, 4)
+    first = next_piece([stamps], 0, 900 * MS, 10, 50 * MS, 4)
     assert (first.ticks / MS).tolist() == [0, 100, 200, 300] and first.stop_ns == 400 * MS
-    second = next_piece({"a": stamps}, first.until_ns, 900 * MS, 10, 50 * MS, 100)
+    second = next_piece([stamps], first.until_ns, 900 * MS, 10, 50 * MS, 100)
     assert (second.ticks / MS).tolist() == [400, 500, 600, 700, 800, 900]
+
+
+@pytest.mark.parametrize("late", [0, 1, 30, 70, 98])
+def test_the_command_that_answers_an_image_does_not_depend_on_its_phase(late):
+    """10 images a second, each answered by a command; that of the last image comes after the end."""
+    images = np.arange(0, 1000, 100) * MS
+    commands = images + late * MS
+    piece = next_piece([images, commands], 0, int(images[-1]), 10, 50 * MS, 100, answers={1})
+    assert piece.chosen[1].tolist() == commands.tolist()
+
+
+def test_commands_with_the_stamps_of_thirtieths_are_those_of_their_image():
+    """Stamps fall behind the frames, which are exact, by a third of a nanosecond each."""
+    images = np.arange(300) * 33_333_333
+    piece = next_piece([images, images], 0, int(images[-1]), 30, 50 * MS, 1000, answers={1})
+    np.testing.assert_array_equal(piece.chosen[1], images[: len(piece.ticks)])
 
 
 def test_cuts():
@@ -150,7 +171,7 @@ def test_rewards_of_frames_are_what_was_gained_in_their_time(sent, count):
     rewards = Rewards("camera", stamps, valid, np.where(valid, columns[2], 0.0), columns[3])
     ticks = np.arange(count) * 700 * MS + 50 * MS
     stop = int(ticks[-1]) + 300 * MS
-    gained, stddev, was = reward_columns(rewards, Piece(ticks, {}, 0, stop))
+    gained, stddev, was = reward_columns(rewards, Piece(ticks, [], 0, stop))
     ends = [*ticks[1:], stop]
     for i, (tick, end) in enumerate(zip(ticks, ends)):
         inside = [r for r in sent if r[1] and tick + SLACK_NS < r[0] * 10 * MS <= end + SLACK_NS]
