@@ -18,7 +18,7 @@ from .episodes import spans
 from .guess import completed
 from .map import DatasetMap
 from .resample import Gap, Piece, next_piece
-from .rewards import Rewarding, Rewards, digest, reward_columns, rewards_of
+from .rewards import Rewarding, Rewards, digest, reward_columns, rewards_of, targets_there
 from .sinks import ImageSink, Sink, Unusable, VectorSink, video_size
 from .survey import ACTION, SAME_CLOCK_NS, Survey, survey
 from .video import needed
@@ -200,7 +200,9 @@ class _Conversion:
             return
         if not self._map.reward.off:
             rewards = rewards_of(self._recording, self._map.reward, self._rewarding, self._beside)
-            self._rewards = replace(rewards, stamps=self._known.on_this_clock(rewards.stamps))
+            if rewards is not None:
+                self._same_target(rewards.target)
+                self._rewards = replace(rewards, stamps=self._known.on_this_clock(rewards.stamps))
         features: f.Features = {}
         for source in self._known.sources:
             if source.reader is not None:
@@ -210,10 +212,21 @@ class _Conversion:
                 size = self._sizes[source.feature] = video_size(self._recording, source)
                 features[source.feature] = f.images(size, self._fps, source.coding)
         if self._rewards is not None:
-            features |= f.rewarded(self._rewards.sure or f.STDDEV in self._made.features)
+            there = self._made.features
+            if self._rewards.sure and f.REWARD in there and f.STDDEV not in there:
+                self._say(f"{self._made.path} has no {f.STDDEV}: how sure these rewards are is left out")
+            features |= f.rewarded(f.STDDEV in there if f.REWARD in there else self._rewards.sure)
         features[f.DONE] = f.numbers("bool")
         self._made.begin(features, self._fps, self._map.robot)
         self._begun = True
+
+    def _same_target(self, target: str) -> None:
+        """Raises BagError where no target is named and episodes have rewards of another one."""
+        if not self._map.reward.target and (others := targets_there(self._made.path) - {target}):
+            raise BagError(
+                f"{self._path.name} has rewards of {target}, and episodes of {self._made.path} those of"
+                f" {', '.join(sorted(others))}: name reward.target in a map"
+            )
 
     def _tasks(self, piece: Piece) -> list[str]:
         """Of each frame, the newest text; before the first one, that."""

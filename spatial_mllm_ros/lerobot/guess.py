@@ -42,7 +42,7 @@ def completed(recording: Recording, given: DatasetMap, **sources: Any) -> Datase
     states, actions = _joints(recording), _commands(recording)
     images = given.images
     if images is None:
-        images = {name: topics.image for name, topics in _cameras(recording, **sources).items()}
+        images = {name: topics.image for name, topics in cameras_of(recording, **sources).items()}
     found = replace(
         given,
         state=given.state if given.state is not None else tuple(Vector(t.name) for t in states[:1]),
@@ -85,7 +85,7 @@ def guessed(path: Path, **sources: Any) -> dict[str, str]:
         try:
             with Recording(path) as recording:
                 found = completed(recording, DatasetMap(), **sources)
-                rewards = "measured" if found.images else ""
+                rewards = "measured" if found.images else "none: there is no camera to measure them"
                 if recorded_rewards(recording, RewardOf().topic):
                     rewards = RewardOf().topic
         except BagError:
@@ -102,7 +102,8 @@ def recorded_rewards(recording: Recording, topic: str) -> bool:
     return known is not None and known.type == REWARD and recording.counts[topic] > 0
 
 
-def _cameras(recording: Recording, **sources: Any) -> dict[str, Any]:
+def cameras_of(recording: Recording, **sources: Any) -> dict[str, Any]:
+    """Cameras by name, as :func:`find_sources` has them; none where it finds none and nothing is named."""
     try:
         return find_sources(recording, **sources).cameras
     except BagError:

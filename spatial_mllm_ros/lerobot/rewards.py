@@ -17,7 +17,8 @@ from ..config import Config
 from ..motion.targets import GEOMETRY, Target
 from ..recordings.errors import BagError, BagWarning
 from ..recordings.recording import Recording
-from .guess import recorded_rewards
+from .dataset import SOURCE
+from .guess import cameras_of, recorded_rewards
 from .map import RewardOf, nearest
 from .resample import SLACK_NS, Piece
 from .work import KEPT
@@ -65,14 +66,20 @@ class Rewarding:
         return f"{self.targets!r} {self.config!r} {model} {self.sources!r}"
 
 
-def rewards_of(recording: Recording, which: RewardOf, rewarding: Rewarding, beside: Path) -> Rewards:
+def rewards_of(recording: Recording, which: RewardOf, rewarding: Rewarding, beside: Path) -> Rewards | None:
     """Recorded rewards where there are some and no targets are named; else measured ones, which are kept ``beside``.
+
+    None, which a BagWarning says, where no target was asked for and there is no camera to measure with.
 
     Raises:
         BagError, SpatialError: see :func:`annotate`.
     """
     if recorded_rewards(recording, which.topic) and not rewarding.targets:
         return read_rewards(recording, which)
+    if not rewarding.targets and not which.target and not cameras_of(recording, **rewarding.sources):
+        none = "no rewards were recorded, and there is no camera with a camera_info to measure them: they are left out"
+        warnings.warn(f"{recording.path.name}: {none}", BagWarning, stacklevel=2)
+        return None
     path = beside / f"{KEPT}{digest(fingerprint(recording.path), rewarding.told())[:16]}.mcap"
     if not path.exists():
         options: dict[str, Any] = {"config": rewarding.config, "engine": rewarding.engine, **rewarding.sources}
@@ -112,6 +119,15 @@ def read_rewards(recording: Recording, which: RewardOf) -> Rewards:
     stamps, valid, gained, stddev = (np.array(column) for column in columns[target, source])
     order = np.argsort(stamps, kind="stable")
     return Rewards(target, stamps[order], valid[order].astype(bool), gained[order], stddev[order])
+
+
+def targets_there(path: Path) -> set[str]:
+    """Whose rewards the episodes of a data set have."""
+    import pyarrow.parquet as pq
+
+    column = f"{SOURCE}target"
+    rows = path.glob("meta/episodes/*/*.parquet")
+    return {label for file in rows for label in pq.read_table(file, columns=[column])[column].to_pylist() if label}
 
 
 def reward_columns(

@@ -185,6 +185,20 @@ def test_rewards_are_of_one_source(tmp_path):
 
 def test_standard_deviations_are_a_column(tmp_path):
     known = [0.001 * i if i % 3 else float("nan") for i in range(40)]
+    _write_sure(tmp_path, known)
+    write_dataset([tmp_path / "a.mcap"], tmp_path / "set", BARE)
+    got = rows(tmp_path / "set")["next.reward_stddev"]
+    np.testing.assert_allclose(got, [k if k == k else -1.0 for k in known[1:]] + [-1.0], atol=1e-9)
+    plain = write(tmp_path / "plain.mcap", messages(1.0))
+    write_dataset([plain], tmp_path / "set", BARE)
+    assert rows(tmp_path / "set")["next.reward_stddev"][40:] == [-1.0] * 20
+    write_dataset([plain], tmp_path / "without", BARE)
+    with pytest.warns(BagWarning, match="without has no next.reward_stddev: how sure these rewards are is left out"):
+        write_dataset([tmp_path / "a.mcap"], tmp_path / "without", BARE)
+    assert len(rows(tmp_path / "without")["next.reward"]) == 60
+
+
+def _write_sure(tmp_path, known):
     definition = files("spatial_mllm_ros").joinpath("definitions/MotionReward.msg").read_text("utf-8")
     store = get_typestore(Stores.ROS2_JAZZY)
     more = "" if "float64 stddev" in definition else "\nfloat64 stddev\n"
@@ -200,9 +214,6 @@ def test_standard_deviations_are_a_column(tmp_path):
                 bag.write_cdr(topic, store.serialize_cdr(sure, REWARD), ns)
             else:
                 bag.write(topic, message, ns)
-    write_dataset([tmp_path / "a.mcap"], tmp_path / "set", BARE)
-    got = rows(tmp_path / "set")["next.reward_stddev"]
-    np.testing.assert_allclose(got, [k if k == k else -1.0 for k in known[1:]] + [-1.0], atol=1e-9)
 
 
 def test_measured_rewards_sum_to_the_motion(tmp_path):

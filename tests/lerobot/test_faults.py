@@ -10,7 +10,7 @@ import pytest
 from spatial_mllm_ros.lerobot import dataset
 from spatial_mllm_ros.lerobot.convert import write_dataset
 from spatial_mllm_ros.lerobot.guess import guessed
-from spatial_mllm_ros.lerobot.map import Cuts, DatasetMap, Text, Vector
+from spatial_mllm_ros.lerobot.map import Cuts, DatasetMap, RewardOf, Text, Vector
 from spatial_mllm_ros.lerobot.survey import Survey
 from spatial_mllm_ros.recordings import BagError, BagWarning
 from spatial_mllm_ros.recordings.recording import Recording
@@ -94,9 +94,7 @@ def test_images_that_change_their_size(tmp_path):
 
 def test_a_camera_that_stops_ends_the_episode(tmp_path):
     bag = write(tmp_path / "arm.mcap", messages(2.0, stopped=(0.5, 1.0)))
-    with pytest.warns(
-        BagWarning, match=r"a gap: /wrist/image_raw \(observation.images.wrist\) has its last"
-    ):
+    with pytest.warns(BagWarning, match=r"a gap: /wrist/image_raw \(observation.images.wrist\) has its last"):
         done = write_dataset([bag], tmp_path / "set", MAP)
     got = rows(tmp_path / "set")
     assert done.episodes == 2
@@ -273,6 +271,29 @@ def test_vectors_of_other_joints_are_left_out_and_said(tmp_path):
     with pytest.warns(BagWarning, match="/joint_states: 25 messages have no such vector"):
         write_dataset([bag], tmp_path / "grip", named)
     assert rows(tmp_path / "grip")["observation.state"][:2] == [0.0, 2.0]
+
+
+def test_episodes_of_other_targets(tmp_path):
+    camera = write(tmp_path / "a.mcap", messages(0.5))
+    sent = [*messages(0.6), *((REWARDS, at(i / 20), reward(at(i / 20), 0.5, target="mug")) for i in range(12))]
+    mug = write(tmp_path / "b.mcap", sorted(sent, key=lambda m: m[1]))
+    for recordings in ([camera, mug], [mug]):  # of one run, and of the next
+        with pytest.raises(BagError, match=r"b.mcap has rewards of mug, .*set those of camera: name reward.target"):
+            write_dataset(recordings, tmp_path / "set", BARE)
+    assert len(rows(tmp_path / "set")["index"]) == 10
+    write_dataset([mug], tmp_path / "set", replace(BARE, reward=RewardOf(target="camera")))
+    assert sum(rows(tmp_path / "set")["next.reward"]) == pytest.approx(GROWTH * (9 + 11))
+
+
+def test_without_a_camera_there_are_no_rewards(tmp_path):
+    bag = write(tmp_path / "arm.mcap", [m for m in messages(0.5) if m[0] in (JOINTS, COMMANDS)])
+    assert guessed(bag)["next.reward"] == "none: there is no camera to measure them"
+    wanted = DatasetMap(20, task=Text("wave"))
+    with pytest.warns(BagWarning, match="arm.mcap: no rewards were recorded, and there is no camera"):
+        done = write_dataset([bag], tmp_path / "set", wanted)
+    assert done.frames == 10 and "next.reward" not in rows(tmp_path / "set")
+    with pytest.raises(BagError, match="has no camera"):
+        write_dataset([bag], tmp_path / "asked", replace(wanted, reward=RewardOf(target="mug")))
 
 
 def test_what_is_guessed(tmp_path):

@@ -188,6 +188,20 @@ def test_progress_is_a_share():
     assert np.isnan(progress(np.zeros(4), np.ones(4, bool), 0.0)).all()
 
 
+def test_progress_holds_between_rewards():
+    """Rewards of 5 Hz at 20 frames a second: 0.1 m gained in each fourth frame, one of them not valid."""
+    valid = np.arange(32) % 4 == 3
+    gained = np.where(valid, 0.1, 0.0)
+    np.testing.assert_allclose(progress(gained, valid, 1.0), np.arange(32) // 4 / 10, atol=1e-6)
+    valid[15], gained[15], gained[19] = False, 0.0, 0.2
+    expected = np.where(np.arange(32) // 4 == 4, np.nan, np.arange(32) // 4 / 10)
+    np.testing.assert_allclose(progress(gained, valid, 1.0), expected, atol=1e-6)
+    mixed = np.arange(30) % 3 != 1  # 20 Hz at 30 frames a second: pauses of 1 and 2
+    assert np.isfinite(progress(mixed * 0.1, mixed, 3.0)).all()
+    silent = np.arange(30) < 10
+    assert np.isnan(progress(silent * 0.1, silent, 1.0)).tolist() == [i > 10 for i in range(30)]
+
+
 def test_statistics_against_numpy():
     rng = np.random.default_rng(3)
     parts = [rng.normal(size=(n, 4)) for n in (1, 7, 50)]
