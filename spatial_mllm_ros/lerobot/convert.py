@@ -20,7 +20,7 @@ from .map import DatasetMap
 from .resample import Gap, Piece, next_piece
 from .rewards import Rewarding, Rewards, digest, reward_columns, rewards_of, targets_there
 from .sinks import ImageSink, Sink, Unusable, VectorSink, video_size
-from .survey import ACTION, SAME_CLOCK_NS, Survey, survey
+from .survey import ACTION, SAME_CLOCK_NS, Survey, names_of, survey
 from .video import needed
 from .work import work_folder
 
@@ -206,8 +206,8 @@ class _Conversion:
         features: f.Features = {}
         for source in self._known.sources:
             if source.reader is not None:
-                before = features[source.feature]["names"] if source.feature in features else ()
-                features[source.feature] = f.numbers("float32", (*before, *source.reader.names))
+                if source.feature not in features:
+                    features[source.feature] = f.numbers("float32", names_of(source.feature, self._known.sources))
             else:
                 size = self._sizes[source.feature] = video_size(self._recording, source)
                 features[source.feature] = f.images(size, self._fps, source.coding)

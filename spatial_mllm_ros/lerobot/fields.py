@@ -1,5 +1,6 @@
 """Numbers and texts out of messages, by the names of their fields."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -25,28 +26,32 @@ class VectorReader:
     """Takes a vector out of messages of one topic; how long it is, and of what, the first message decides.
 
     Attributes:
-        names: of its numbers.
+        names: of its numbers. field: where they are in a message; empty: all of it.
 
     Raises:
         BagError: the first message has no such field, or it holds no numbers; the text has the nearest that is there.
+            Or its joints have not one number each, or one of them is named twice.
     """
 
     def __init__(self, vector: Vector, first: Any):
         self._topic = vector.topic
-        self._field = vector.field or CUSTOMARY.get(first.__msgtype__, "")
+        self.field = vector.field or CUSTOMARY.get(first.__msgtype__, "")
         self._joints = vector.joints or joints_of(first)
-        found = list(_numbers(walk(first, self._field, self._topic), ""))
+        found = list(_numbers(walk(first, self.field, self._topic), ""))
         given = joints_of(first)
         if vector.joints and not given:
             raise BagError(f"{self._topic}: {first.__msgtype__} names no joints")
         if unknown := [joint for joint in vector.joints if joint not in given]:
             raise BagError(f"{self._topic} has no joint {unknown[0]}{nearest(unknown[0], given)}")
         if not found or len(found) > MOST:
-            where = f"its field {self._field}" if self._field else f"a {first.__msgtype__}"
+            where = f"its field {self.field}" if self.field else f"a {first.__msgtype__}"
             raise BagError(f"{self._topic}: {where} has {len(found)} numbers, expected 1 to {MOST:,}")
         if len(found) != len(given):
+            if given and (vector.joints or self.field == CUSTOMARY.get(first.__msgtype__)):
+                raise BagError(f"{self._topic} names {len(given)} joints, and {self.field} has {len(found)} numbers")
             self._joints = ()
-        prefix = self._field.rpartition(".")[2]
+        self._refuse_twice(given)
+        prefix = self.field.rpartition(".")[2]
         numbered = [
             name if name and not name.isdigit() else f"{prefix or 'value'}{name and '_'}{name}" for name, _ in found
         ]
@@ -56,23 +61,37 @@ class VectorReader:
         """The vector, [D]; None where a message has none: it is of other joints, or not all numbers are finite.
 
         Raises:
-            BagError: it has another length than those before.
+            BagError: it has another length than those before, or names a joint twice.
         """
-        numbers = [number for _, number in _numbers(walk(message, self._field, self._topic), "")]
+        try:
+            value = walk(message, self.field, self._topic)
+        except BagError:  # the first message has it, so a list is shorter here: a trajectory without points
+            return None
+        numbers = [number for _, number in _numbers(value, "")]
         if self._joints:
             given = joints_of(message)
+            self._refuse_twice(given)
             if len(given) != len(numbers) or not set(self._joints) <= set(given):
                 return None
             by_name = dict(zip(given, numbers))
             numbers = [by_name[joint] for joint in self._joints]
         if len(numbers) != len(self.names):
             raise BagError(
-                f"{self._topic} changes its length: {self._field or 'it'} had {len(self.names)} numbers and now has"
+                f"{self._topic} changes its length: {self.field or 'it'} had {len(self.names)} numbers and now has"
                 f" {len(numbers)}"
             )
         with np.errstate(over="ignore"):
             vector = np.array(numbers, np.float64).astype(np.float32)
         return vector if np.isfinite(vector).all() else None
+
+    def _refuse_twice(self, given: Sequence[str]) -> None:
+        if self._joints and (joint := twice(given)):
+            raise BagError(f"{self._topic} names the joint {joint} twice in one message")
+
+
+def twice(names: Sequence[str]) -> str | None:
+    """The first name that is there more than once; None where there is none."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def walk(message: Any, field: str, topic: str) -> Any:

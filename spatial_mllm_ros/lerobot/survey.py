@@ -4,7 +4,7 @@ import struct
 import warnings
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..recordings.errors import BagError, BagWarning
 from ..recordings.recording import Recording
 from ..recordings.topic import Topic
-from .fields import VectorReader, joints_of, walk
+from .fields import VectorReader, joints_of, twice, walk
 from .guess import SERVICE, named
 from .map import DatasetMap, Vector
 
@@ -140,6 +140,21 @@ def survey(recording: Recording, found: DatasetMap) -> Survey:
     known.start_ns = int(min(s.stamps[0] for s in sources))
     known.end_ns = int(max(s.stamps[-1] for s in sources))
     return known
+
+
+def names_of(feature: str, sources: Sequence[Source]) -> tuple[str, ...]:
+    """Names of the numbers of a feature; where two are the same all have their field, their topic or both before.
+
+    Raises:
+        BagError: a number is taken twice.
+    """
+    parts = [(source.topic.name, source.reader) for source in sources if source.feature == feature and source.reader]
+    apart = [(topic.strip("/").replace("/", "."), reader) for topic, reader in parts]
+    for before in ("", "{field}.", "{topic}.", "{topic}.{field}."):
+        names = [before.format(topic=topic, field=read.field) + name for topic, read in apart for name in read.names]
+        if twice(names) is None:
+            return tuple(names)
+    raise BagError(f"{feature} takes {twice(names)} twice")
 
 
 def own_stamp(recording: Recording, topic: Topic) -> Callable[[bytes], int]:

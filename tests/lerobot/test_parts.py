@@ -12,10 +12,11 @@ from spatial_mllm_ros.lerobot.progress import progress
 from spatial_mllm_ros.lerobot.resample import SLACK_NS, Gap, Piece, next_piece
 from spatial_mllm_ros.lerobot.rewards import UNKNOWN, Rewards, reward_columns
 from spatial_mllm_ros.lerobot.stats import ImageStats, merged, of_rows
-from spatial_mllm_ros.lerobot.survey import Survey
+from spatial_mllm_ros.lerobot.survey import Source, Survey, names_of
 from spatial_mllm_ros.recordings import BagError
+from spatial_mllm_ros.recordings.topic import Topic
 
-from ..recordings.recordings import START, T, odometry, vector
+from ..recordings.recordings import START, T, header, odometry, vector
 from .arm import joint_state
 
 MS = 1_000_000
@@ -33,6 +34,56 @@ def test_joints_are_taken_by_name():
     assert (some.names, some(first).tolist()) == (("wrist", "elbow"), [3, 2])
     with pytest.raises(BagError, match=r"no joint elbo, did you mean elbow\?"):
         VectorReader(Vector("/joints", joints=("elbo",)), first)
+
+
+def test_joints_that_do_not_fit_their_numbers():
+    whole = joint_state(START, [1, 2, 3])
+    short = joint_state(START, [1, 2])
+    for wanted in (Vector("/joints"), Vector("/joints", joints=("elbow",))):
+        with pytest.raises(BagError, match="/joints names 3 joints, and position has 2 numbers"):
+            VectorReader(wanted, short)
+    with pytest.raises(BagError, match=r"/joints names 3 joints, and header.stamp.sec has 1 numbers"):
+        VectorReader(Vector("/joints", "header.stamp.sec", ("elbow",)), whole)
+    assert VectorReader(Vector("/joints"), whole)(short) is None
+    both = joint_state(START, [1, 2, 3], ("elbow", "wrist", "elbow"))
+    with pytest.raises(BagError, match="/joints names the joint elbow twice"):
+        VectorReader(Vector("/joints"), both)
+    with pytest.raises(BagError, match="/joints names the joint elbow twice"):
+        VectorReader(Vector("/joints", joints=("elbow", "wrist")), whole)(both)
+
+
+def test_a_trajectory_without_points_has_no_value():
+    def trajectory(*points):
+        made = [
+            T["trajectory_msgs/msg/JointTrajectoryPoint"](
+                np.array(p, float), np.zeros(0), np.zeros(0), np.zeros(0), T["builtin_interfaces/msg/Duration"](0, 0)
+            )
+            for p in points
+        ]
+        return T["trajectory_msgs/msg/JointTrajectory"](header(START, ""), ["a", "b"], made)
+
+    read = VectorReader(Vector("/commands"), trajectory([1, 2], [3, 4]))
+    assert read(trajectory([5, 6])).tolist() == [5, 6] and read(trajectory()) is None
+    with pytest.raises(BagError, match=r"points.0.positions has no number 0, it is of length 0"):
+        VectorReader(Vector("/commands"), trajectory())
+
+
+def test_equal_names_get_their_field_or_topic():
+    def source(topic, *vector):
+        read = VectorReader(Vector(topic, *vector), first)
+        return Source(topic, "action", Topic(topic, "sensor_msgs/msg/JointState"), read)
+
+    first = joint_state(START, [1, 2], ("a", "b"))
+    first.velocity = np.array([3.0, 4.0])
+    place, speed, other = source("/l/joints"), source("/l/joints", "velocity"), source("/r/joints")
+    assert names_of("action", [place]) == ("a", "b")
+    assert names_of("action", [place, speed]) == ("position.a", "position.b", "velocity.a", "velocity.b")
+    assert names_of("action", [place, other]) == ("l.joints.a", "l.joints.b", "r.joints.a", "r.joints.b")
+    assert names_of("action", [place, speed, other])[2:] == tuple(
+        f"{arm}.joints.{what}.{joint}" for arm, what in (("l", "velocity"), ("r", "position")) for joint in "ab"
+    )
+    with pytest.raises(BagError, match=r"action takes l.joints.position.a twice"):
+        names_of("action", [place, speed, source("/l/joints", "position", ("a",))])
 
 
 def test_fields_by_their_names():
