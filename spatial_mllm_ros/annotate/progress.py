@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..files import write_whole
 from ..recordings.errors import BagError, BagWarning, writing
@@ -19,7 +19,8 @@ from .state import MAX_BYTES, Codec
 
 RECORD = struct.Struct("<qI")  # stamp, length of what follows
 LONGEST = 1_000_000  # bytes of a record, and of what a state begins with
-FILES = ("lock", "state", "records")
+LOCK = "lock"
+TRIES = 100  # to claim a folder that others remove at that moment
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 ENDS = 65536  # bytes at both ends of a file that tell it from others
 
@@ -50,15 +51,7 @@ class Progress:
         self.folder = progress_folder(out)
         self._key, self._out, self._codec = key, out, codec
         with writing(out):
-            try:
-                self.folder.mkdir(0o700)
-            except FileExistsError:
-                self._refuse_others()
-            self._lock = (self.folder / "lock").open("w")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BagError(f"another process is writing {out}") from None
+            self._lock = claimed(self.folder, out)
             self.done, self.state, length = self._load()
             self._records = (self.folder / "records").open("r+b" if length else "w+b")
             self._records.truncate(length)
@@ -105,14 +98,18 @@ class Progress:
 
     def finish(self) -> None:
         """Forget everything."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._close_records()
+        removed(self.folder)
+        self._lock.close()
 
     def close(self) -> None:
         """Leave what is finished for a later run."""
+        self._close_records()
+        self._lock.close()
+
+    def _close_records(self) -> None:
         with suppress(OSError):  # what could not be written before cannot be flushed now
             self._records.close()
-        self._lock.close()
 
     def _load(self) -> tuple[int, Any, int]:
         nothing = 0, None, 0
@@ -138,19 +135,62 @@ class Progress:
     def _size(self) -> int:
         return (self.folder / "records").stat().st_size
 
-    def _refuse_others(self) -> None:
-        """Raises BagError unless the folder and the files in it are this user's alone."""
-        closed = not self.folder.lstat().st_mode & 0o077  # then the modes of the files in it do not matter
-        for path, is_right in ((self.folder, stat.S_ISDIR), *((self.folder / name, stat.S_ISREG) for name in FILES)):
-            with suppress(FileNotFoundError):
-                found = path.lstat()
-                alone = found.st_uid == os.geteuid() and (closed or not found.st_mode & OTHERS)
-                if is_right(found.st_mode) and alone:
-                    continue
-                raise BagError(
-                    f"{path} could have been written by others: expected earlier progress on {self._out.name}, yours"
-                    f" and not writable by anybody else; remove {self.folder} to start anew"
-                )
+
+def claimed(folder: Path, out: Path) -> IO[bytes]:
+    """Make the folder of work on ``out``, or take up the one that is there, and lock it.
+
+    Returns:
+        The lock, which holds until it is closed.
+
+    Raises:
+        BagError: others could have written to the folder, or another process has it. OSError: it cannot be written.
+    """
+    for _ in range(TRIES):
+        try:
+            folder.mkdir(0o700)
+        except FileExistsError:
+            _refuse_others(folder, out)
+        with suppress(FileNotFoundError):  # whoever had it is removing it
+            lock = open(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "rb")  # noqa: SIM115
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(lock.fileno()), (folder / LOCK).lstat()):
+                    return lock
+            except BlockingIOError:
+                lock.close()
+                break
+            except FileNotFoundError:
+                pass
+            lock.close()
+    raise BagError(f"another process is writing {out}")
+
+
+def removed(folder: Path) -> None:
+    """Remove a folder that is :func:`claimed`; its lock goes last, so that nobody else has it before all is gone."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != LOCK:
+                path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_others(folder: Path, out: Path) -> None:
+    """Raises BagError unless the folder and what is in it are this user's alone."""
+    found = folder.lstat()
+    closed = not found.st_mode & 0o077  # then the modes of the files in it do not matter
+    inside = [*folder.iterdir()] if stat.S_ISDIR(found.st_mode) else []
+    for path in (folder, *inside):
+        with suppress(FileNotFoundError):
+            found = path.lstat()
+            is_right = stat.S_ISDIR(found.st_mode) or (path != folder and stat.S_ISREG(found.st_mode))
+            if is_right and found.st_uid == os.geteuid() and (closed or not found.st_mode & OTHERS):
+                continue
+            raise BagError(
+                f"{path} could have been written by others: expected earlier progress on {out.name}, yours"
+                f" and not writable by anybody else; remove {folder} to start anew"
+            )
 
 
 def progress_folder(out: Path) -> Path:

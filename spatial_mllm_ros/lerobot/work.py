@@ -1,13 +1,11 @@
 """The folder beside a data set for what is not finished: one process at a time, gone at the end."""
 
-import fcntl
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..annotate.progress import progress_folder
-from ..recordings.errors import BagError, writing
+from ..annotate.progress import claimed, progress_folder, removed
+from ..recordings.errors import writing
 
 KEPT = "rewards-"
 """What names of files begin with that are made once for all episodes."""
@@ -18,22 +16,17 @@ def work_folder(out: Path) -> Iterator[Path]:
     """``.<name>.progress`` beside ``out``; it stays where the block raises and a later run can go on with something.
 
     Raises:
-        BagError: it cannot be written, or another process works on this output.
+        BagError: it cannot be written, others could have written to it, or another process works on this output.
     """
     folder = progress_folder(out)
     with writing(out):
-        folder.mkdir(0o700, exist_ok=True)
-        lock = (folder / "lock").open("w")
+        lock = claimed(folder, out)
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BagError(f"another process is writing {out}") from None
         try:
             yield folder
         except BaseException:
             if any(folder.glob(f"{KEPT}*")):
                 raise
-            shutil.rmtree(folder, ignore_errors=True)
+            removed(folder)
             raise
-        shutil.rmtree(folder, ignore_errors=True)
+        removed(folder)
