@@ -201,12 +201,14 @@ def progress_folder(out: Path) -> Path:
 def fingerprint(path: Path, times: bool = True) -> str:
     """What tells a recording from all others without reading it whole: sizes, times and ends of its files.
 
-    Without ``times`` a copy of it is the same.
+    Without ``times`` a copy of it is the same, and a single file may have any name.
     """
     digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(f for f in path.iterdir() if f.is_file()):
+    single = path.is_file()
+    for file in [path] if single else sorted(f for f in path.iterdir() if f.is_file()):
         stat = file.stat()
-        digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns if times else ''}".encode())
+        name = "" if single and not times else file.name
+        digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns if times else ''}".encode())
         with file.open("rb") as data:
             digest.update(data.read(ENDS))
             data.seek(max(stat.st_size - ENDS, 0))

@@ -192,7 +192,8 @@ class DataSet:
             self._rows = [row for file in files for row in self._pq.read_table(file).to_pylist()]
             wrong = version != f.VERSION or not isinstance(features, dict) or len(self._rows) < info["total_episodes"]
         except FileNotFoundError:
-            if self.path.is_dir() and not any(file.is_file() for file in self.path.rglob("*")):
+            inside = Path(os.path.realpath(self.path)).rglob("*") if self.path.is_dir() else [self.path]
+            if not any(file.is_file() and self._beside not in file.parents for file in inside):
                 return
             raise BagError(f"{self.path} is there and is no LeRobot data set: choose another folder") from None
         except (OSError, ValueError, LookupError, TypeError) as error:

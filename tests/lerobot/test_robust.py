@@ -3,12 +3,17 @@
 import fcntl
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from spatial_mllm_ros.annotate import progress as kept
+from spatial_mllm_ros.lerobot.convert import write_dataset
 from spatial_mllm_ros.lerobot.work import work_folder
 from spatial_mllm_ros.recordings import BagError
+
+from .arm import messages, write
+from .test_data_set import BARE, digests
 
 
 def planted_link(folder):
@@ -79,3 +84,57 @@ def test_the_lock_goes_last(tmp_path, monkeypatch):
     with work_folder(tmp_path / "set") as folder:
         (folder / "a").write_text("")
     assert left[-1] == ["lock"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_rewards_that_are_being_measured_are_kept(tmp_path, error):
+    with pytest.raises(error), work_folder(tmp_path / "set") as folder:
+        (folder / ".rewards-12.mcap.progress").mkdir()
+        (folder / ".rewards-12.mcap.progress/state").write_text("half")
+        raise error
+    with work_folder(tmp_path / "set") as folder:
+        assert (folder / ".rewards-12.mcap.progress/state").read_text() == "half"
+    assert not folder.exists()
+
+
+def test_a_set_behind_a_link(tmp_path):
+    bag = write(tmp_path / "arm.mcap", messages(0.5))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "set").symlink_to(tmp_path / "disk/set")
+    (tmp_path / "disk/set").mkdir()
+    with work_folder(tmp_path / "set") as folder:
+        assert folder == tmp_path / "disk/.set.progress"
+    assert write_dataset([bag], tmp_path / "set", BARE).episodes == 1
+    assert (tmp_path / "disk/set/meta/info.json").exists()
+
+
+def test_a_set_on_another_disk(tmp_path, monkeypatch):
+    """Each rename is on one disk, though ``set`` is another than its parent, as a mounted volume is."""
+    out, stat = tmp_path / "set", Path.stat
+    out.mkdir()
+
+    def mounted(path, **how):
+        found = stat(path, **how)
+        if path == out:
+            values = list(found)
+            values[2] += 1  # st_dev
+            return os.stat_result(values)
+        return found
+
+    bag = write(tmp_path / "arm.mcap", messages(0.5))
+    monkeypatch.setattr(Path, "stat", mounted)
+    with work_folder(out) as folder:
+        assert folder == out / ".progress"
+    for resumed in (0, 1):
+        assert write_dataset([bag], out, BARE).resumed == resumed
+        assert not (out / ".progress").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_renamed_copy_is_known(tmp_path):
+    bag = write(tmp_path / "arm.mcap", messages(0.5))
+    write_dataset([bag], tmp_path / "set", BARE)
+    there = digests(tmp_path / "set")
+    copy = shutil.copy(bag, tmp_path / "renamed.mcap")
+    assert write_dataset([copy], tmp_path / "set", BARE).resumed == 1
+    assert digests(tmp_path / "set") == there
