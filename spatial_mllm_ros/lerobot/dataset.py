@@ -1,7 +1,8 @@
 """A data set on the disk: an episode is there whole or not at all, and all that is told of many follows from those.
 
-Each episode has files of its own, of which the row in ``meta/episodes`` comes last: with it the episode is there.
-Tasks, statistics and ``meta/info.json`` are made anew of these rows: a killed run leaves nothing that has to be mended.
+Each episode has files of its own, of which the row in ``meta/episodes`` comes last: with it the episode is there. Files
+of an episode without a row are removed. Tasks, statistics and at last ``meta/info.json`` are made of all rows at the end
+of a run; where that was killed, the next one finds that ``meta/info.json`` has fewer episodes, and makes them.
 """
 
 import json
@@ -78,6 +79,10 @@ class DataSet:
         self._pa, self._pq = _pyarrow()
         self.path, self._beside = path, beside
         self._rows: list[dict[str, Any]] = []
+        self._known: dict[tuple[str, int], dict[str, Any]] = {}  # by digest and part
+        self._tasks: dict[str, int] = {}  # number of each, in the order in which they came
+        self._frames = 0
+        self._told = 0  # rows that meta/info.json, and what comes before it, tells of
         self._features: f.Features = {}
         self._fps, self._robot = 0, ""
         if path.exists():
@@ -103,9 +108,9 @@ class DataSet:
             f.require_same(self._features, self._fps, features, fps, str(self.path))
         self._features, self._fps, self._robot = features, fps, robot or self._robot
         with writing(self.path):
-            self._file("data", len(self._rows), ".parquet").unlink(missing_ok=True)  # of a run that was killed
+            self._drop_unfinished()  # of a run that was killed
             if not self._rows:
-                self._write_info(0)
+                self._write_info()
 
     def find(self, origin: Origin) -> int | None:
         """``until_ns`` of the episode of this origin, or None where it is not there.
@@ -113,13 +118,12 @@ class DataSet:
         Raises:
             BagError: it is there, made with other settings.
         """
-        for row in self._rows:
-            if row[f"{SOURCE}digest"] == origin.digest and row[f"{SOURCE}part"] == origin.part:
-                if row[f"{SOURCE}settings"] != origin.settings:
-                    said = f"{self.path} has episode {origin.part} of {origin.recording}, made with other settings"
-                    raise BagError(f"{said}: choose another folder, or remove this one")
-                return row[f"{SOURCE}until_ns"]
-        return None
+        if (row := self._known.get((origin.digest, origin.part))) is None:
+            return None
+        if row[f"{SOURCE}settings"] != origin.settings:
+            said = f"{self.path} has episode {origin.part} of {origin.recording}, made with other settings"
+            raise BagError(f"{said}: choose another folder, or remove this one")
+        return row[f"{SOURCE}until_ns"]
 
     def add(self, episode: Episode) -> None:
         """Write an episode; it is there when this returns, and not at all where it raises.
@@ -127,10 +131,11 @@ class DataSet:
         Raises:
             BagError: it cannot be written.
         """
-        number, start = len(self._rows), sum(self.lengths)
+        number, start = len(self._rows), self._frames
         length = len(episode.tasks)
-        known = self._tasks()
-        indices = {task: known.setdefault(task, len(known)) for task in dict.fromkeys(episode.tasks)}
+        known, own = self._tasks, dict.fromkeys(episode.tasks)
+        new = [task for task in own if task not in known]
+        indices = {task: known[task] if task in known else len(known) + new.index(task) for task in own}
         frames = np.arange(length)
         columns = {
             **episode.columns,
@@ -157,23 +162,45 @@ class DataSet:
             row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": length / self._fps}
         row |= {f"{SOURCE}{name}": value for name, value in vars(episode.origin).items()}
         row |= {f"{STATS}{key}/{name}": value.tolist() for key, found in stats.items() for name, value in found.items()}
-        with writing(self.path):
-            for key, made in episode.videos.items():
-                self._place(made, f"videos/{key}", number, ".mp4")
-            self._write(self._table(columns), "data", number)
-            self._write(self._pa.Table.from_pylist([row]), "meta/episodes", number)
-            self._rows.append(row)
-            self._write_meta()
+        try:
+            with writing(self.path):
+                for key, made in episode.videos.items():
+                    _moved(made, self._file(f"videos/{key}", number, ".mp4"))
+                self._write(self._table(columns), "data", number)
+                self._write(self._pa.Table.from_pylist([row]), "meta/episodes", number)
+        except BaseException:
+            with suppress(OSError):
+                self._drop_unfinished()
+            raise
+        self._know(row)
 
     def finish(self) -> None:
-        """Write what is told of all episodes, and ``sarm_progress.parquet`` where they have rewards."""
-        if not self._rows:
-            return
-        tables = []
+        """Write what is told of all episodes, where there are new ones."""
         with writing(self.path):
-            self._write_meta()
-            if f.REWARD not in self._features:
-                return
+            self._drop_unfinished()
+            if len(self._rows) > self._told:
+                self._write_progress()
+                self._write_meta()
+
+    def _know(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        self._known.setdefault((row[f"{SOURCE}digest"], row[f"{SOURCE}part"]), row)
+        self._frames += row["length"]
+        for task in row["tasks"]:
+            self._tasks.setdefault(task, len(self._tasks))
+
+    def _drop_unfinished(self) -> None:
+        """Remove the files of an episode that is not there: readers take every file of data."""
+        number = len(self._rows)
+        self._file("meta/episodes", number, ".parquet").unlink(missing_ok=True)
+        self._file("data", number, ".parquet").unlink(missing_ok=True)
+        for folder in (self.path / "videos").glob("*"):
+            self._file(f"videos/{folder.name}", number, ".mp4").unlink(missing_ok=True)
+
+    def _write_progress(self) -> None:
+        """``sarm_progress.parquet``, where there are rewards."""
+        if f.REWARD in self._features:
+            tables = []
             for number, row in enumerate(self._rows):
                 wanted = ["index", "episode_index", "frame_index", f.REWARD, f.VALID]
                 table = self._pq.read_table(self._file("data", number, ".parquet"), columns=wanted)
@@ -189,8 +216,9 @@ class DataSet:
             info = json.loads((self.path / "meta/info.json").read_text("utf-8"))
             version, features, fps = info["codebase_version"], info["features"], info["fps"]
             files = sorted((self.path / "meta/episodes").glob("chunk-*/file-*.parquet"))
-            self._rows = [row for file in files for row in self._pq.read_table(file).to_pylist()]
-            wrong = version != f.VERSION or not isinstance(features, dict) or len(self._rows) < info["total_episodes"]
+            rows = [row for file in files for row in self._pq.read_table(file).to_pylist()]
+            self._told = int(info["total_episodes"])
+            wrong = version != f.VERSION or not isinstance(features, dict) or len(rows) < self._told
         except FileNotFoundError:
             inside = Path(os.path.realpath(self.path)).rglob("*") if self.path.is_dir() else [self.path]
             if not any(file.is_file() and self._beside not in file.parents for file in inside):
@@ -200,32 +228,54 @@ class DataSet:
             raise BagError(f"{self.path} is no LeRobot data set that can be read: {error}") from None
         if wrong:
             raise BagError(f"{self.path} is a LeRobot data set {version}, expected {f.VERSION} with all its episodes")
-        if any(f"{SOURCE}{one.name}" not in row for row in self._rows for one in fields(Origin)):
+        if any(f"{SOURCE}{one.name}" not in row for row in rows for one in fields(Origin)):
             raise BagError(
                 f"{self.path} has episodes that were not made here: merge data sets with lerobot-edit-dataset"
             )
-        self._features, self._fps, self._robot = features, fps, info.get("robot_type") or ""
+        for row in rows:
+            self._require_files(row, features)
+            self._know(row)
+        if rows:  # of no episodes there is nothing to keep to
+            self._features, self._fps, self._robot = features, fps, info.get("robot_type") or ""
 
-    def _tasks(self) -> dict[str, int]:
-        """Number of each task, in the order in which they came."""
-        tasks = dict.fromkeys(task for row in self._rows for task in row["tasks"])
-        return {task: number for number, task in enumerate(tasks)}
+    def _require_files(self, row: Mapping[str, Any], features: f.Features) -> None:
+        """Raises BagError where an episode lacks a file of its own, as after a crash of the machine."""
+        number = len(self._rows)
+        if row["episode_index"] != number:
+            raise BagError(f"{self.path} has no episode {number} in meta/episodes: make it anew in another folder")
+        videos = [self._file(f"videos/{key}", number, ".mp4") for key in f.videos(features)]
+        for file in (self._file("data", number, ".parquet"), *videos):
+            with suppress(OSError):
+                if file.stat().st_size:
+                    continue
+            raise BagError(
+                f"{file} of episode {number} is not there, or empty: put it back, or make the data set anew in another"
+                " folder"
+            )
 
     def _write_meta(self) -> None:
-        tasks = self._tasks()
+        tasks = self._tasks
         table = self._pa.table({"task_index": self._pa.array(tasks.values(), self._pa.int64()), "task": list(tasks)})
         names = [{"name": n, "field_name": n, "pandas_type": k, "numpy_type": t, "metadata": None} for n, k, t in (
             ("task_index", "int64", "int64"), ("task", "unicode", "object"))]  # fmt: skip
         said = {"pandas": json.dumps(PANDAS | {"columns": names})}
         self._write_table(table.replace_schema_metadata(said), self.path / "meta/tasks.parquet")
         keys = dict.fromkeys(name.split("/")[1] for name in self._rows[0] if name.startswith(STATS))
-        stats = {key: merged([_stats(row, key) for row in self._rows]) for key in keys}
+        stats = {key: merged(self._stats(key)) for key in keys}
         plain = {key: {name: value.tolist() for name, value in found.items()} for key, found in stats.items()}
         self._write_json(plain, "meta/stats.json")
-        self._write_info(len(tasks))
+        self._write_info()
 
-    def _write_info(self, tasks: int) -> None:
-        counts = len(self._rows), sum(self.lengths), tasks
+    def _stats(self, key: str) -> list[Stats]:
+        """Of each episode."""
+        prefix = f"{STATS}{key}/"
+        names = [name for name in self._rows[0] if name.startswith(prefix)]
+        columns = [np.array([row[name] for row in self._rows]) for name in names]
+        return [dict(zip([name.removeprefix(prefix) for name in names], values)) for values in zip(*columns)]
+
+    def _write_info(self) -> None:
+        self._told = len(self._rows)
+        counts = self._told, self._frames, len(self._tasks)
         self._write_json(f.info(self._features, self._fps, self._robot, *counts), "meta/info.json")
 
     def _write_json(self, values: Mapping[str, Any], name: str) -> None:
@@ -254,18 +304,21 @@ class DataSet:
         self._pq.write_table(table, made, compression="snappy")
         _moved(made, path)
 
-    def _place(self, made: Path, kind: str, number: int, suffix: str) -> None:
-        _moved(made, self._file(kind, number, suffix))
-
 
 def _moved(made: Path, path: Path) -> None:
+    """Put a finished file in its place, on the disk before anything that comes after it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _synced(made)
     os.replace(made, path)
+    _synced(path.parent)
 
 
-def _stats(row: Mapping[str, Any], key: str) -> Stats:
-    prefix = f"{STATS}{key}/"
-    return {name.removeprefix(prefix): np.array(v) for name, v in row.items() if name.startswith(prefix)}
+def _synced(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _pyarrow() -> tuple[Any, Any]:

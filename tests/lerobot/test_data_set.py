@@ -278,17 +278,18 @@ class Killed(BaseException):
 def test_killed_at_any_file_it_goes_on_and_ends_with_the_same_bytes(arm, tmp_path, monkeypatch):
     wanted = replace(HALVES, depth={}, images={})
     write_dataset([arm], tmp_path / "whole", wanted)
-    expected, moved, finish = digests(tmp_path / "whole"), dataset._moved, dataset.DataSet.finish
+    expected, moved, drop = digests(tmp_path / "whole"), dataset._moved, dataset.DataSet._drop_unfinished
     for kill in count():
-        left = iter(range(kill))
+        left, killed = iter(range(kill)), []
 
-        def move(made, path, left=left):
+        def move(made, path, left=left, killed=killed):
             if next(left, None) is None:
+                killed.append(path)
                 raise Killed
             moved(made, path)
 
-        monkeypatch.setattr(dataset, "_moved", move)
-        monkeypatch.setattr(dataset.DataSet, "finish", lambda self: None)  # nobody tidies up after a kill
+        monkeypatch.setattr(dataset, "_moved", move)  # nobody tidies up after a kill
+        monkeypatch.setattr(dataset.DataSet, "_drop_unfinished", lambda self, killed=killed: killed or drop(self))
         out = tmp_path / f"killed_{kill}"
         try:
             write_dataset([arm], out, wanted)
@@ -296,10 +297,10 @@ def test_killed_at_any_file_it_goes_on_and_ends_with_the_same_bytes(arm, tmp_pat
         except Killed:
             pass
         monkeypatch.setattr(dataset, "_moved", moved)
-        monkeypatch.setattr(dataset.DataSet, "finish", finish)
+        monkeypatch.setattr(dataset.DataSet, "_drop_unfinished", drop)
         write_dataset([arm], out, wanted)
         assert digests(out) == expected, kill
-    assert kill == 1 + 2 * 5  # info.json, and of each episode data, its row, tasks, statistics and info.json
+    assert kill == 1 + 2 * 2 + 4  # info.json; of each episode data and its row; progress, tasks, statistics, info.json
 
 
 def test_lerobot_doctor_has_nothing_to_say(tmp_path):

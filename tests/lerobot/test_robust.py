@@ -1,19 +1,27 @@
 """What others leave in the way, broken disks and large sets: what is there stays whole, and is told plainly."""
 
+import errno
 import fcntl
+import json
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spatial_mllm_ros.annotate import progress as kept
+from spatial_mllm_ros.lerobot import dataset
+from spatial_mllm_ros.lerobot import features as f
 from spatial_mllm_ros.lerobot.convert import write_dataset
+from spatial_mllm_ros.lerobot.dataset import DataSet, Episode, Origin
 from spatial_mllm_ros.lerobot.work import work_folder
 from spatial_mllm_ros.recordings import BagError
 
 from .arm import messages, write
 from .test_data_set import BARE, digests
+
+pq = pytest.importorskip("pyarrow.parquet")
 
 
 def planted_link(folder):
@@ -138,3 +146,148 @@ def test_a_renamed_copy_is_known(tmp_path):
     copy = shutil.copy(bag, tmp_path / "renamed.mcap")
     assert write_dataset([copy], tmp_path / "set", BARE).resumed == 1
     assert digests(tmp_path / "set") == there
+
+
+STATE = {"observation.state": f.numbers("float32", ("a", "b"))}
+VIDEO = {"observation.images.front": f.images((64, 48), 20, "h264")}
+
+
+def begun(tmp_path, features=STATE, fps=20):
+    (tmp_path / "beside").mkdir(exist_ok=True)
+    made = DataSet(tmp_path / "set", tmp_path / "beside")
+    made.begin(features, fps, "arm")
+    return made
+
+
+def episode(tmp_path, number, video=False, length=2, task="push"):
+    """Its state is ``number`` and -``number`` in all frames."""
+    videos = {}
+    if video:
+        videos = {key: tmp_path / "beside/a.mp4" for key in VIDEO}
+        (tmp_path / "beside/a.mp4").write_bytes(b"images")
+    state = np.full((length, 2), [number, -number], np.float32)
+    return Episode(Origin("a", str(number), 0, "", 9), {"observation.state": state}, [task] * length, videos, {})
+
+
+def files(tmp_path):
+    return sorted(str(p.relative_to(tmp_path / "set")) for p in (tmp_path / "set").rglob("*") if p.is_file())
+
+
+def test_a_set_without_episodes_takes_any_features(tmp_path):
+    begun(tmp_path, VIDEO | STATE, 10).finish()
+    made = begun(tmp_path)
+    assert made.features == STATE | f.automatic()
+    made.add(episode(tmp_path, 0))
+    made.finish()
+    info = json.loads((tmp_path / "set/meta/info.json").read_text())
+    assert (info["fps"], info["total_episodes"]) == (20, 1) and "observation.images.front" not in info["features"]
+    with pytest.raises(BagError, match="has 20 frames a second, these would have 10"):
+        begun(tmp_path, STATE, 10)
+
+
+def full_at(monkeypatch, kind):
+    moved = dataset._moved
+
+    def full(made, path):
+        moved(made, path)
+        if f"/{kind}/" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(dataset, "_moved", full)
+
+
+@pytest.mark.parametrize("kind", ["videos/observation.images.front", "data", "meta/episodes"])
+def test_nothing_is_left_of_an_episode_that_could_not_be_written(tmp_path, monkeypatch, kind):
+    made = begun(tmp_path, VIDEO | STATE)
+    made.add(episode(tmp_path, 0, True))
+    before = files(tmp_path)
+    with monkeypatch.context() as patched:
+        full_at(patched, kind)
+        with pytest.raises(BagError, match="No space left"):
+            made.add(episode(tmp_path, 1, True, task="pull"))
+    assert files(tmp_path) == before
+    made.add(episode(tmp_path, 2, True, task="lift"))
+    made.finish()
+    assert pq.read_table(tmp_path / "set/meta/tasks.parquet")["task"].to_pylist() == ["push", "lift"]
+
+
+@pytest.mark.parametrize("when", ["begin", "finish"])
+def test_what_a_killed_run_left_is_removed(tmp_path, when):
+    made = begun(tmp_path, VIDEO | STATE)
+    made.add(episode(tmp_path, 0, True))
+    made.finish()
+    before = files(tmp_path)
+    for left in ("data/chunk-000/file-001.parquet", "videos/observation.images.front/chunk-000/file-001.mp4"):
+        (tmp_path / "set" / left).write_text("of no episode")
+    if when == "begin":
+        begun(tmp_path, VIDEO | STATE)
+    else:
+        DataSet(tmp_path / "set", tmp_path / "beside").finish()
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["data", "videos/observation.images.front"])
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_an_episode_that_lacks_a_file_is_named(tmp_path, kind, spoil):
+    made = begun(tmp_path, VIDEO | STATE)
+    for number in range(2):
+        made.add(episode(tmp_path, number, True))
+    made.finish()
+    spoil(next((tmp_path / "set" / kind).glob("*/file-001.*")))
+    with pytest.raises(BagError, match=r"file-001\.\w+ of episode 1 is not there, or empty: put it back"):
+        begun(tmp_path, VIDEO | STATE)
+
+
+def test_an_episode_whose_row_is_gone_is_named(tmp_path):
+    made = begun(tmp_path)
+    for number in range(3):
+        made.add(episode(tmp_path, number))
+    (tmp_path / "set/meta/episodes/chunk-000/file-001.parquet").unlink()
+    with pytest.raises(BagError, match="has no episode 1 in meta/episodes"):
+        begun(tmp_path)
+
+
+def test_files_are_on_the_disk_before_the_row(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (done.append(os.readlink(f"/proc/self/fd/{handle}")), fsync(handle))
+    )
+    monkeypatch.setattr(os, "replace", lambda made, path: (done.append(f"> {path}"), replace(made, path)))
+    made = begun(tmp_path, VIDEO | STATE)
+    done.clear()
+    made.add(episode(tmp_path, 0, True))
+    out, chunk = tmp_path / "set", "chunk-000"
+    expected = []
+    for made_as, kind, name in (
+        ("a.mp4", "videos/observation.images.front", "file-000.mp4"),
+        ("table.parquet", "data", "file-000.parquet"),
+        ("table.parquet", "meta/episodes", "file-000.parquet"),
+    ):
+        expected += [str(tmp_path / "beside" / made_as), f"> {out / kind / chunk / name}", str(out / kind / chunk)]
+    assert done == expected
+
+
+def test_adding_takes_no_more_files_the_more_there_are(tmp_path, monkeypatch):
+    made, moved, written = begun(tmp_path), dataset._moved, []
+    monkeypatch.setattr(dataset, "_moved", lambda made, path: (written.append(path), moved(made, path)))
+    for number in range(5):
+        made.add(episode(tmp_path, number, length=number + 1))
+    assert len(written) == 5 * 2
+    made.finish()
+    assert [path.name for path in written[10:]] == ["tasks.parquet", "stats.json", "info.json"]
+    again = DataSet(tmp_path / "set", tmp_path / "beside")
+    again.finish()
+    assert len(written) == 13 and again.find(Origin("b", "3", 0, "", 0)) == 9
+    stats = json.loads((tmp_path / "set/meta/stats.json").read_text())["observation.state"]
+    values = np.repeat(np.arange(5.0), np.arange(1, 6))
+    assert stats["count"] == [15] and stats["max"] == [4, 0]
+    np.testing.assert_allclose(stats["mean"], [values.mean(), -values.mean()])
+    np.testing.assert_allclose(stats["std"], [values.std()] * 2)
+
+
+def test_what_a_killed_run_did_not_tell_is_told(tmp_path):
+    begun(tmp_path).add(episode(tmp_path, 0))
+    assert json.loads((tmp_path / "set/meta/info.json").read_text())["total_episodes"] == 0
+    DataSet(tmp_path / "set", tmp_path / "beside").finish()
+    assert json.loads((tmp_path / "set/meta/info.json").read_text())["total_episodes"] == 1
+    assert (tmp_path / "set/meta/tasks.parquet").exists()
