@@ -1,8 +1,8 @@
 """A data set on the disk: an episode is there whole or not at all, and all that is told of many follows from those.
 
 Each episode has files of its own, of which the row in ``meta/episodes`` comes last: with it the episode is there. Files
-of an episode without a row are removed. Tasks, statistics and at last ``meta/info.json`` are made of all rows at the end
-of a run; where that was killed, the next one finds that ``meta/info.json`` has fewer episodes, and makes them.
+of an episode without a row are removed. Tasks, statistics and at last ``meta/info.json`` are made of all rows at the
+end of a run; where that was killed, the next one finds fewer episodes in ``meta/info.json`` than rows, and makes them.
 """
 
 import json

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -16,6 +17,7 @@ REWARDED_BY = ("geometry", "mllm")
 MAX_AGE = 0.2  # s
 MOST_FPS = 1000
 LONGEST = 1_000_000  # bytes of a map
+MOST = 64  # vectors of a feature, and videos of a kind
 EPOCH = 1e9  # times above this many seconds count from 1970, others from the start of the recording
 
 
@@ -112,6 +114,9 @@ class DatasetMap:
                 raise BagError(f"images.{name}_depth and depth.{name} would be of one name")
 
 
+_Some = TypeVar("_Some", dict[str, Any], tuple[Vector, ...])
+
+
 def read_map(path: Path) -> DatasetMap:
     """A map from a YAML file; docs/lerobot.md has one with everything.
 
@@ -123,7 +128,7 @@ def read_map(path: Path) -> DatasetMap:
             text = file.read(LONGEST + 1)
         if len(text) > LONGEST:
             raise ValueError(f"more than {LONGEST:,} bytes")
-        return _map(_named(plain_yaml(text.decode()) or {}, "the map", READERS))
+        return _map(_named(_plain(text.decode()), "the map", READERS))
     except OSError as error:
         raise BagError(f"{path} cannot be read: {error.strerror or error}") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -135,6 +140,13 @@ def nearest(name: str, known: Collection[str], what: str = "there are") -> str:
     close = get_close_matches(name, known, 1)
     meant = f", did you mean {close[0]}?" if close else ";"
     return f"{meant} {what} {', '.join(sorted(known)) or 'none'}"
+
+
+def _plain(text: str) -> Any:
+    value = plain_yaml(text)  # says where it is nested too deeply
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ValueError("it has an alias (*name): expected every value where it belongs")
+    return value or {}
 
 
 def _map(given: dict[str, Any]) -> DatasetMap:
@@ -173,7 +185,8 @@ def _fps(value: Any, name: str) -> int:
 def _vectors(value: Any, name: str) -> tuple[Vector, ...]:
     """A topic, a mapping, or a list of them."""
     if isinstance(value, list):
-        return tuple(one for inner in value for one in _vectors(inner, name))
+        vectors = tuple(one for inner in value for one in _vectors(inner, name))
+        return _few(vectors, name)
     if isinstance(value, str):
         return (Vector(value),) if value else ()
     given = _named(value, name, {"topic": _text, "field": _text, "joints": _texts})
@@ -192,7 +205,7 @@ def _views(value: Any, name: str) -> dict[str, str]:
     for view in value:
         if not str(view).isidentifier():
             raise ValueError(f"{name} '{view}': expected a name of letters, digits and _")
-    return {view: _text(topic, f"{name}.{view}") for view, topic in value.items()}
+    return {view: _text(topic, f"{name}.{view}") for view, topic in _few(value, name).items()}
 
 
 def _task(value: Any, name: str) -> Text:
@@ -210,9 +223,12 @@ def _cuts(value: Any, name: str) -> Cuts:
 
 
 def _times(value: Any, name: str) -> tuple[tuple[float, float], ...]:
-    pairs = [tuple(_number(t, name) for t in pair) for pair in value if isinstance(pair, list) and len(pair) == 2]
+    listed = value if isinstance(value, list) else []
+    pairs = [tuple(_number(t, name) for t in pair) for pair in listed if isinstance(pair, list) and len(pair) == 2]
     flat = [t for pair in pairs for t in pair]
-    if not isinstance(value, list) or len(pairs) != len(value) or flat != sorted(flat):
+    if not all(map(isfinite, flat)):
+        raise ValueError(f"{name}: expected numbers of seconds that are finite")
+    if not listed or len(pairs) != len(listed) or flat != sorted(flat):
         raise ValueError(f"{name}: expected [[start, stop], ...] in order of time, seconds")
     return tuple((start, stop) for start, stop in pairs)
 
@@ -234,7 +250,16 @@ def _with(given: dict[str, Any], needed: str, name: str) -> dict[str, Any]:
     return given
 
 
+def _few(values: _Some, name: str) -> _Some:
+    if len(values) > MOST:
+        raise ValueError(f"{name} has {len(values)} entries: expected {MOST} at most")
+    return values
+
+
 def _shown(value: Any) -> str:
+    """A text by its beginning, a container by its kind alone: it may be large."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
     return f"'{str(value)[:64]}'"
 
 

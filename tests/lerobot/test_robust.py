@@ -15,6 +15,7 @@ from spatial_mllm_ros.lerobot import dataset
 from spatial_mllm_ros.lerobot import features as f
 from spatial_mllm_ros.lerobot.convert import write_dataset
 from spatial_mllm_ros.lerobot.dataset import DataSet, Episode, Origin
+from spatial_mllm_ros.lerobot.map import read_map
 from spatial_mllm_ros.lerobot.work import work_folder
 from spatial_mllm_ros.recordings import BagError
 
@@ -291,3 +292,34 @@ def test_what_a_killed_run_did_not_tell_is_told(tmp_path):
     DataSet(tmp_path / "set", tmp_path / "beside").finish()
     assert json.loads((tmp_path / "set/meta/info.json").read_text())["total_episodes"] == 1
     assert (tmp_path / "set/meta/tasks.parquet").exists()
+
+
+LEVELS = 22
+BOMB = "".join(f"- &a{i} [{f'*a{i - 1}, ' * 9 if i else '/joints'}]\n" for i in range(LEVELS))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"state:\n{BOMB}", "it has an alias (*name)"),
+        (f"robot:\n{BOMB}", "it has an alias (*name)"),
+        ("robot: [a, b]", "robot is a list: expected a text"),
+        ("robot: {a: b}", "robot is a mapping: expected a text"),
+        (f"state: [{'/joints, ' * 65}]", "state has 65 entries: expected 64 at most"),
+        (f"images: {{{', '.join(f'a{i}: /a' for i in range(65))}}}", "images has 65 entries: expected 64 at most"),
+        ("episodes: {times: [[0, .inf]]}", "a number"),
+        ("episodes: {times: [[0, inf]]}", "that are finite"),
+        ("episodes: {times: [[nan, 1]]}", "that are finite"),
+        ("episodes: {times: [[-inf, 1]]}", "that are finite"),
+    ],
+)
+def test_maps_that_would_take_over(tmp_path, text, said):
+    (tmp_path / "map.yaml").write_text(text)
+    with pytest.raises(BagError) as error:
+        read_map(tmp_path / "map.yaml")
+    assert said in str(error.value) and len(str(error.value)) < 300
+
+
+def test_many_vectors_are_read(tmp_path):
+    (tmp_path / "map.yaml").write_text(f"state: [{'/joints, ' * 64}]")
+    assert len(read_map(tmp_path / "map.yaml").state or ()) == 64
