@@ -76,7 +76,7 @@ class ImageSink:
         self._times = Counter(chosen.tolist())
         self._due = sorted(self._times, reverse=True)
         self._early: dict[int, Any] = {}
-        self._writer = VideoWriter(path, fps, size, source.coding)
+        self._writer = VideoWriter(path, fps, size, source.coding, source.name)
         self._number = 0
         depth, color = (1, MOST + 1, (FARTHEST - NEAREST) / MOST, NEAREST), (3, 256, 1 / 255, 0.0)
         self._counts = ImageStats(len(chosen), *(depth if self._depth else color))

@@ -1,7 +1,8 @@
 """Videos of an episode: one frame a tick, encoded by one thread with fixed settings, so that the bytes are the same."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -45,6 +46,7 @@ ENCODINGS = {
 }
 NEAREST, FARTHEST, SHIFT = 0.01, 10.0, 3.5  # m, of depth that becomes 12 bits by its logarithm
 MOST = 4095
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EFBIG}
 
 
 class VideoWriter(AbstractContextManager["VideoWriter"]):
@@ -52,19 +54,27 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
 
     Args:
         size: (width, height) of all images, both even.
-        coding: of ENCODINGS.
+        coding: of ENCODINGS. name: of the images, for errors.
 
     Raises:
-        BagError: PyAV, or the encoder in it, is not installed. Writing raises OSError where the disk is full.
+        BagError: PyAV, or the encoder in it, is not installed, or does not take such images; so do writing and the end.
+        OSError: the disk is full, as elsewhere; writing and the end raise that too.
     """
 
-    def __init__(self, path: Path, fps: int, size: tuple[int, int], coding: str):
+    def __init__(self, path: Path, fps: int, size: tuple[int, int], coding: str, name: str = "images"):
         av, self._coding = needed(), ENCODINGS[coding]
         try:
             av.Codec(self._coding.encoder, "w")
         except Exception:
             raise BagError(f"PyAV here has no {self._coding.encoder}: choose another codec in the map") from None
         self._av, self._number, self._fps = av, 0, fps
+        what = f"{name}, {size[0]}x{size[1]} pixels at {fps} frames a second"
+        self._said = f"{what}, cannot be encoded by {self._coding.encoder}"
+        with self._encoding():
+            self._open(path, size)
+
+    def _open(self, path: Path, size: tuple[int, int]) -> None:
+        av, fps = self._av, self._fps
         self._file = av.open(str(path), "w", options={"fflags": "+bitexact", "movflags": "+faststart"})
         self._stream: Any = self._file.add_stream(self._coding.encoder, rate=fps, options=dict(self._coding.options))
         self._stream.width, self._stream.height = size
@@ -72,9 +82,18 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         context = self._stream.codec_context
         context.gop_size, context.thread_count, context.time_base = GOP, 1, Fraction(1, fps)
         context.flags |= av.codec.context.Flags.bitexact
+        try:
+            context.open()
+        except BaseException:
+            self._file.close()
+            raise
 
     def write(self, image: NDArray) -> None:
         """An image, uint8 [H, W, 3] RGB, or of depth in steps, uint16 [H, W]."""
+        with self._encoding():
+            self._write(image)
+
+    def _write(self, image: NDArray) -> None:
         form = "rgb24" if image.ndim == 3 else "gray12le"
         frame = self._av.VideoFrame(image.shape[1], image.shape[0], form)
         plane = frame.planes[0]
@@ -87,9 +106,22 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         self._file.mux(self._stream.encode(frame))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._file.mux(self._stream.encode(None))
-        self._file.close()
+        with self._encoding() if kind is None else suppress(Exception):  # of what failed there is more to say already
+            try:
+                if kind is None:
+                    self._file.mux(self._stream.encode(None))
+            finally:
+                self._file.close()
+
+    @contextmanager
+    def _encoding(self) -> Iterator[None]:
+        """Errors of FFmpeg name the images; those of the disk stay what they are."""
+        try:
+            yield
+        except (self._av.error.FFmpegError, ValueError, TypeError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                raise
+            raise BagError(f"{self._said}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def needed() -> Any:

@@ -16,12 +16,14 @@ from spatial_mllm_ros.lerobot import features as f
 from spatial_mllm_ros.lerobot.convert import write_dataset
 from spatial_mllm_ros.lerobot.dataset import DataSet, Episode, Origin
 from spatial_mllm_ros.lerobot.map import read_map
+from spatial_mllm_ros.lerobot.video import VideoWriter
 from spatial_mllm_ros.lerobot.work import work_folder
 from spatial_mllm_ros.recordings import BagError
 
 from .arm import messages, write
 from .test_data_set import BARE, digests
 
+av = pytest.importorskip("av")
 pq = pytest.importorskip("pyarrow.parquet")
 
 
@@ -323,3 +325,25 @@ def test_maps_that_would_take_over(tmp_path, text, said):
 def test_many_vectors_are_read(tmp_path):
     (tmp_path / "map.yaml").write_text(f"state: [{'/joints, ' * 64}]")
     assert len(read_map(tmp_path / "map.yaml").state or ()) == 64
+
+
+def test_a_size_that_no_encoder_takes_is_said(tmp_path):
+    with pytest.raises(BagError, match=r"^/a, 40000x2 pixels at 20 frames a second, cannot be encoded by libx264: "):
+        VideoWriter(tmp_path / "a.mp4", 20, (40000, 2), "h264", "/a")
+
+
+def test_an_encoder_that_fails_is_said_and_a_full_disk_stays_one(tmp_path, monkeypatch):
+    video = VideoWriter(tmp_path / "a.mp4", 20, (64, 48), "h264", "/a")
+    for number, kind in ((errno.EINVAL, BagError), (errno.ENOSPC, OSError)):
+
+        def fail(image, number=number):
+            raise av.error.FFmpegError(number, "no")
+
+        def full(image, number=number):
+            raise av.error.OSError(number, "no")
+
+        monkeypatch.setattr(video, "_write", fail if kind is BagError else full)
+        with pytest.raises(kind, match="no"):
+            video.write(np.zeros((48, 64, 3), np.uint8))
+    monkeypatch.undo()
+    video.__exit__(OSError)
