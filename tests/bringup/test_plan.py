@@ -221,7 +221,8 @@ def test_a_recording_that_is_none_is_refused(command, tmp_path):
 
 def test_ctrl_c_while_a_recording_is_looked_into_is_no_error(tmp_path):
     file = tmp_path / "spatial-mllm"
-    file.write_text("#!/bin/sh\nkill -INT $$\n")
+    end = "signal.signal(signal.SIGINT, signal.SIG_DFL)\nos.kill(os.getpid(), signal.SIGINT)\n"  # ignored in background
+    file.write_text(f"#!{sys.executable}\nimport os, signal\n{end}")
     file.chmod(0o755)
     with pytest.raises(KeyboardInterrupt):
         bringup.look_into(tmp_path, str(file))

@@ -29,7 +29,7 @@ def spare(bench, monkeypatch):
         b = bench(**params)
         b.stage("ready")
         poll(lambda: b.model.state.spare, "spare process")
-        (pid,) = workers() - {b.model.state.pid}
+        (pid,) = poll(lambda: workers() - {b.model.state.pid}, "spare process")
         return b, pid
 
     return make
