@@ -39,6 +39,7 @@ def test_options_are_numbas():
             compiled()(by)(1.0, 0.0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_simulate_runs_where_nothing_can_be_kept_and_says_so_once(tmp_path):

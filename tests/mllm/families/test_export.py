@@ -283,6 +283,7 @@ def test_answers_are_those_of_torch(engines):
             assert found.confidence == pytest.approx(expected.confidence, abs=1e-5)
 
 
+@pytest.mark.long
 def test_a_killed_process_comes_back_with_its_encoders(nano, engines):
     params = AskParams(model="nano", encoders=str(nano / "fp32"), provider="cpu", device="cpu", timeout=90.0)
     process, camera = ModelProcess(params, Log()), Camera("camera", "optical", 640, 480, np.eye(3))

@@ -13,7 +13,7 @@ from spatial_mllm_ros.mllm.encoders.tensorrt import build, library
 from spatial_mllm_ros.mllm.families import exporting
 from spatial_mllm_ros.mllm.question import Question
 
-pytestmark = pytest.mark.timeout(600)  # one fixture exports a model, which others on the machine make slow
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # one fixture exports a model, slowly beside others
 SPATIAL = "spatial_encoder.vggt_model."
 SIZES = [(56, 70), (28, 42), (84, 84)]
 

@@ -41,6 +41,7 @@ def test_changes_are_checked_before_anything_is_done(tmp_path, change, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_it_is_made_and_made_only_once(tmp_path):
     recipe = NanoRecipe(ROOM, "simulated:2001@160x120", per_task=4, held_per_task=2, changes=CHANGES, workers=1)

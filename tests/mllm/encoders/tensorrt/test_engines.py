@@ -288,6 +288,7 @@ def test_each_file_is_compared_whatever_else_is_new(exported, cuda, monkeypatch)
         assert all(noted(exported, name)["difference"] < 1e-6 for name in names)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("least, most", [(3, 16), (1, 1), (3, 3), (2, 6)])
 def test_each_file_is_compared_for_any_number_of_frames(tmp_path, cuda, monkeypatch, least, most):
     place = folder.write(tmp_path / "encoders", most=(most, 8, 10), least=least)
@@ -325,6 +326,7 @@ def test_a_broken_gpu_falls_back_with_the_first_reason(exported, cuda, monkeypat
     assert "CUDA failure in cudaStreamSynchronize: cudaErrorIllegalAddress" in encoders.said
 
 
+@pytest.mark.long
 def test_an_engine_that_ends_the_process_is_not_tried_for_ever(exported, process, cuda, builds):
     for _ in range(2):
         child = process("dies")
@@ -574,6 +576,7 @@ def lines_until(child: subprocess.Popen, last: str) -> list[str]:
     raise AssertionError(f"it ended after {lines}")
 
 
+@pytest.mark.long
 def test_two_processes_build_each_engine_once(exported, process, cuda):
     first = process("slowly")
     lines_until(first, "builds geometry.onnx")
@@ -589,6 +592,7 @@ def test_two_processes_build_each_engine_once(exported, process, cuda):
     assert {path.name.split(".")[0] for path in kept_in(exported).glob("*.engine")} == set(FILES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how, mark", [("slowly", "builds geometry.onnx"), ("writing", "wrote all but its name")])
 def test_killed_while_building(exported, process, cuda, how, mark):
     child = process(how)
