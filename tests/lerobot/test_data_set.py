@@ -18,7 +18,7 @@ from spatial_mllm_ros.config import Config
 from spatial_mllm_ros.lerobot import dataset
 from spatial_mllm_ros.lerobot.convert import Rewarding, write_dataset
 from spatial_mllm_ros.lerobot.map import Cuts, DatasetMap, RewardOf, Text
-from spatial_mllm_ros.lerobot.video import FARTHEST, MOST, NEAREST, SHIFT, VideoWriter
+from spatial_mllm_ros.lerobot.video import FARTHEST, MOST, NEAREST, SHIFT
 from spatial_mllm_ros.motion.targets import Target
 from spatial_mllm_ros.recordings import BagError, BagWarning, BagWriter
 from spatial_mllm_ros.recordings.topic import Topic
@@ -33,7 +33,6 @@ from .arm import (
     JOINTS,
     NAMES,
     REWARDS,
-    SIZE,
     TASK,
     WRIST,
     angles,
@@ -259,16 +258,6 @@ def test_the_same_bytes_again_appended_or_at_once(arm, tmp_path):
     assert rows(tmp_path / "one")["task_index"][-1] == 1
     copy = shutil.copy(arm, tmp_path / "arm.mcap")  # of another time
     assert write_dataset([copy], tmp_path / "one", wanted).resumed == 2
-
-
-def test_videos_have_the_same_bytes_each_time(tmp_path):
-    made = set()
-    for _ in range(60):
-        with VideoWriter(tmp_path / "a.mp4", 20, SIZE, "h264") as video:
-            for i in range(12):
-                video.write(picture(1, i))
-        made.add((tmp_path / "a.mp4").read_bytes())
-    assert len(made) == 1
 
 
 class Killed(BaseException):
