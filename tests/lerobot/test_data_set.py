@@ -83,7 +83,9 @@ def pictures(path, key, number, form="rgb24"):
 
 def digests(path):
     return {
-        str(f.relative_to(path)): hashlib.sha256(f.read_bytes()).hexdigest() for f in path.rglob("*") if f.is_file()
+        str(f.relative_to(path)): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in path.rglob("*")
+        if f.is_file() and f.suffix != ".mp4"
     }
 
 
