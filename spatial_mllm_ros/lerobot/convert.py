@@ -51,8 +51,8 @@ def write_dataset(
 ) -> DatasetReport:
     """Add the episodes of recordings to a LeRobot data set v3.0, which is made where it is not there.
 
-    The same recordings and map give the same bytes, but for videos. Killed at any moment and called again it goes on with
-    the episode that it was at. What of a recording is left out is told by BagWarnings.
+    The same recordings and map give the same bytes, but for videos. Killed at any moment and called again it goes on
+    with the episode that it was at. What of a recording is left out is told by BagWarnings.
 
     Args:
         wanted: what becomes what; by default it is guessed.
